@@ -1,0 +1,48 @@
+/* Labelled images in memory, and how an image becomes the network's input. */
+#ifndef FILTERSCOPE_DATASET_H
+#define FILTERSCOPE_DATASET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "filterscope/status.h"
+
+enum { FS_LABEL_NAME_BYTES = 32, FS_MAX_LABELS = 65535 };
+
+/* One split (training or test) of a data set. Zero-initialise before use; release with fs_dataset_close. */
+typedef struct fs_dataset {
+    int images;      /* >= 1 */
+    int height;      /* pixels; IDX images of 28x28 are padded to 32x32 with black (0) */
+    int width;       /* pixels */
+    int channels;    /* 3 (red, green, blue) or 1 (grey) */
+    int labels;      /* K >= 2; every label is in 0..K-1 */
+    uint8_t *pixels; /* [images][height][width][channels], 0..255 */
+    uint16_t *label; /* [images] */
+    char (*label_name)[FS_LABEL_NAME_BYTES]; /* [labels], zero-padded; "0", "1", ... where the set names none */
+    uint32_t crc;    /* CRC-32C of pixels, then label: what a resume compares */
+} fs_dataset;
+
+typedef enum fs_split { FS_TRAIN, FS_TEST } fs_split;
+
+/* Not collective. Reads one split from `spec`:
+ *     cifar10:DIR   data_batch_1.bin .. data_batch_5.bin or test_batch.bin, 3073-byte records; names in batches.meta.txt
+ *     cifar100:DIR  train.bin or test.bin, 3074-byte records, the fine label counts; names in fine_label_names.txt
+ *     idx:DIR       train- or t10k- images-idx3-ubyte and labels-idx1-ubyte, plain or .gz (MNIST, Fashion-MNIST)
+ *   limit  in   the first `limit` images only; 0 means all. More than there are: FS_ERROR with both numbers.
+ *   data   out  owned by the caller after FS_OK; zeroed after any failure.
+ * The name files are optional. K of an IDX set is (largest label of the training labels file) + 1 for both splits.
+ * Returns FS_OK; FS_USAGE (unknown spec); FS_ERROR (missing, truncated or oversized file, bad magic, label out of range,
+ * empty set, images and labels that differ in number, no memory), the message naming file, record and value. */
+fs_status fs_dataset_open(const char *spec, fs_split split, int limit, fs_dataset *data);
+
+/* Not collective. Releases what fs_dataset_open gave and zeroes `data`. */
+void fs_dataset_close(fs_dataset *data);
+
+/* Not collective. Input of the network for one image: x = 2p/255 - 1 (method, phase one), [height][width][channels]. */
+void fs_dataset_scale(const fs_dataset *data, int image, float *x);
+
+/* Not collective. The same with the method's augmentation: horizontal flip with p = 0.5, then integer shifts uniform in
+ * -4..4 along both axes, vacated pixels 0 after scaling. A pure function of (seed, epoch, image). */
+void fs_dataset_augment(const fs_dataset *data, int image, uint64_t seed, uint32_t epoch, float *x);
+
+#endif

@@ -1,0 +1,224 @@
+/* The results file: one parallel HDF5 file whose metadata never changes after its creation (filterscope-results).
+ *
+ *     fs_results_create   rank 0: everything preallocated at PATH.tmp, then renamed
+ *     fs_results_open     all ranks, through MPI-IO; or one process, read-only
+ *     fs_results_read_*   what a resume, status, export and check need
+ *     fs_results_write_*  payload first, then its record; each an independent overwrite of a fixed place
+ *     fs_results_close
+ *
+ * Layout. Tables are one-dimensional compound datasets of int32, uint32, float64 and fixed-length strings.
+ *
+ *     /                           attributes format = "filterscope-results", format_version = 1
+ *     /config                     table   key, value: the configuration that the results depend on
+ *     /labels                     fixed strings [K]
+ *     /layers                     table   layer, name, filters, height, width, pooled
+ *     /probe/history              table   layer, epoch, lr, train_loss, train_sr, test_sr: a row a layer and epoch
+ *     /probe/<layer>/weight       float32 [K, filters, height, width]
+ *     /silence/<layer>/field      float32 [filters, K, K]   (filter, input label, output unit)
+ *     /silence/<layer>/cluster    int32   [filters, K]      cluster number of each label from 1, 0 for none
+ *     /silence/filters            table   a row a filter, layers in order
+ *     /silence/layers             table   a row a layer
+ *     /silence/cluster_sizes      int32   [layers, K + 1]   clusters of each size
+ *     /units                      table   kind, layer, first, count, state, crc
+ *     /state                      table   one row: complete, crc (of /silence/layers and /silence/cluster_sizes)
+ *     /resume/slots               table   [layers x 2] epoch, batch, sequence, right, loss, crc
+ *     /resume/<layer>/state       float32 [2, 2, K, height x width x filters]   (slot; weight, momentum)
+ *     /provenance/launches        table   one row a start of the program
+ *     /provenance/units           table   attempt, rank, started, finished, seconds of each unit
+ *     /provenance/epoch_seconds   float64 [layers, epochs]
+ *
+ * <layer> is the convolution's number in the network, from 1, in decimal. Two complete runs of one configuration differ
+ * under /resume and /provenance only, whatever their rank counts. Until they are computed, floats are NaN and the rest 0. */
+#ifndef FILTERSCOPE_RESULTS_H
+#define FILTERSCOPE_RESULTS_H
+
+#include <mpi.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "filterscope/clusters.h"
+#include "filterscope/config.h"
+#include "filterscope/dataset.h"
+#include "filterscope/status.h"
+
+typedef enum fs_unit_kind { FS_UNIT_PROBE = 1, FS_UNIT_SILENCE = 2 } fs_unit_kind;
+
+/* One unit of work: a layer's probe (first = 0, count = filters), or the block first .. first+count-1 of its filters. */
+typedef struct fs_unit {
+    int32_t kind;  /* fs_unit_kind */
+    int32_t index; /* which of the probed layers, from 0 */
+    int32_t first;
+    int32_t count;
+} fs_unit;
+
+typedef struct fs_layer_row {
+    int32_t layer; /* number of the convolution in the network, from 1 */
+    char name[FS_LABEL_NAME_BYTES];
+    int32_t filters; /* N_f */
+    int32_t height;  /* of the probed map, after the pool where one follows */
+    int32_t width;
+    int32_t pooled; /* 1 where a pool follows the convolution */
+} fs_layer_row;
+
+/* What a file is made for; everything is borrowed. */
+typedef struct fs_results_plan {
+    int labels;                                     /* K */
+    const char (*label_name)[FS_LABEL_NAME_BYTES];  /* [labels] */
+    int layers;                                     /* probed layers */
+    const fs_layer_row *layer;                      /* [layers] */
+    int epochs;                                     /* of each probe */
+    int units;
+    const fs_unit *unit; /* [units] */
+    const fs_config *config;
+} fs_results_plan;
+
+typedef struct fs_history_row {
+    int32_t layer;
+    int32_t epoch;     /* from 1 */
+    double lr;         /* learning rate of that epoch */
+    double train_loss; /* mean cross-entropy over the epoch's augmented images, before each step */
+    double train_sr;   /* share of those images that were right */
+    double test_sr;    /* SR on the test set after the epoch; NaN where it was not measured */
+} fs_history_row;
+
+typedef struct fs_filter_row {
+    int32_t layer;
+    int32_t filter;   /* from 0 */
+    int32_t clusters; /* this and the next six: fs_filter_measure */
+    int32_t covered;
+    int32_t ones;
+    int32_t noise;
+    int32_t noise_internal;
+    int32_t noise_external;
+    int32_t dead;
+    int32_t selected; /* output unit that is argmax_k h_fk on most test images; the lowest at a tie  (ours, step 9) */
+    double share;     /* share of the test images on which it is                                     (ours, step 9) */
+    double sr;        /* SR with only this filter's field                                            (ours, step 9) */
+    double largest;   /* largest element of the averaged field */
+} fs_filter_row;
+
+typedef struct fs_silence_layer_row {
+    int32_t layer;
+    int32_t filters;
+    int32_t dead;
+    int32_t clustered;     /* filters with at least one cluster */
+    double sr;             /* test SR of the layer's probe after its last epoch */
+    double clusters;       /* means over all filters ... */
+    double covered;
+    double noise;
+    double clusters_with;  /* ... and over those with at least one cluster */
+    double covered_with;
+    double noise_with;
+    double cluster_size;   /* mean C_s, all clusters pooled */
+    double signal;         /* (ours, step 8), as are the next three */
+    double noise_internal;
+    double noise_external;
+    double snr;
+    double share;          /* mean share of the selected unit over the filters that are not dead (ours) */
+} fs_silence_layer_row;
+
+/* State of a probe in training: what a resume needs to go on with the same bits. */
+typedef struct fs_probe_state {
+    int epoch;        /* epochs that are complete */
+    int batch;        /* batches done of the next one */
+    int64_t right;    /* right answers in those batches */
+    double loss;      /* summed loss of those batches */
+    float *weight;    /* [K][height x width x filters], feature order (y, x, filter); owned by the caller */
+    float *momentum;  /* the same shape */
+} fs_probe_state;
+
+/* One start of the program. Strings are zero-padded. */
+typedef struct fs_launch {
+    double time; /* seconds since 1970 */
+    int32_t ranks;
+    int32_t teams;
+    char version[32];
+    char libraries[160]; /* MPI, HDF5 and OpenBLAS with their versions */
+    char blas_core[32];  /* OpenBLAS core name */
+    char hosts[160];
+    char job[32]; /* Slurm job id, "" outside Slurm */
+    char command[512];
+} fs_launch;
+
+enum { FS_LAUNCHES = 1000 }; /* rows of /provenance/launches; a later launch overwrites the last row */
+
+typedef struct fs_results fs_results;
+
+/* Not collective (call on one rank). Creates the file at PATH.tmp: contiguous, unfiltered, early-allocated, filled; closes,
+ * fsyncs, renames, fsyncs the folder. FS_ERROR when `path` exists already, or on any failed call (disk full, no folder, no
+ * permission), the message naming path and cause and PATH.tmp removed. An existing result is never touched. */
+fs_status fs_results_create(const char *path, const fs_results_plan *plan);
+
+/* 8 bytes a float and so on: the size in bytes that fs_results_create will allocate, to within the metadata. */
+uint64_t fs_results_bytes(const fs_results_plan *plan);
+
+/* Collective on comm where comm is not MPI_COMM_NULL: opens for writing through MPI-IO. With MPI_COMM_NULL: not collective,
+ * read-only, also while a sweep is writing. FS_ERROR: no such file, no permission. FS_MISMATCH: not an HDF5 file, truncated,
+ * not a filterscope results file, or another format version. *results is NULL after a failure. The status can differ
+ * between ranks; the caller agrees on it. */
+fs_status fs_results_open(const char *path, MPI_Comm comm, fs_results **results);
+
+/* Collective on the comm that opened it. NULL is allowed. FS_ERROR where the last bytes could not be written. */
+fs_status fs_results_close(fs_results *results);
+
+/* Not collective, here and for all that follow. The plan that is in the file; owned by `results`. */
+const fs_results_plan *fs_results_plan_of(const fs_results *results);
+
+/* done[units] becomes 1 where the unit's record says done AND its payload has the recorded CRC, else 0; damaged[units]
+ * (NULL: not wanted) becomes 1 where the record says done and the payload differs. Reads every finished payload. */
+fs_status fs_results_read_done(fs_results *results, uint8_t *done, uint8_t *damaged);
+
+/* recorded[units] becomes 1 where the record says done, without reading payloads (status). */
+fs_status fs_results_read_recorded(fs_results *results, uint8_t *recorded);
+
+/* *complete: the sweep finished and /state's CRC matches the layer tables; *damaged (NULL: not wanted): it finished and it doesn't. */
+fs_status fs_results_read_complete(fs_results *results, int *complete, int *damaged);
+
+/* The newest valid slot of layer `index` into `state`, whose arrays the caller allocated. Without one (none yet, or both
+ * fail their CRC) *found is 0 and state is left as it was. */
+fs_status fs_results_read_state(fs_results *results, int index, fs_probe_state *state, int *found);
+
+/* Epochs complete in layer `index`'s newest slot, headers only (status); 0 without one. */
+fs_status fs_results_read_epochs(fs_results *results, int index, int *epochs);
+
+/* history: [epochs] rows of layer `index`. */
+fs_status fs_results_read_history(fs_results *results, int index, fs_history_row *history);
+
+/* weight: [K][height x width x filters] in feature order (y, x, filter), from /probe/<layer>/weight. */
+fs_status fs_results_read_weight(fs_results *results, int index, float *weight);
+
+/* field: [count][K][K]; cluster: int32 [count][K]; row: [count]; any may be NULL. */
+fs_status fs_results_read_filters(fs_results *results, int index, int first, int count, float *field, int32_t *cluster,
+                                  fs_filter_row *row);
+
+/* row: [layers]. */
+fs_status fs_results_read_layers(fs_results *results, fs_silence_layer_row *row);
+
+/* Adds a row to /provenance/launches. */
+fs_status fs_results_write_launch(fs_results *results, const fs_launch *launch);
+
+/* Notes in /provenance/units that `rank` starts on the unit now; its attempt goes up by one. */
+fs_status fs_results_write_start(fs_results *results, int unit, int rank);
+
+/* Writes `state` into the older of layer `index`'s two slots: arrays first, then the header with the CRC of both. */
+fs_status fs_results_write_state(fs_results *results, int index, const fs_probe_state *state);
+
+/* One row of layer `index`'s history, at its epoch, and the epoch's wall time. */
+fs_status fs_results_write_history(fs_results *results, int index, const fs_history_row *row, double seconds);
+
+/* Finishes a probe unit: weight (feature order (y, x, filter), as fs_probe_state) into /probe/<layer>/weight, then the
+ * record with the CRC of what was written and of the layer's history rows as they stand in the file. */
+fs_status fs_results_write_probe(fs_results *results, int unit, const float *weight);
+
+/* Finishes a silence unit: field [count][K][K], cluster [count][K] and row [count], then the record. */
+fs_status fs_results_write_silence(fs_results *results, int unit, const float *field, const int32_t *cluster,
+                                   const fs_filter_row *row);
+
+/* Finishes the sweep: row [layers], sizes int32 [layers][K + 1], then /state. */
+fs_status fs_results_write_layers(fs_results *results, const fs_silence_layer_row *row, const int32_t *sizes);
+
+/* Verifies every record, slot and /state against its payload; prints a line for each damaged one to `out` (what, where,
+ * recorded and found CRC). FS_OK without damage (an unfinished file is not damaged), FS_MISMATCH with. */
+fs_status fs_results_check(fs_results *results, FILE *out);
+
+#endif

@@ -1,0 +1,25 @@
+#include "filterscope/memory.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "filterscope/status.h"
+
+enum { ALIGNMENT = 64 };
+
+void *fs_alloc(size_t count, size_t size, const char *what)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - ALIGNMENT) {
+        fs_fail(FS_ERROR, "out of memory: %zu x %zu bytes for %s", count, size, what);
+        return NULL;
+    }
+    size_t rounded = bytes ? (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : ALIGNMENT;
+    void *memory = aligned_alloc(ALIGNMENT, rounded);
+    if (!memory) {
+        fs_fail(FS_ERROR, "out of memory: %zu bytes for %s", bytes, what);
+        return NULL;
+    }
+    return memset(memory, 0, rounded);
+}

@@ -1,0 +1,22 @@
+#include "filterscope/status.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static char message[1024];
+
+fs_status fs_fail(fs_status status, const char *format, ...)
+{
+    char text[sizeof message]; /* the arguments may point into the previous message */
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    snprintf(message, sizeof message, "%s", text);
+    return status;
+}
+
+const char *fs_message(void)
+{
+    return message;
+}
