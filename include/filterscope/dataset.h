@@ -27,12 +27,17 @@ typedef enum fs_split { FS_TRAIN, FS_TEST } fs_split;
 /* Not collective. Reads one split from `spec`:
  *     cifar10:DIR   data_batch_1.bin .. data_batch_5.bin or test_batch.bin, 3073-byte records; names in batches.meta.txt
  *     cifar100:DIR  train.bin or test.bin, 3074-byte records, the fine label counts; names in fine_label_names.txt
- *     idx:DIR       train- or t10k- images-idx3-ubyte and labels-idx1-ubyte, plain or .gz (MNIST, Fashion-MNIST)
- *   limit  in   the first `limit` images only; 0 means all. More than there are: FS_ERROR with both numbers.
+ *     idx:DIR       train- or t10k- images-idx3-ubyte and labels-idx1-ubyte, plain or .gz (MNIST, Fashion-MNIST); a dot
+ *                   in place of the hyphen before "idx" will do, and a plain file is taken before a packed one
+ *   limit  in   >= 0: the first `limit` images only; 0 means all. More than there are: FS_ERROR with both numbers. All
+ *               files of the split must still be there with a valid size; of CIFAR, records behind the limit are not read
  *   data   out  owned by the caller after FS_OK; zeroed after any failure.
- * The name files are optional. K of an IDX set is (largest label of the training labels file) + 1 for both splits.
- * Returns FS_OK; FS_USAGE (unknown spec); FS_ERROR (missing, truncated or oversized file, bad magic, label out of range,
- * empty set, images and labels that differ in number, no memory), the message naming file, record and value. */
+ * A CIFAR file may hold any number of records >= 1. The name files are optional; one that is there has as many names as
+ * the set has labels, and longer names are cut to 31 bytes. K of an IDX set is (largest label of the training labels file)
+ * + 1 for both splits, so that the test split needs that file, too.
+ * Returns FS_OK; FS_USAGE (unknown spec, negative limit); FS_ERROR (missing, truncated or oversized file, bad magic, label
+ * out of range, empty set, images and labels that differ in number, no memory), the message naming file, record (from 0)
+ * and value. */
 fs_status fs_dataset_open(const char *spec, fs_split split, int limit, fs_dataset *data);
 
 /* Not collective. Releases what fs_dataset_open gave and zeroes `data`. */
@@ -42,7 +47,8 @@ void fs_dataset_close(fs_dataset *data);
 void fs_dataset_scale(const fs_dataset *data, int image, float *x);
 
 /* Not collective. The same with the method's augmentation: horizontal flip with p = 0.5, then integer shifts uniform in
- * -4..4 along both axes, vacated pixels 0 after scaling. A pure function of (seed, epoch, image). */
+ * -4..4 along both axes (positive: to the right, down), vacated pixels 0 after scaling. A pure function of (seed, epoch,
+ * image). */
 void fs_dataset_augment(const fs_dataset *data, int image, uint64_t seed, uint32_t epoch, float *x);
 
 #endif

@@ -1,0 +1,15 @@
+/* Stopping in time: SIGTERM, SIGUSR1, Ctrl-C, and the end of the Slurm job. */
+#ifndef FILTERSCOPE_STOP_H
+#define FILTERSCOPE_STOP_H
+
+/* Not collective. From now on SIGTERM, SIGUSR1 and SIGINT set a flag that fs_stop_wanted reads; a second one kills. Where
+ * SLURM_JOB_END_TIME (seconds since 1970) is set, the last `reserve` seconds before it count as a signal too. */
+void fs_stop_install(int reserve);
+
+/* Not collective. Why to stop ("SIGTERM", "the job's time is nearly over", ...), or NULL to go on. Cheap; asked once a batch. */
+const char *fs_stop_wanted(void);
+
+/* Not collective. Seconds from some fixed point, never going back. */
+double fs_seconds(void);
+
+#endif
