@@ -1,0 +1,67 @@
+/* Two-dimensional convolution, float32, channels last: Winograd or im2col on GEMMs, and the naive
+ * kernel that is the oracle. */
+#ifndef FILTERSCOPE_CONV_H
+#define FILTERSCOPE_CONV_H
+
+#include <stddef.h>
+
+typedef struct fs_conv_shape {
+    int height;   /* of the input map */
+    int width;
+    int channels; /* C, of the input */
+    int filters;  /* F, channels of the output */
+    int kernel;   /* kernel x kernel, >= 1 */
+    int stride;   /* >= 1 */
+    int pad;      /* zeros on each side, 0 .. kernel - 1 */
+} fs_conv_shape;
+
+/* Not collective, like everything here. Size of the output map along an axis of `size` pixels. */
+static inline int fs_conv_out(const fs_conv_shape *shape, int size)
+{
+    return (size + 2 * shape->pad - shape->kernel) / shape->stride + 1;
+}
+
+/* Arrays of the functions below; none may overlap another:
+ *   x        [images][height][width][channels]
+ *   weight   [kernel][kernel][channels][filters]
+ *   prepared [fs_conv_prepared(shape)]: what fs_conv_prepare made of weight
+ *   bias     [filters], or NULL for none
+ *   y        [images][out height][out width][filters]
+ *   dx, dweight, dbias, dy: gradients of the loss, shaped as their namesakes
+ *   scratch  [fs_conv_scratch(shape, images)], contents undefined before and after
+ * Every output is overwritten. The result is a pure function of the arguments, the BLAS and the CPU: algorithm and blocking
+ * depend on `shape` and `images` alone, so that every rank takes the same. 3x3 kernels of stride 1 and pad 1 whose channels and
+ * filters are multiples of 8 take Winograd's algorithm, all others im2col + GEMM. */
+
+/* Floats of scratch for up to `images` images, and of prepared weights (0 where there is nothing to prepare). */
+size_t fs_conv_scratch(const fs_conv_shape *shape, int images);
+size_t fs_conv_prepared(const fs_conv_shape *shape);
+
+/* Transforms weights once for any number of forward passes, or with `for_input` of fs_conv_backward_input. */
+void fs_conv_prepare(const fs_conv_shape *shape, const float *weight, int for_input, float *prepared);
+
+void fs_conv_forward(const fs_conv_shape *shape, int images, const float *x, const float *weight, const float *prepared,
+                     const float *bias, float *y, float *scratch);
+void fs_conv_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy, float *dweight,
+                             float *dbias, float *scratch);
+void fs_conv_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *weight,
+                            const float *prepared, float *dx, float *scratch);
+
+/* The same by im2col + GEMM, for any shape. */
+size_t fs_conv_im2col_scratch(const fs_conv_shape *shape, int images);
+void fs_conv_im2col_forward(const fs_conv_shape *shape, int images, const float *x, const float *weight, const float *bias,
+                            float *y, float *scratch);
+void fs_conv_im2col_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy, float *dweight,
+                                    float *dbias, float *scratch);
+void fs_conv_im2col_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *weight, float *dx,
+                                   float *scratch);
+
+/* The same by definition, summed in double: slow, and what the tests compare with. */
+void fs_conv_naive_forward(const fs_conv_shape *shape, int images, const float *x, const float *weight,
+                           const float *bias, float *y);
+void fs_conv_naive_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy,
+                                   float *dweight, float *dbias);
+void fs_conv_naive_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *weight,
+                                  float *dx);
+
+#endif

@@ -1,0 +1,59 @@
+/* Which algorithm a convolution takes. */
+#include "filterscope/conv.h"
+
+#include "filterscope/layers.h"
+#include "winograd.h"
+
+/* A map of one row or column leaves most of a Winograd tile empty. */
+static int takes_winograd(const fs_conv_shape *shape)
+{
+    return fs_winograd_fits(shape) && shape->height > 1 && shape->width > 1;
+}
+
+size_t fs_conv_prepared(const fs_conv_shape *shape)
+{
+    return takes_winograd(shape) ? fs_winograd_prepared(shape) : 0;
+}
+
+size_t fs_conv_scratch(const fs_conv_shape *shape, int images)
+{
+    if (!takes_winograd(shape))
+        return fs_conv_im2col_scratch(shape, images);
+    return fs_winograd_prepared(shape) + fs_winograd_scratch(shape, images); /* the first for the gradient of the weights */
+}
+
+void fs_conv_prepare(const fs_conv_shape *shape, const float *weight, int for_input, float *prepared)
+{
+    if (takes_winograd(shape))
+        fs_winograd_prepare(shape, weight, for_input, prepared);
+}
+
+void fs_conv_forward(const fs_conv_shape *shape, int images, const float *x, const float *weight, const float *prepared,
+                     const float *bias, float *y, float *scratch)
+{
+    if (takes_winograd(shape))
+        fs_winograd_forward(shape, images, x, prepared, bias, y, scratch);
+    else
+        fs_conv_im2col_forward(shape, images, x, weight, bias, y, scratch);
+}
+
+void fs_conv_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy, float *dweight,
+                             float *dbias, float *scratch)
+{
+    if (!takes_winograd(shape)) {
+        fs_conv_im2col_backward_weight(shape, images, x, dy, dweight, dbias, scratch);
+        return;
+    }
+    fs_winograd_backward_weight(shape, images, x, dy, dweight, scratch, scratch + fs_winograd_prepared(shape));
+    if (dbias)
+        fs_sum_rows((size_t)images * shape->height * shape->width, shape->filters, dy, dbias);
+}
+
+void fs_conv_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *weight,
+                            const float *prepared, float *dx, float *scratch)
+{
+    if (takes_winograd(shape))
+        fs_winograd_backward_input(shape, images, dy, prepared, dx, scratch);
+    else
+        fs_conv_im2col_backward_input(shape, images, dy, weight, dx, scratch);
+}

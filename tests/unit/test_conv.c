@@ -1,0 +1,170 @@
+/* Convolution: im2col + GEMM and Winograd against the naive kernel on odd shapes, and the naive kernel against central differences. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "filterscope/conv.h"
+#include "support.h"
+
+struct problem {
+    fs_conv_shape shape;
+    int images;
+    size_t inputs, weights, outputs;
+    float *x, *weight, *bias, *dy, *out, *expected, *scratch;
+};
+
+static struct problem make(fs_conv_shape shape, int images)
+{
+    struct problem p = {.shape = shape, .images = images};
+    p.inputs = (size_t)images * shape.height * shape.width * shape.channels;
+    p.weights = (size_t)shape.kernel * shape.kernel * shape.channels * shape.filters;
+    p.outputs = (size_t)images * fs_conv_out(&shape, shape.height) * fs_conv_out(&shape, shape.width) * shape.filters;
+    size_t largest = p.inputs > p.outputs ? p.inputs : p.outputs;
+    largest = largest > p.weights ? largest : p.weights;
+    p.x = random_floats(1, p.inputs);
+    p.weight = random_floats(2, p.weights);
+    p.bias = random_floats(3, (size_t)shape.filters);
+    p.dy = random_floats(4, p.outputs);
+    p.out = random_floats(5, largest); /* outputs must be overwritten, not added to */
+    p.expected = random_floats(6, largest);
+    p.scratch = random_floats(7, fs_conv_im2col_scratch(&shape, images));
+    return p;
+}
+
+static void release(struct problem *p)
+{
+    free(p->x);
+    free(p->weight);
+    free(p->bias);
+    free(p->dy);
+    free(p->out);
+    free(p->expected);
+    free(p->scratch);
+}
+
+static const struct { fs_conv_shape shape; int images; } problems[] = {
+    {{32, 32, 1, 64, 3, 1, 1}, 2},  {{32, 32, 3, 64, 3, 1, 1}, 3}, {{7, 5, 3, 4, 3, 1, 1}, 1},  {{1, 1, 2, 3, 3, 1, 1}, 2},
+    {{2, 2, 33, 17, 3, 1, 1}, 5},   {{5, 9, 2, 3, 5, 2, 0}, 2},    {{6, 4, 3, 2, 5, 1, 4}, 2},  {{8, 8, 4, 4, 1, 1, 0}, 2},
+    {{9, 7, 2, 5, 3, 3, 2}, 3},     {{4, 4, 130, 66, 3, 1, 1}, 70}, {{3, 40, 1, 1, 3, 1, 1}, 30},
+};
+enum { PROBLEMS = sizeof problems / sizeof *problems };
+
+static void im2col_agrees_with_the_naive_kernel_forward(void **state)
+{
+    (void)state;
+    for (int i = 0; i < PROBLEMS; i++) {
+        struct problem p = make(problems[i].shape, problems[i].images);
+        fs_conv_naive_forward(&p.shape, p.images, p.x, p.weight, p.bias, p.expected);
+        fs_conv_im2col_forward(&p.shape, p.images, p.x, p.weight, p.bias, p.out, p.scratch);
+        assert_close(p.outputs, p.out, p.expected, 1e-5);
+        fs_conv_naive_forward(&p.shape, p.images, p.x, p.weight, NULL, p.expected);
+        fs_conv_im2col_forward(&p.shape, p.images, p.x, p.weight, NULL, p.out, p.scratch);
+        assert_close(p.outputs, p.out, p.expected, 1e-5);
+        release(&p);
+    }
+}
+
+static void im2col_agrees_with_the_naive_kernel_on_weight_gradients(void **state)
+{
+    (void)state;
+    for (int i = 0; i < PROBLEMS; i++) {
+        struct problem p = make(problems[i].shape, problems[i].images);
+        float *dbias = random_floats(8, (size_t)p.shape.filters), *expected = random_floats(9, (size_t)p.shape.filters);
+        fs_conv_naive_backward_weight(&p.shape, p.images, p.x, p.dy, p.expected, expected);
+        fs_conv_im2col_backward_weight(&p.shape, p.images, p.x, p.dy, p.out, dbias, p.scratch);
+        assert_close(p.weights, p.out, p.expected, 1e-5);
+        assert_close((size_t)p.shape.filters, dbias, expected, 1e-5);
+        free(dbias);
+        free(expected);
+        release(&p);
+    }
+}
+
+static void im2col_agrees_with_the_naive_kernel_on_input_gradients(void **state)
+{
+    (void)state;
+    for (int i = 0; i < PROBLEMS; i++) {
+        struct problem p = make(problems[i].shape, problems[i].images);
+        fs_conv_naive_backward_input(&p.shape, p.images, p.dy, p.weight, p.expected);
+        fs_conv_im2col_backward_input(&p.shape, p.images, p.dy, p.weight, p.out, p.scratch);
+        assert_close(p.inputs, p.out, p.expected, 1e-5);
+        release(&p);
+    }
+}
+
+/* Shapes that take Winograd's algorithm: whole and clipped tiles, the 2x2 form, more tiles than a block, and one that doesn't. */
+static const struct { fs_conv_shape shape; int images; } fast[] = {
+    {{32, 32, 64, 64, 3, 1, 1}, 2}, {{4, 4, 8, 16, 3, 1, 1}, 1}, {{2, 2, 16, 24, 3, 1, 1}, 200}, {{7, 9, 24, 8, 3, 1, 1}, 3},
+    {{3, 2, 8, 8, 3, 1, 1}, 5},     {{2, 2, 8, 8, 3, 1, 1}, 1},  {{1, 5, 16, 8, 3, 1, 1}, 2},    {{8, 8, 3, 8, 3, 1, 1}, 2},
+    {{4, 4, 256, 136, 3, 1, 1}, 150},
+};
+enum { FAST = sizeof fast / sizeof *fast };
+
+static void the_chosen_kernel_agrees_with_the_naive_one(void **state)
+{
+    (void)state;
+    for (int i = 0; i < FAST; i++) {
+        struct problem p = make(fast[i].shape, fast[i].images);
+        float *prepared = random_floats(12, fs_conv_prepared(&p.shape));
+        float *scratch = random_floats(13, fs_conv_scratch(&p.shape, p.images));
+        float *dbias = random_floats(14, (size_t)p.shape.filters), *expected = random_floats(15, (size_t)p.shape.filters);
+        fs_conv_prepare(&p.shape, p.weight, 0, prepared);
+        fs_conv_naive_forward(&p.shape, p.images, p.x, p.weight, p.bias, p.expected);
+        fs_conv_forward(&p.shape, p.images, p.x, p.weight, prepared, p.bias, p.out, scratch);
+        assert_close(p.outputs, p.out, p.expected, 2e-5);
+        fs_conv_naive_backward_weight(&p.shape, p.images, p.x, p.dy, p.expected, expected);
+        fs_conv_backward_weight(&p.shape, p.images, p.x, p.dy, p.out, dbias, scratch);
+        assert_close(p.weights, p.out, p.expected, 2e-5);
+        assert_close((size_t)p.shape.filters, dbias, expected, 1e-5);
+        fs_conv_prepare(&p.shape, p.weight, 1, prepared);
+        fs_conv_naive_backward_input(&p.shape, p.images, p.dy, p.weight, p.expected);
+        fs_conv_backward_input(&p.shape, p.images, p.dy, p.weight, prepared, p.out, scratch);
+        assert_close(p.inputs, p.out, p.expected, 2e-5);
+        free(prepared);
+        free(scratch);
+        free(dbias);
+        free(expected);
+        release(&p);
+    }
+}
+
+/* L = sum dy y is linear in x and in the weights: its central difference is exact but for rounding. */
+static double objective(const struct problem *p, float *y)
+{
+    fs_conv_naive_forward(&p->shape, p->images, p->x, p->weight, p->bias, y);
+    return dot(p->outputs, p->dy, y);
+}
+
+static void naive_gradients_are_central_differences(void **state)
+{
+    (void)state;
+    struct problem p = make((fs_conv_shape){5, 4, 2, 3, 3, 2, 1}, 2);
+    float *y = random_floats(10, p.outputs), *dbias = random_floats(11, 3);
+    fs_conv_naive_backward_weight(&p.shape, p.images, p.x, p.dy, p.expected, dbias);
+    for (size_t i = 0; i < p.weights; i++)
+        assert_slope(central_difference(&p.weight[i], 0.5f, (objective_function *)objective, &p, y), p.expected[i], 1e-5);
+    for (size_t i = 0; i < 3; i++)
+        assert_slope(central_difference(&p.bias[i], 0.5f, (objective_function *)objective, &p, y), dbias[i], 1e-5);
+    fs_conv_naive_backward_input(&p.shape, p.images, p.dy, p.weight, p.expected);
+    for (size_t i = 0; i < p.inputs; i++)
+        assert_slope(central_difference(&p.x[i], 0.5f, (objective_function *)objective, &p, y), p.expected[i], 1e-5);
+    free(y);
+    free(dbias);
+    release(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(im2col_agrees_with_the_naive_kernel_forward),
+        cmocka_unit_test(im2col_agrees_with_the_naive_kernel_on_weight_gradients),
+        cmocka_unit_test(im2col_agrees_with_the_naive_kernel_on_input_gradients),
+        cmocka_unit_test(the_chosen_kernel_agrees_with_the_naive_one),
+        cmocka_unit_test(naive_gradients_are_central_differences),
+    };
+    return cmocka_run_group_tests_name("conv", tests, NULL, NULL);
+}

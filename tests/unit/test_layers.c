@@ -1,0 +1,251 @@
+/* Batch norm, ReLU, pooling, linear, loss and SGD: values by hand, gradients against central differences. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "filterscope/layers.h"
+#include "support.h"
+
+/* A layer as L = sum dy y(x, parameters). */
+struct layer {
+    float *x, *dy, *gamma, *beta, *weight;
+    int images, height, width, channels, size, outputs;
+    size_t count; /* of y */
+    const uint16_t *label;
+};
+
+static double sum_of(const struct layer *l, const float *y)
+{
+    return dot(l->count, l->dy, y);
+}
+
+enum { ROWS = 7, CHANNELS = 3 };
+
+static double batchnorm(const struct layer *l, float *y)
+{
+    double sums[2 * CHANNELS];
+    float mean[CHANNELS], inverse[CHANNELS];
+    fs_batchnorm_sums(ROWS, CHANNELS, l->x, sums);
+    fs_batchnorm_statistics(ROWS, CHANNELS, sums, mean, inverse, NULL);
+    fs_batchnorm_forward(ROWS, CHANNELS, l->x, mean, inverse, l->gamma, l->beta, y);
+    return sum_of(l, y);
+}
+
+static void batchnorm_gradients_are_central_differences(void **state)
+{
+    (void)state;
+    struct layer l = {.x = random_floats(1, 21), .dy = random_floats(2, 21), .gamma = random_floats(3, 3),
+                      .beta = random_floats(4, 3), .count = 21};
+    double sums[6], totals[6];
+    float mean[3], inverse[3], dx[21], y[21];
+    fs_batchnorm_sums(ROWS, CHANNELS, l.x, sums);
+    fs_batchnorm_statistics(ROWS, CHANNELS, sums, mean, inverse, NULL);
+    fs_batchnorm_backward_sums(ROWS, CHANNELS, l.x, l.dy, mean, inverse, totals);
+    fs_batchnorm_backward(ROWS, CHANNELS, l.x, l.dy, mean, inverse, l.gamma, totals, ROWS, dx);
+    for (int i = 0; i < 21; i++)
+        assert_slope(central_difference(&l.x[i], 0.01f, (objective_function *)batchnorm, &l, y), dx[i], 1e-3);
+    for (int c = 0; c < 3; c++) {
+        assert_slope(central_difference(&l.beta[c], 0.5f, (objective_function *)batchnorm, &l, y), totals[c], 1e-5);
+        assert_slope(central_difference(&l.gamma[c], 0.5f, (objective_function *)batchnorm, &l, y), totals[3 + c], 1e-5);
+    }
+    float in_place[21];
+    memcpy(in_place, l.dy, sizeof in_place);
+    fs_batchnorm_backward(ROWS, CHANNELS, l.x, in_place, mean, inverse, l.gamma, totals, ROWS, in_place);
+    assert_memory_equal(in_place, dx, sizeof dx);
+    free(l.x);
+    free(l.dy);
+    free(l.gamma);
+    free(l.beta);
+}
+
+/* Two rows 1 and 5: mean 3, variance 4, unbiased 8. */
+static void running_statistics_follow_the_batch_with_unbiased_variance(void **state)
+{
+    (void)state;
+    const float x[2] = {1, 5};
+    double sums[2];
+    float mean, inverse, running[2] = {0, 1};
+    fs_batchnorm_sums(2, 1, x, sums);
+    fs_batchnorm_statistics(2, 1, sums, &mean, &inverse, running);
+    assert_true(mean == 3.0f && fabs(inverse - 0.5) < 1e-5);
+    assert_true(fabs(running[0] - 0.3) < 1e-6 && fabs(running[1] - 1.7) < 1e-6);
+}
+
+static void inference_normalises_with_the_running_statistics_and_keeps_nan(void **state)
+{
+    (void)state;
+    enum { C = 70 }; /* more than one group of channels */
+    float x[2 * C], y[2 * C], running[2 * C], gamma[C], beta[C];
+    for (int c = 0; c < C; c++) {
+        x[c] = (float)c;
+        x[C + c] = -(float)c;
+        running[c] = 1;
+        running[C + c] = 4;
+        gamma[c] = 2;
+        beta[c] = 0.5f;
+    }
+    memcpy(y, x, sizeof y);
+    fs_batchnorm_infer(2, C, y, running, gamma, beta, 0);
+    for (int i = 0; i < 2 * C; i++)
+        assert_true(fabs(y[i] - (2 * (x[i] - 1) / 2 + 0.5)) < 1e-3);
+    memcpy(y, x, sizeof y);
+    y[5] = NAN;
+    fs_batchnorm_infer(2, C, y, running, gamma, beta, 1);
+    assert_true(isnan(y[5]) && y[C + 60] == 0.0f && fabs(y[60] - 59.5) < 1e-3);
+}
+
+static void relu_passes_positive_values_and_nan_and_their_gradients(void **state)
+{
+    (void)state;
+    float y[4] = {-1, 0, 2, NAN}, dy[3] = {5, 6, 7};
+    fs_relu_forward(4, y);
+    assert_true(y[0] == 0 && y[1] == 0 && y[2] == 2 && isnan(y[3]));
+    fs_relu_backward(3, y, dy);
+    assert_true(dy[0] == 0 && dy[1] == 0 && dy[2] == 7);
+}
+
+static double maxpool(const struct layer *l, float *y)
+{
+    fs_maxpool_forward(l->images, l->height, l->width, l->channels, l->size, l->x, y, NULL);
+    return sum_of(l, y);
+}
+
+static double avgpool(const struct layer *l, float *y)
+{
+    fs_avgpool_forward(l->images, l->height, l->width, l->channels, l->size, l->x, y);
+    return sum_of(l, y);
+}
+
+static void pool_gradients_are_central_differences(void **state)
+{
+    (void)state;
+    for (int size = 1; size <= 4; size++) {
+        struct layer l = {.images = 2, .height = 2 * size, .width = 3 * size, .channels = 5, .size = size, .count = 60};
+        size_t inputs = (size_t)60 * size * size;
+        l.x = random_floats(1, inputs);
+        l.dy = random_floats(2, l.count);
+        for (size_t i = 0; i < inputs; i++) /* well apart, so that a small step changes no winner */
+            l.x[i] = (float)(i * 7919 % inputs);
+        float *dx = random_floats(3, inputs), *y = random_floats(4, l.count);
+        uint8_t winner[60];
+        fs_maxpool_forward(2, l.height, l.width, 5, size, l.x, y, winner);
+        fs_maxpool_backward(2, l.height, l.width, 5, size, l.dy, winner, dx);
+        for (size_t i = 0; i < inputs; i++)
+            assert_slope(central_difference(&l.x[i], 0.25f, (objective_function *)maxpool, &l, y), dx[i], 1e-4);
+        fs_avgpool_backward(2, l.height, l.width, 5, size, l.dy, dx);
+        for (size_t i = 0; i < inputs; i++)
+            assert_slope(central_difference(&l.x[i], 0.25f, (objective_function *)avgpool, &l, y), dx[i], 1e-4);
+        free(l.x);
+        free(l.dy);
+        free(dx);
+        free(y);
+    }
+}
+
+static void the_first_of_equal_values_wins_a_pool(void **state)
+{
+    (void)state;
+    const float x[4] = {3, 3, 3, 3};
+    float y;
+    uint8_t winner = 9;
+    fs_maxpool_forward(1, 2, 2, 1, 2, x, &y, &winner);
+    assert_true(y == 3 && winner == 0);
+}
+
+static double linear(const struct layer *l, float *y)
+{
+    fs_linear_forward(l->images, l->channels, l->outputs, l->x, l->weight, l->beta, y);
+    return sum_of(l, y);
+}
+
+static void linear_gradients_are_central_differences(void **state)
+{
+    (void)state;
+    struct layer l = {.images = 3, .channels = 5, .outputs = 4, .count = 12, .x = random_floats(1, 15),
+                      .weight = random_floats(2, 20), .beta = random_floats(3, 4), .dy = random_floats(4, 12)};
+    float dweight[20], dbias[4], dx[15], y[12];
+    fs_linear_backward_weight(3, 5, 4, l.x, l.dy, dweight, dbias);
+    fs_linear_backward_input(3, 5, 4, l.dy, l.weight, dx);
+    for (int i = 0; i < 20; i++)
+        assert_slope(central_difference(&l.weight[i], 0.5f, (objective_function *)linear, &l, y), dweight[i], 1e-5);
+    for (int i = 0; i < 4; i++)
+        assert_slope(central_difference(&l.beta[i], 0.5f, (objective_function *)linear, &l, y), dbias[i], 1e-5);
+    for (int i = 0; i < 15; i++)
+        assert_slope(central_difference(&l.x[i], 0.5f, (objective_function *)linear, &l, y), dx[i], 1e-5);
+    free(l.x);
+    free(l.weight);
+    free(l.beta);
+    free(l.dy);
+}
+
+static double mean_loss(const struct layer *l, float *unused)
+{
+    int right;
+    (void)unused;
+    return fs_softmax_loss(l->images, l->outputs, l->x, l->label, 1, NULL, &right) / l->images;
+}
+
+static void loss_gradients_are_central_differences(void **state)
+{
+    (void)state;
+    const uint16_t label[4] = {2, 0, 4, 2};
+    struct layer l = {.images = 4, .outputs = 5, .x = random_floats(1, 20), .label = label};
+    float dx[20];
+    int right;
+    fs_softmax_loss(4, 5, l.x, label, 1.0 / 4, dx, &right);
+    for (int i = 0; i < 20; i++)
+        assert_slope(central_difference(&l.x[i], 0.01f, (objective_function *)mean_loss, &l, NULL), dx[i], 1e-4);
+    float in_place[20];
+    memcpy(in_place, l.x, sizeof in_place);
+    fs_softmax_loss(4, 5, in_place, label, 1.0 / 4, in_place, &right);
+    assert_memory_equal(in_place, dx, sizeof dx);
+    free(l.x);
+}
+
+static void the_loss_of_equal_logits_is_log_k_and_large_ones_do_not_overflow(void **state)
+{
+    (void)state;
+    const uint16_t label[1] = {1};
+    const float equal[4] = {7, 7, 7, 7}, large[4] = {-1e30f, 1e30f, 0, 0}, tie[3] = {1, 5, 5};
+    int right;
+    assert_true(fabs(fs_softmax_loss(1, 4, equal, label, 1, NULL, &right) - log(4)) < 1e-12);
+    assert_int_equal(right, 0); /* the tie goes to label 0 */
+    assert_true(fs_softmax_loss(1, 4, large, label, 1, NULL, &right) == 0);
+    assert_int_equal(right, 1);
+    assert_int_equal(fs_argmax(3, tie), 1);
+}
+
+/* By hand, lr 0.1, momentum 0.9, L2 0.5, from w = 1: g = 2: slope 2.5, v = 2.5, w = 1 - 0.1 (2.5 + 2.25) = 0.525.
+ * g = -1: slope -0.7375, v = 1.5125, w = 0.525 - 0.1 (-0.7375 + 1.36125) = 0.462625. */
+static void sgd_takes_nesterov_steps_with_weight_decay(void **state)
+{
+    (void)state;
+    float weight = 1, velocity = 0, gradient = 2;
+    fs_sgd_step(1, 0.1f, 0.9f, 0.5f, &gradient, &weight, &velocity);
+    assert_true(fabs(weight - 0.525) < 1e-6 && velocity == 2.5f);
+    gradient = -1;
+    fs_sgd_step(1, 0.1f, 0.9f, 0.5f, &gradient, &weight, &velocity);
+    assert_true(fabs(weight - 0.462625) < 1e-6 && fabs(velocity - 1.5125) < 1e-6);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(batchnorm_gradients_are_central_differences),
+        cmocka_unit_test(running_statistics_follow_the_batch_with_unbiased_variance),
+        cmocka_unit_test(inference_normalises_with_the_running_statistics_and_keeps_nan),
+        cmocka_unit_test(relu_passes_positive_values_and_nan_and_their_gradients),
+        cmocka_unit_test(pool_gradients_are_central_differences),
+        cmocka_unit_test(the_first_of_equal_values_wins_a_pool),
+        cmocka_unit_test(linear_gradients_are_central_differences),
+        cmocka_unit_test(loss_gradients_are_central_differences),
+        cmocka_unit_test(the_loss_of_equal_logits_is_log_k_and_large_ones_do_not_overflow),
+        cmocka_unit_test(sgd_takes_nesterov_steps_with_weight_decay),
+    };
+    return cmocka_run_group_tests_name("layers", tests, NULL, NULL);
+}
