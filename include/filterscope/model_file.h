@@ -1,0 +1,54 @@
+/* The model file: weights, momentum, progress and configuration in one HDF5 file, replaced atomically (filterscope-model).
+ *
+ *     /                  attributes format, format_version, arch, height, width, channels, labels, epochs, epoch, batch,
+ *                        right, loss, crc (CRC-32C of every array, in file order)
+ *     /config            table   key, value: the configuration that the weights depend on
+ *     /label_names       fixed strings [labels]
+ *     /history           table   a row a complete epoch: fs_train_row
+ *     /parameter/NAME    float32; NAME = conv1.weight [kernel y, kernel x, channel, filter], conv1.bias, bn1.gamma, bn1.beta,
+ *                        fc1.weight [output, input], fc1.bias ...; a linear layer's input is flattened as (y, x, channel)
+ *     /momentum/NAME     float32, of the same shapes
+ *     /statistic/NAME    float32; bn1.mean, bn1.variance ... */
+#ifndef FILTERSCOPE_MODEL_FILE_H
+#define FILTERSCOPE_MODEL_FILE_H
+
+#include "filterscope/config.h"
+#include "filterscope/dataset.h"
+#include "filterscope/network.h"
+#include "filterscope/status.h"
+
+/* One epoch of phase one. */
+typedef struct fs_train_row {
+    int32_t epoch; /* from 1 */
+    double lr;     /* of the convolution group */
+    double fc_lr;
+    double train_loss; /* mean cross-entropy over the epoch's augmented images, before each step */
+    double train_sr;
+    double test_sr;
+    double seconds;
+} fs_train_row;
+
+/* A network, how far its training is, and what it was trained with. */
+typedef struct fs_model {
+    fs_network net;
+    fs_config config;
+    char (*label_name)[FS_LABEL_NAME_BYTES]; /* [net.labels] */
+    int epochs;                              /* planned */
+    int epoch;                               /* complete */
+    int batch;                               /* batches done of the next one */
+    long long right;                         /* right answers in those batches */
+    double loss;                             /* summed loss of those batches */
+    fs_train_row *history;                   /* [epochs], the first `epoch` rows are filled */
+} fs_model;
+
+/* Not collective; call on one rank. Writes PATH.tmp, fsyncs it, renames it over PATH and fsyncs the folder: at any moment
+ * PATH is absent, the old model or the new one. FS_ERROR (disk full, no permission ...) leaves PATH as it was. */
+fs_status fs_model_save(const char *path, const fs_model *model);
+
+/* Not collective. FS_ERROR: no such file, a value that is not finite. FS_MISMATCH: not a model file, truncated, shapes that
+ * do not fit its architecture, CRC that differs. *model is zeroed after a failure; else release with fs_model_free. */
+fs_status fs_model_load(const char *path, fs_model *model);
+
+void fs_model_free(fs_model *model);
+
+#endif

@@ -1,0 +1,18 @@
+/* One rank reads, every rank has: data sets and models from rank 0 to the others. */
+#ifndef FILTERSCOPE_SHARE_H
+#define FILTERSCOPE_SHARE_H
+
+#include <mpi.h>
+
+#include "filterscope/dataset.h"
+#include "filterscope/model_file.h"
+
+/* Collective on comm. `data` and `model` are complete on rank 0 and zeroed elsewhere; afterwards they are the same everywhere,
+ * each rank owning its copy. FS_ERROR on every rank where one has no memory. */
+fs_status fs_share_dataset(MPI_Comm comm, fs_dataset *data);
+fs_status fs_share_model(MPI_Comm comm, fs_model *model);
+
+/* Collective on comm. MPI_Bcast from `root` of any number of bytes. */
+void fs_share_bytes(MPI_Comm comm, int root, void *bytes, size_t count);
+
+#endif

@@ -1,0 +1,42 @@
+/* The same bits at any rank count. A batch is cut into S slots, S a power of two; each slot is computed alone, with the
+ * same shapes whoever computes it; slots are summed in the binary tree over their numbers. A rank owns one subtree, so the
+ * tree over ranks continues the tree over its slots and the sum does not depend on the number of ranks, only on S.
+ *
+ * Ranks take slots by halving both: the left half of the slots goes to the larger half of the ranks. A rank beyond the
+ * number of slots owns none, computes nothing and gets the totals. */
+#ifndef FILTERSCOPE_SLOTS_H
+#define FILTERSCOPE_SLOTS_H
+
+#include <mpi.h>
+#include <stddef.h>
+
+#include "filterscope/status.h"
+
+enum { FS_MOST_SLOTS = 4096 };
+
+typedef struct fs_slots {
+    MPI_Comm comm; /* borrowed */
+    int rank, ranks;
+    int slots; /* S */
+    int first; /* this rank's slots: first .. first + count - 1; count is a power of two, or 0 */
+    int count;
+} fs_slots;
+
+/* Not collective. `slots` is a power of two in 1 .. FS_MOST_SLOTS. */
+void fs_slots_create(MPI_Comm comm, int slots, fs_slots *own);
+
+/* Not collective. Images begin .. end-1 of a batch of `images` are slot `slot`'s. */
+void fs_slots_range(const fs_slots *own, int slot, int images, int *begin, int *end);
+
+/* Not collective. values [own->count][count], a row a local slot: afterwards row 0 is their sum in tree order. */
+void fs_slots_fold(const fs_slots *own, double *values, size_t count);
+
+/* Collective on own->comm. values [count]: in, this rank's subtree (ignored without slots); out, the total, on every rank. */
+void fs_slots_sum(const fs_slots *own, double *values, size_t count);
+void fs_slots_sum_float(const fs_slots *own, float *values, size_t count);
+
+/* Collective on comm. Ranks agree on an outcome: every rank returns the most severe status of all, FS_STOPPED counting as
+ * the least severe failure, and has the message of the lowest rank that reported it. */
+fs_status fs_agree(MPI_Comm comm, fs_status status);
+
+#endif

@@ -1,0 +1,428 @@
+/* Reading and writing the model file. Every array goes through each_array, so that what is written, read and summed into
+ * the CRC is the same list in the same order. */
+#include "filterscope/model_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <hdf5.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "filterscope/crc32c.h"
+#include "filterscope/memory.h"
+
+static const char format[] = "filterscope-model";
+enum { FORMAT_VERSION = 1, MOST_EPOCHS = 1000000 };
+
+/* One array of the network and its place in the file. */
+struct array {
+    char path[64];
+    int dimensions;
+    hsize_t size[4];
+    float *values;
+    size_t count;
+};
+
+typedef fs_status visit(hid_t file, const struct array *array, void *context);
+
+static void shape_weight(const fs_op *op, struct array *array)
+{
+    if (op->kind == FS_CONV) {
+        array->dimensions = 4;
+        array->size[0] = array->size[1] = (hsize_t)op->kernel;
+        array->size[2] = (hsize_t)op->channels;
+        array->size[3] = (hsize_t)op->out_channels;
+    } else if (op->kind == FS_LINEAR) {
+        array->dimensions = 2;
+        array->size[0] = (hsize_t)op->out_channels;
+        array->size[1] = (hsize_t)fs_op_inputs(op);
+    }
+}
+
+static fs_status visit_one(hid_t file, const char *group, const char *kind, int number, const char *name, float *values,
+                           size_t count, const fs_op *shaped, visit *each, void *context)
+{
+    struct array array = {.dimensions = 1, .size = {count}, .values = values, .count = count};
+    snprintf(array.path, sizeof array.path, "/%s/%s%d.%s", group, kind, number, name);
+    if (shaped)
+        shape_weight(shaped, &array);
+    return each(file, &array, context);
+}
+
+/* Weight and bias of one operation out of `values` (parameters or momentum). */
+static fs_status visit_pair(hid_t file, const char *group, const fs_op *op, const char *kind, int number, float *values,
+                            visit *each, void *context)
+{
+    int norm = op->kind == FS_BATCHNORM;
+    fs_status status = visit_one(file, group, kind, number, norm ? "gamma" : "weight", values + op->weight, op->weights,
+                                 op, each, context);
+    if (!status && op->biases)
+        status = visit_one(file, group, kind, number, norm ? "beta" : "bias", values + op->bias, op->biases, NULL, each,
+                           context);
+    return status;
+}
+
+static fs_status each_array(hid_t file, const fs_network *net, visit *each, void *context)
+{
+    fs_status status = FS_OK;
+    int linear = 0;
+    for (int i = 0; i < net->ops && !status; i++) {
+        const fs_op *op = &net->op[i];
+        if (!op->weights)
+            continue;
+        linear += op->kind == FS_LINEAR;
+        const char *kind = op->kind == FS_CONV ? "conv" : op->kind == FS_BATCHNORM ? "bn" : "fc";
+        int number = op->layer ? op->layer : linear;
+        status = visit_pair(file, "parameter", op, kind, number, net->parameter, each, context);
+        if (!status)
+            status = visit_pair(file, "momentum", op, kind, number, net->velocity, each, context);
+        if (op->kind != FS_BATCHNORM || status)
+            continue;
+        float *running = net->statistic + op->statistic;
+        status = visit_one(file, "statistic", kind, number, "mean", running, op->weights, NULL, each, context);
+        if (!status)
+            status = visit_one(file, "statistic", kind, number, "variance", running + op->weights, op->weights, NULL, each,
+                               context);
+    }
+    return status;
+}
+
+static fs_status sum_array(hid_t file, const struct array *array, void *context)
+{
+    (void)file;
+    uint32_t *crc = context;
+    *crc = fs_crc32c(*crc, array->values, array->count * sizeof(float));
+    return FS_OK;
+}
+
+static fs_status write_array(hid_t file, const struct array *array, void *context)
+{
+    (void)context;
+    hid_t space = H5Screate_simple(array->dimensions, array->size, NULL);
+    hid_t set = H5Dcreate2(file, array->path, H5T_IEEE_F32LE, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    herr_t written = set < 0 ? -1 : H5Dwrite(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, array->values);
+    if (set >= 0)
+        H5Dclose(set);
+    H5Sclose(space);
+    return written < 0 ? fs_fail(FS_ERROR, "cannot write %s", array->path) : FS_OK;
+}
+
+/* Opens a dataset whose shape must be the one given; -1 where it is missing or shaped otherwise. */
+static hid_t open_shaped(hid_t file, const char *path, int dimensions, const hsize_t *size)
+{
+    hsize_t found[4] = {0};
+    hid_t set = H5Dopen2(file, path, H5P_DEFAULT);
+    if (set < 0)
+        return -1;
+    hid_t space = H5Dget_space(set);
+    int fits = H5Sget_simple_extent_ndims(space) == dimensions && H5Sget_simple_extent_dims(space, found, NULL) >= 0 &&
+               memcmp(found, size, (size_t)dimensions * sizeof *size) == 0;
+    H5Sclose(space);
+    if (fits)
+        return set;
+    H5Dclose(set);
+    return -1;
+}
+
+static fs_status read_array(hid_t file, const struct array *array, void *context)
+{
+    (void)context;
+    hid_t set = open_shaped(file, array->path, array->dimensions, array->size);
+    if (set < 0)
+        return fs_fail(FS_MISMATCH, "%s is missing or does not fit the architecture", array->path);
+    herr_t got = H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, array->values);
+    H5Dclose(set);
+    return got < 0 ? fs_fail(FS_MISMATCH, "cannot read %s", array->path) : FS_OK;
+}
+
+/* Attributes: one table serves both directions. */
+struct attribute {
+    const char *name;
+    hid_t type;
+    void *value;
+};
+
+enum { ATTRIBUTES = 10 };
+
+struct numbers {
+    int32_t height, width, channels, labels, epochs, epoch, batch;
+    int64_t right;
+    double loss;
+    uint32_t crc;
+};
+
+static void list_attributes(struct numbers *n, struct attribute list[ATTRIBUTES])
+{
+    const struct attribute all[ATTRIBUTES] = {
+        {"height", H5T_NATIVE_INT32, &n->height},   {"width", H5T_NATIVE_INT32, &n->width},
+        {"channels", H5T_NATIVE_INT32, &n->channels}, {"labels", H5T_NATIVE_INT32, &n->labels},
+        {"epochs", H5T_NATIVE_INT32, &n->epochs},   {"epoch", H5T_NATIVE_INT32, &n->epoch},
+        {"batch", H5T_NATIVE_INT32, &n->batch},     {"right", H5T_NATIVE_INT64, &n->right},
+        {"loss", H5T_NATIVE_DOUBLE, &n->loss},      {"crc", H5T_NATIVE_UINT32, &n->crc},
+    };
+    memcpy(list, all, sizeof all);
+}
+
+static int write_attribute(hid_t file, const char *name, hid_t type, const void *value)
+{
+    hid_t space = H5Screate(H5S_SCALAR);
+    hid_t attribute = H5Acreate2(file, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    herr_t written = attribute < 0 ? -1 : H5Awrite(attribute, type, value);
+    if (attribute >= 0)
+        H5Aclose(attribute);
+    H5Sclose(space);
+    return written >= 0;
+}
+
+/* Reads only where the stored type is of the same class: a string where a number is wanted is refused, not converted. */
+static int read_attribute(hid_t file, const char *name, hid_t type, void *value)
+{
+    if (H5Aexists(file, name) <= 0)
+        return 0;
+    hid_t attribute = H5Aopen(file, name, H5P_DEFAULT), stored = H5Aget_type(attribute), space = H5Aget_space(attribute);
+    int fits = H5Tget_class(stored) == H5Tget_class(type) && H5Tis_variable_str(stored) <= 0 &&
+               H5Sget_simple_extent_npoints(space) == 1 && H5Aread(attribute, type, value) >= 0;
+    H5Sclose(space);
+    H5Tclose(stored);
+    H5Aclose(attribute);
+    return fits;
+}
+
+static hid_t string_type(size_t bytes)
+{
+    hid_t type = H5Tcopy(H5T_C_S1);
+    H5Tset_size(type, bytes);
+    H5Tset_strpad(type, H5T_STR_NULLPAD);
+    return type;
+}
+
+static hid_t config_type(void)
+{
+    hid_t key = string_type(FS_CONFIG_KEY_BYTES), value = string_type(FS_CONFIG_VALUE_BYTES);
+    hid_t type = H5Tcreate(H5T_COMPOUND, sizeof(fs_config_entry));
+    H5Tinsert(type, "key", HOFFSET(fs_config_entry, key), key);
+    H5Tinsert(type, "value", HOFFSET(fs_config_entry, value), value);
+    H5Tclose(key);
+    H5Tclose(value);
+    return type;
+}
+
+static hid_t history_type(void)
+{
+    hid_t type = H5Tcreate(H5T_COMPOUND, sizeof(fs_train_row));
+    H5Tinsert(type, "epoch", HOFFSET(fs_train_row, epoch), H5T_NATIVE_INT32);
+    H5Tinsert(type, "lr", HOFFSET(fs_train_row, lr), H5T_NATIVE_DOUBLE);
+    H5Tinsert(type, "fc_lr", HOFFSET(fs_train_row, fc_lr), H5T_NATIVE_DOUBLE);
+    H5Tinsert(type, "train_loss", HOFFSET(fs_train_row, train_loss), H5T_NATIVE_DOUBLE);
+    H5Tinsert(type, "train_sr", HOFFSET(fs_train_row, train_sr), H5T_NATIVE_DOUBLE);
+    H5Tinsert(type, "test_sr", HOFFSET(fs_train_row, test_sr), H5T_NATIVE_DOUBLE);
+    H5Tinsert(type, "seconds", HOFFSET(fs_train_row, seconds), H5T_NATIVE_DOUBLE);
+    return type;
+}
+
+/* Both take over `type`. */
+static int write_table(hid_t file, const char *path, hid_t type, hsize_t rows, const void *values)
+{
+    hid_t space = H5Screate_simple(1, &rows, NULL), packed = H5Tcopy(type);
+    H5Tpack(packed);
+    hid_t set = H5Dcreate2(file, path, packed, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    herr_t written = set < 0 ? -1 : rows ? H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) : 0;
+    if (set >= 0)
+        H5Dclose(set);
+    H5Sclose(space);
+    H5Tclose(packed);
+    H5Tclose(type);
+    return written >= 0;
+}
+
+static int read_table(hid_t file, const char *path, hid_t type, hsize_t rows, void *values)
+{
+    hid_t set = open_shaped(file, path, 1, &rows);
+    herr_t got = set < 0 ? -1 : rows ? H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) : 0;
+    if (set >= 0)
+        H5Dclose(set);
+    H5Tclose(type);
+    return got >= 0;
+}
+
+static fs_status write_all(hid_t file, const fs_model *model)
+{
+    const fs_network *net = &model->net;
+    struct numbers n = {net->height, net->width,   net->channels, net->labels, model->epochs,
+                        model->epoch, model->batch, model->right,  model->loss, 0};
+    struct attribute list[ATTRIBUTES];
+    list_attributes(&n, list);
+    each_array(file, net, sum_array, &n.crc);
+    int32_t version = FORMAT_VERSION;
+    hid_t text = string_type(sizeof net->arch);
+    char padded[sizeof net->arch] = "";
+    memcpy(padded, format, sizeof format);
+    int done = write_attribute(file, "format", text, padded) && write_attribute(file, "arch", text, net->arch) &&
+               write_attribute(file, "format_version", H5T_NATIVE_INT32, &version);
+    H5Tclose(text);
+    for (int i = 0; i < ATTRIBUTES && done; i++)
+        done = write_attribute(file, list[i].name, list[i].type, list[i].value);
+    const char *groups[] = {"/parameter", "/momentum", "/statistic"};
+    for (int i = 0; i < 3 && done; i++) {
+        hid_t group = H5Gcreate2(file, groups[i], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+        done = group >= 0 && H5Gclose(group) >= 0;
+    }
+    done = done && write_table(file, "/config", config_type(), (hsize_t)model->config.count, model->config.entry) &&
+           write_table(file, "/label_names", string_type(FS_LABEL_NAME_BYTES), (hsize_t)net->labels, model->label_name) &&
+           write_table(file, "/history", history_type(), (hsize_t)model->epoch, model->history);
+    return done ? each_array(file, net, write_array, NULL) : fs_fail(FS_ERROR, "cannot write attributes and tables");
+}
+
+/* What HDF5 leaves in the system's cache is not yet safe: fsync, then the new name, then the folder that holds the name. */
+static fs_status publish(const char *temporary, const char *path)
+{
+    char folder[4096];
+    snprintf(folder, sizeof folder, "%s", path);
+    int file = open(temporary, O_RDONLY);
+    int synced = file >= 0 && fsync(file) == 0;
+    if (file >= 0)
+        close(file);
+    if (!synced || rename(temporary, path) != 0)
+        return fs_fail(FS_ERROR, "%s: cannot be completed: %s", path, strerror(errno));
+    int directory = open(dirname(folder), O_RDONLY | O_DIRECTORY);
+    if (directory >= 0) {
+        fsync(directory); /* some file systems cannot: the rename is done all the same */
+        close(directory);
+    }
+    return FS_OK;
+}
+
+fs_status fs_model_save(const char *path, const fs_model *model)
+{
+    char temporary[4096];
+    snprintf(temporary, sizeof temporary, "%s.tmp", path);
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* one message of ours instead of HDF5's stack */
+    errno = 0;
+    hid_t file = H5Fcreate(temporary, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    if (file < 0)
+        return fs_fail(FS_ERROR, "%s: cannot be created: %s", temporary, errno ? strerror(errno) : "HDF5 failed");
+    fs_status status = write_all(file, model);
+    int cause = errno;
+    if (H5Fclose(file) < 0 && !status) {
+        cause = errno;
+        status = fs_fail(FS_ERROR, "cannot be closed");
+    }
+    if (status)
+        fs_fail(status, "%s: %s%s%s", temporary, fs_message(), cause ? ": " : "", cause ? strerror(cause) : "");
+    else
+        status = publish(temporary, path);
+    if (status)
+        unlink(temporary);
+    return status;
+}
+
+static fs_status read_header(hid_t file, struct numbers *n, char *arch, size_t arch_bytes)
+{
+    char found[sizeof ((fs_network *)0)->arch + 1] = "";
+    int32_t version = 0;
+    hid_t text = string_type(arch_bytes);
+    int read = read_attribute(file, "format", text, found) && strcmp(found, format) == 0;
+    if (!read) {
+        H5Tclose(text);
+        return fs_fail(FS_MISMATCH, "not a filterscope model file");
+    }
+    read = read_attribute(file, "format_version", H5T_NATIVE_INT32, &version);
+    if (read && version != FORMAT_VERSION) {
+        H5Tclose(text);
+        return fs_fail(FS_MISMATCH, "format version %d, this program reads %d", version, FORMAT_VERSION);
+    }
+    read = read && read_attribute(file, "arch", text, arch);
+    H5Tclose(text);
+    struct attribute list[ATTRIBUTES];
+    list_attributes(n, list);
+    for (int i = 0; i < ATTRIBUTES && read; i++)
+        if (!read_attribute(file, list[i].name, list[i].type, list[i].value))
+            return fs_fail(FS_MISMATCH, "attribute %s is missing", list[i].name);
+    if (!read || n->height < 1 || n->height > 4096 || n->width < 1 || n->width > 4096 || n->channels < 1 ||
+        n->channels > 4096 || n->labels < 2 || n->labels > FS_MAX_LABELS || n->epochs < 0 || n->epochs > MOST_EPOCHS ||
+        n->epoch < 0 || n->epoch > n->epochs || n->batch < 0)
+        return fs_fail(FS_MISMATCH, "an attribute is missing or out of range");
+    return FS_OK;
+}
+
+static hsize_t rows_of(hid_t file, const char *path)
+{
+    hid_t set = H5Dopen2(file, path, H5P_DEFAULT);
+    if (set < 0)
+        return 0;
+    hid_t space = H5Dget_space(set);
+    hssize_t rows = H5Sget_simple_extent_npoints(space);
+    H5Sclose(space);
+    H5Dclose(set);
+    return rows > 0 ? (hsize_t)rows : 0;
+}
+
+static fs_status read_all(hid_t file, fs_model *model)
+{
+    struct numbers n = {0};
+    char arch[sizeof model->net.arch + 1] = "";
+    fs_status status = read_header(file, &n, arch, sizeof model->net.arch);
+    if (status)
+        return status;
+    const fs_arch *known = fs_arch_find(arch);
+    if (!known || fs_network_create(known, n.height, n.width, n.channels, n.labels, 0, &model->net))
+        return FS_MISMATCH;
+    model->epochs = n.epochs;
+    model->epoch = n.epoch;
+    model->batch = n.batch;
+    model->right = n.right;
+    model->loss = n.loss;
+    model->label_name = fs_alloc((size_t)n.labels, sizeof *model->label_name, "label names");
+    model->history = fs_alloc((size_t)n.epochs, sizeof *model->history, "the history");
+    if (!model->label_name || !model->history)
+        return FS_ERROR;
+    hsize_t entries = rows_of(file, "/config");
+    model->config.count = entries <= FS_CONFIG_ENTRIES ? (int)entries : 0;
+    if (!read_table(file, "/config", config_type(), (hsize_t)model->config.count, model->config.entry) ||
+        !read_table(file, "/label_names", string_type(FS_LABEL_NAME_BYTES), (hsize_t)n.labels, model->label_name) ||
+        !read_table(file, "/history", history_type(), (hsize_t)n.epoch, model->history))
+        return fs_fail(FS_MISMATCH, "/config, /label_names or /history is missing or damaged");
+    for (int i = 0; i < model->config.count; i++) /* a damaged string need not end */
+        model->config.entry[i].key[FS_CONFIG_KEY_BYTES - 1] = model->config.entry[i].value[FS_CONFIG_VALUE_BYTES - 1] = 0;
+    for (int k = 0; k < n.labels; k++)
+        model->label_name[k][FS_LABEL_NAME_BYTES - 1] = 0;
+    status = each_array(file, &model->net, read_array, NULL);
+    if (status)
+        return status;
+    uint32_t crc = 0;
+    each_array(file, &model->net, sum_array, &crc);
+    return crc == n.crc ? FS_OK
+                        : fs_fail(FS_MISMATCH, "damaged: the arrays' CRC is %08x, recorded is %08x", crc, n.crc);
+}
+
+fs_status fs_model_load(const char *path, fs_model *model)
+{
+    *model = (fs_model){0};
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    setenv("HDF5_USE_FILE_LOCKING", "FALSE", 0); /* not every cluster's file system has flock */
+    if (access(path, R_OK) != 0)
+        return fs_fail(FS_ERROR, "%s: %s", path, strerror(errno));
+    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    if (file < 0)
+        return fs_fail(FS_MISMATCH, "%s: not an HDF5 file, or truncated", path);
+    fs_status status = read_all(file, model);
+    H5Fclose(file);
+    if (status)
+        fs_fail(status, "%s: %s", path, fs_message());
+    else
+        status = fs_network_check_finite(&model->net, path);
+    if (status)
+        fs_model_free(model);
+    return status;
+}
+
+void fs_model_free(fs_model *model)
+{
+    fs_network_free(&model->net);
+    free(model->label_name);
+    free(model->history);
+    *model = (fs_model){0};
+}

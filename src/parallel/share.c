@@ -1,0 +1,71 @@
+#include "filterscope/share.h"
+
+#include "filterscope/memory.h"
+#include "filterscope/slots.h"
+
+void fs_share_bytes(MPI_Comm comm, int root, void *bytes, size_t count)
+{
+    const size_t most = (size_t)1 << 30; /* MPI counts are ints */
+    for (size_t done = 0; done < count; done += most)
+        MPI_Bcast((char *)bytes + done, (int)(count - done < most ? count - done : most), MPI_BYTE, root, comm);
+}
+
+static int rank_of(MPI_Comm comm)
+{
+    int rank;
+    MPI_Comm_rank(comm, &rank);
+    return rank;
+}
+
+fs_status fs_share_dataset(MPI_Comm comm, fs_dataset *data)
+{
+    fs_dataset own = *data;
+    fs_share_bytes(comm, 0, data, sizeof *data);
+    size_t images = (size_t)data->images, bytes = images * data->height * data->width * data->channels;
+    fs_status status = FS_OK;
+    if (rank_of(comm) == 0) {
+        *data = own;
+    } else {
+        data->pixels = fs_alloc(bytes, 1, "pixels");
+        data->label = fs_alloc(images, sizeof *data->label, "labels");
+        data->label_name = fs_alloc((size_t)data->labels, sizeof *data->label_name, "label names");
+        status = data->pixels && data->label && data->label_name ? FS_OK : FS_ERROR;
+    }
+    status = fs_agree(comm, status);
+    if (status)
+        return status;
+    fs_share_bytes(comm, 0, data->pixels, bytes);
+    fs_share_bytes(comm, 0, data->label, images * sizeof *data->label);
+    fs_share_bytes(comm, 0, data->label_name, (size_t)data->labels * sizeof *data->label_name);
+    return FS_OK;
+}
+
+/* The same network on a rank that has none, but for its values. */
+static fs_status build_as(const fs_model *root, fs_model *model)
+{
+    const fs_network *net = &root->net;
+    const fs_arch *arch = fs_arch_find(net->arch);
+    *model = *root;
+    model->net = (fs_network){0};
+    model->label_name = fs_alloc((size_t)net->labels, sizeof *model->label_name, "label names");
+    model->history = fs_alloc((size_t)root->epochs, sizeof *model->history, "the history");
+    if (!arch || !model->label_name || !model->history)
+        return FS_ERROR;
+    return fs_network_create(arch, net->height, net->width, net->channels, net->labels, 0, &model->net);
+}
+
+fs_status fs_share_model(MPI_Comm comm, fs_model *model)
+{
+    fs_model root = *model;
+    fs_share_bytes(comm, 0, &root, sizeof root);
+    fs_status status = fs_agree(comm, rank_of(comm) == 0 ? FS_OK : build_as(&root, model));
+    if (status)
+        return status;
+    fs_network *net = &model->net;
+    fs_share_bytes(comm, 0, net->parameter, net->parameters * sizeof(float));
+    fs_share_bytes(comm, 0, net->velocity, net->parameters * sizeof(float));
+    fs_share_bytes(comm, 0, net->statistic, net->statistics * sizeof(float));
+    fs_share_bytes(comm, 0, model->label_name, (size_t)net->labels * sizeof *model->label_name);
+    fs_share_bytes(comm, 0, model->history, (size_t)model->epochs * sizeof *model->history);
+    return FS_OK;
+}
