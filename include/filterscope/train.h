@@ -1,0 +1,59 @@
+/* Phase one: gradients of a whole batch over all ranks, and the training loop. */
+#ifndef FILTERSCOPE_TRAIN_H
+#define FILTERSCOPE_TRAIN_H
+
+#include "filterscope/dataset.h"
+#include "filterscope/model_file.h"
+#include "filterscope/network.h"
+#include "filterscope/slots.h"
+
+/* Activations and gradients of this rank's slots of a batch; all memory is planned once. */
+typedef struct fs_backprop fs_backprop;
+
+/* Not collective. Plans for batches of up to `batch` images. `net` and `own` are borrowed and must outlive the result. NULL
+ * without memory. */
+fs_backprop *fs_backprop_create(const fs_network *net, const fs_slots *own, int batch);
+void fs_backprop_free(fs_backprop *b);
+
+/* Not collective. Where the caller puts this rank's images of the batch, in batch order from its first slot's first image:
+ * input [local images][height][width][channels], label [local images]. */
+float *fs_backprop_input(fs_backprop *b);
+uint16_t *fs_backprop_label(fs_backprop *b);
+
+/* What all ranks know after a batch. */
+typedef struct fs_batch_sums {
+    double loss;  /* summed over the batch's images, in nats, before the step */
+    double right; /* right answers */
+    double stop;  /* ranks that want to stop */
+} fs_batch_sums;
+
+/* Collective on own->comm. Forward and backward pass over one batch of `images` images in training mode: batch
+ * normalisation uses the whole batch's statistics and updates net->statistic.
+ *   stop      in   this rank wants to stop
+ *   sums      out  the same on every rank
+ * Afterwards fs_backprop_gradient is the gradient of the mean loss, the same bits on every rank and at any rank count.
+ * Source: method, phase one; batch statistics summed over slots as in PyTorch's single process. */
+void fs_backprop_run(fs_backprop *b, int images, int stop, fs_batch_sums *sums);
+
+/* Not collective. [net->parameters] */
+const float *fs_backprop_gradient(const fs_backprop *b);
+
+/* Collective on comm. Right answers of the network over the whole of `data`, without augmentation, in chunks of
+ * space->images. */
+long long fs_evaluate(MPI_Comm comm, const fs_network *net, const fs_dataset *data, fs_workspace *space);
+
+typedef struct fs_train_settings {
+    fs_recipe recipe;
+    int batch;
+    int slots;
+    uint64_t seed;
+} fs_train_settings;
+
+/* Collective on comm. Trains model->net from where model says to settings->recipe.epochs, writing the model file to `path`
+ * from rank 0 after every epoch, and printing progress to standard output from rank 0.
+ * FS_OK: all epochs are done. FS_STOPPED: fs_stop_wanted on some rank; the model file holds the state after the last batch.
+ * FS_ERROR: the loss is not finite, or the file cannot be written. The same status on every rank. */
+fs_status fs_train(MPI_Comm comm, const fs_train_settings *settings, const fs_dataset *train, const fs_dataset *test,
+                   const char *path, fs_model *model);
+
+#endif

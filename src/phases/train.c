@@ -1,0 +1,184 @@
+/* Phase one: the training loop. */
+#include "filterscope/train.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "filterscope/layers.h"
+#include "filterscope/memory.h"
+#include "filterscope/random.h"
+#include "filterscope/stop.h"
+#include "phases/progress.h"
+
+long long fs_evaluate(MPI_Comm comm, const fs_network *net, const fs_dataset *data, fs_workspace *space)
+{
+    int rank, ranks;
+    long long right = 0;
+    MPI_Comm_rank(comm, &rank);
+    MPI_Comm_size(comm, &ranks);
+    fs_workspace_prepare(net, space);
+    for (int chunk = rank; (long long)chunk * space->images < data->images; chunk += ranks) {
+        int first = chunk * space->images, hits;
+        int images = data->images - first < space->images ? data->images - first : space->images;
+        for (int n = 0; n < images; n++)
+            fs_dataset_scale(data, first + n, space->input + (size_t)n * fs_op_inputs(net->op));
+        const float *logits = fs_network_infer(net, images, space->input, 0, NULL, NULL, space);
+        fs_softmax_loss(images, net->labels, logits, data->label + first, 1.0, NULL, &hits);
+        right += hits;
+    }
+    MPI_Allreduce(MPI_IN_PLACE, &right, 1, MPI_LONG_LONG, MPI_SUM, comm);
+    return right;
+}
+
+/* Everything the loop hands around. */
+struct loop {
+    const fs_train_settings *settings;
+    const fs_dataset *train, *test;
+    const char *path;
+    fs_model *model;
+    fs_slots own;
+    fs_backprop *backprop;
+    fs_workspace space;
+    int *order; /* [training images] of the epoch */
+};
+
+/* This rank's images of the batch, augmented. */
+static void load_batch(struct loop *l, int epoch, int first, int images)
+{
+    int begin, end, unused;
+    if (l->own.count == 0)
+        return;
+    fs_slots_range(&l->own, l->own.first, images, &begin, &unused);
+    fs_slots_range(&l->own, l->own.first + l->own.count - 1, images, &unused, &end);
+    float *x = fs_backprop_input(l->backprop);
+    for (int n = begin; n < end; n++, x += fs_op_inputs(l->model->net.op)) {
+        int image = l->order[first + n];
+        fs_dataset_augment(l->train, image, l->settings->seed, (uint32_t)epoch, x);
+        fs_backprop_label(l->backprop)[n - begin] = l->train->label[image];
+    }
+}
+
+static double lr_of(const fs_group_recipe *group, int decay_every, int epoch)
+{
+    return group->lr * pow(group->lr_decay, (epoch - 1) / decay_every);
+}
+
+static void step_group(fs_model *model, const float *gradient, size_t first, size_t last, const fs_group_recipe *group,
+                       double lr)
+{
+    fs_network *net = &model->net;
+    fs_sgd_step(last - first, (float)lr, (float)group->momentum, (float)group->weight_decay, gradient + first,
+                net->parameter + first, net->velocity + first);
+}
+
+static void step(struct loop *l, int epoch)
+{
+    const fs_recipe *recipe = &l->settings->recipe;
+    const float *gradient = fs_backprop_gradient(l->backprop);
+    size_t conv = l->model->net.conv_parameters;
+    step_group(l->model, gradient, 0, conv, &recipe->conv, lr_of(&recipe->conv, recipe->decay_every, epoch));
+    step_group(l->model, gradient, conv, l->model->net.parameters, &recipe->fc,
+               lr_of(&recipe->fc, recipe->decay_every, epoch));
+}
+
+/* Rank 0 writes; all learn how it went. */
+static fs_status save(struct loop *l)
+{
+    fs_status status = l->own.rank == 0 ? fs_model_save(l->path, l->model) : FS_OK;
+    return fs_agree(l->own.comm, status);
+}
+
+/* The batches of one epoch from model->batch on. FS_STOPPED after a batch, with the model brought up to it. */
+static fs_status run_batches(struct loop *l, int epoch, fs_progress *progress)
+{
+    fs_model *model = l->model;
+    int batch = l->settings->batch, images = l->train->images;
+    for (int first = model->batch * batch; first < images; first += batch) {
+        int count = images - first < batch ? images - first : batch;
+        fs_batch_sums sums;
+        load_batch(l, epoch, first, count);
+        fs_backprop_run(l->backprop, count, fs_stop_wanted() != NULL, &sums);
+        if (!isfinite(sums.loss))
+            return fs_fail(FS_ERROR, "the loss is %g in epoch %d, batch %d: a lower --lr or --fc-lr may help", sums.loss,
+                           epoch, first / batch);
+        step(l, epoch);
+        model->batch++;
+        model->loss += sums.loss;
+        model->right += (long long)sums.right;
+        fs_progress_batch(progress, first + count, images, model->loss, (double)model->right);
+        if (sums.stop > 0)
+            return FS_STOPPED;
+    }
+    return FS_OK;
+}
+
+static void finish_epoch(struct loop *l, int epoch, double started)
+{
+    fs_model *model = l->model;
+    const fs_recipe *recipe = &l->settings->recipe;
+    long long right = fs_evaluate(l->own.comm, &model->net, l->test, &l->space);
+    fs_train_row *row = &model->history[epoch - 1];
+    *row = (fs_train_row){.epoch = epoch,
+                          .lr = lr_of(&recipe->conv, recipe->decay_every, epoch),
+                          .fc_lr = lr_of(&recipe->fc, recipe->decay_every, epoch),
+                          .train_loss = model->loss / l->train->images,
+                          .train_sr = (double)model->right / l->train->images,
+                          .test_sr = (double)right / l->test->images,
+                          .seconds = fs_seconds() - started};
+    model->epoch = epoch;
+    model->batch = 0;
+    model->right = 0;
+    model->loss = 0;
+    if (l->own.rank == 0) {
+        printf("train: epoch %d/%d  loss %.4f  train SR %.4f  test SR %.4f  %.0f s (%.0f images/s)\n", epoch, recipe->epochs,
+               row->train_loss, row->train_sr, row->test_sr, row->seconds, l->train->images / row->seconds);
+        fflush(stdout);
+    }
+}
+
+static fs_status run_epochs(struct loop *l)
+{
+    fs_model *model = l->model;
+    fs_status status = FS_OK;
+    while (model->epoch < l->settings->recipe.epochs && !status) {
+        int epoch = model->epoch + 1;
+        double started = fs_seconds();
+        char what[64];
+        snprintf(what, sizeof what, "train: epoch %d/%d", epoch, l->settings->recipe.epochs);
+        fs_progress progress;
+        fs_progress_start(&progress, what, l->own.rank == 0, model->batch * l->settings->batch,
+                          (double)(l->settings->recipe.epochs - epoch) * l->train->images);
+        fs_random_order(l->settings->seed, (uint32_t)epoch, l->order, l->train->images);
+        status = run_batches(l, epoch, &progress);
+        if (status == FS_ERROR)
+            return status;
+        if (status == FS_OK)
+            finish_epoch(l, epoch, started);
+        fs_status saved = save(l);
+        if (saved)
+            return saved;
+    }
+    if (status == FS_STOPPED)
+        fs_fail(FS_STOPPED, "stopped in epoch %d after batch %d; the same command goes on from there", model->epoch + 1,
+                model->batch);
+    return status;
+}
+
+fs_status fs_train(MPI_Comm comm, const fs_train_settings *settings, const fs_dataset *train, const fs_dataset *test,
+                   const char *path, fs_model *model)
+{
+    struct loop l = {.settings = settings, .train = train, .test = test, .path = path, .model = model};
+    fs_slots_create(comm, settings->slots, &l.own);
+    fs_status status = fs_workspace_create(&model->net, settings->batch, &l.space);
+    l.backprop = fs_backprop_create(&model->net, &l.own, settings->batch);
+    l.order = fs_alloc((size_t)train->images, sizeof *l.order, "the order of the images");
+    status = fs_agree(comm, status || !l.backprop || !l.order ? FS_ERROR : FS_OK);
+    if (!status)
+        status = run_epochs(&l);
+    free(l.order);
+    fs_backprop_free(l.backprop);
+    fs_workspace_free(&l.space);
+    return status;
+}

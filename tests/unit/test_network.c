@@ -1,0 +1,219 @@
+/* Architectures, the network in training against central differences and against inference, slots. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <mpi.h>
+
+#include "filterscope/layers.h"
+#include "filterscope/train.h"
+#include "support.h"
+
+static void the_architectures_have_the_maps_of_the_method(void **state)
+{
+    (void)state;
+    static const struct { const char *name; int layers, inputs, hidden; } expected[] = {
+        {"vgg16", 13, 512, 4096}, {"vgg16-fc1", 13, 512, 0}, {"vgg11", 10, 2048, 0}, {"vgg6", 5, 512, 0},
+        {"avgg16", 13, 8192, 4096}, {"avgg6", 5, 2048, 0}, {"avgg8", 5, 8192, 8192},
+    };
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        fs_network net;
+        int linear = 0;
+        assert_int_equal(fs_network_create(fs_arch_find(expected[i].name), 32, 32, 3, 10, 1, &net), FS_OK);
+        assert_int_equal(net.layers, expected[i].layers);
+        for (int op = 0; op < net.ops; op++) {
+            if (net.op[op].kind != FS_LINEAR)
+                continue;
+            if (linear++ == 0)
+                assert_int_equal(fs_op_inputs(&net.op[op]), expected[i].inputs);
+            int last = op == net.ops - 1;
+            assert_int_equal(net.op[op].out_channels, last ? 10 : expected[i].hidden);
+            assert_int_equal(net.op[op].biases, last ? 0 : expected[i].hidden);
+        }
+        assert_int_equal(linear, expected[i].hidden ? 3 : 1);
+        fs_network_free(&net);
+    }
+}
+
+static void vgg16_has_the_known_multiply_adds_and_probe_points(void **state)
+{
+    (void)state;
+    fs_network net;
+    assert_int_equal(fs_network_create(fs_arch_find("vgg16-fc1"), 32, 32, 3, 10, 1, &net), FS_OK);
+    assert_true(fs_network_macs(&net, 13) == 313196544.0);
+    assert_true(fs_network_macs(&net, 1) == 9.0 * 3 * 64 * 1024);
+    const fs_op *first = fs_network_probed(&net, 1), *second = fs_network_probed(&net, 2);
+    assert_true(first->kind == FS_RELU && first->out_height == 32);
+    assert_true(second->kind == FS_MAXPOOL && second->out_height == 16 && second->out_channels == 64);
+    fs_network_free(&net);
+}
+
+static void an_unknown_architecture_and_an_impossible_pool_are_refused_by_name(void **state)
+{
+    (void)state;
+    fs_network net;
+    assert_null(fs_arch_find("vgg17"));
+    assert_non_null(strstr(fs_message(), "'vgg17'"));
+    assert_non_null(strstr(fs_message(), "avgg16"));
+    assert_int_equal(fs_network_create(fs_arch_find("vgg6"), 28, 28, 1, 10, 1, &net), FS_USAGE);
+    assert_non_null(strstr(fs_message(), "2x2 pool does not divide the 7x7 map after convolution 3"));
+    assert_null(net.op);
+}
+
+static void a_weight_that_is_not_finite_is_named(void **state)
+{
+    (void)state;
+    fs_network net;
+    assert_int_equal(fs_network_create(fs_arch_find("vgg6"), 32, 32, 1, 10, 1, &net), FS_OK);
+    assert_int_equal(fs_network_check_finite(&net, "m.h5"), FS_OK);
+    net.parameter[net.op[0].weight + 7] = NAN;
+    assert_int_equal(fs_network_check_finite(&net, "m.h5"), FS_ERROR);
+    assert_non_null(strstr(fs_message(), "m.h5: weight 7 of operation 0 is nan"));
+    fs_network_free(&net);
+}
+
+enum { BATCH = 9, SIDE = 8 };
+static const fs_arch tiny = {"tiny", "3 M2 4 A2 | 6 K", {0}};
+
+struct batch {
+    fs_network net;
+    fs_slots own;
+    fs_backprop *backprop;
+};
+
+static struct batch *make_batch(int slots)
+{
+    struct batch *b = calloc(1, sizeof *b);
+    assert_int_equal(fs_network_create(&tiny, SIDE, SIDE, 2, 5, 3, &b->net), FS_OK);
+    fs_slots_create(MPI_COMM_SELF, slots, &b->own);
+    b->backprop = fs_backprop_create(&b->net, &b->own, BATCH);
+    assert_non_null(b->backprop);
+    fs_random_uniform(4, FS_RANDOM_WEIGHTS, 0, 1, fs_backprop_input(b->backprop), BATCH * SIDE * SIDE * 2);
+    for (int n = 0; n < BATCH; n++)
+        fs_backprop_label(b->backprop)[n] = (uint16_t)(n % 5);
+    return b;
+}
+
+static void free_batch(struct batch *b)
+{
+    fs_backprop_free(b->backprop);
+    fs_network_free(&b->net);
+    free(b);
+}
+
+static double batch_loss(const void *context, float *unused)
+{
+    const struct batch *b = context;
+    fs_batch_sums sums;
+    (void)unused;
+    fs_backprop_run(b->backprop, BATCH, 0, &sums);
+    return sums.loss / BATCH;
+}
+
+static void training_gradients_are_central_differences_for_any_slots(void **state)
+{
+    (void)state;
+    for (int slots = 1; slots <= 16; slots *= 4) { /* 16: more slots than images, some are empty */
+        struct batch *b = make_batch(slots);
+        float *gradient = malloc(b->net.parameters * sizeof *gradient);
+        int checked = 0;
+        batch_loss(b, NULL);
+        memcpy(gradient, fs_backprop_gradient(b->backprop), b->net.parameters * sizeof *gradient);
+        for (size_t i = 0; i < b->net.parameters; i++) {
+            double slope = central_difference(&b->net.parameter[i], 2e-3f, batch_loss, b, NULL);
+            double finer = central_difference(&b->net.parameter[i], 1e-3f, batch_loss, b, NULL);
+            if (fabs(slope - finer) > 2e-3) /* a ReLU or a pool changes over within the step */
+                continue;
+            assert_slope(finer, gradient[i], 4e-3);
+            checked++;
+        }
+        assert_true(checked > 0.9 * (double)b->net.parameters);
+        free(gradient);
+        free_batch(b);
+    }
+}
+
+static void slots_change_no_more_than_rounding(void **state)
+{
+    (void)state;
+    struct batch *one = make_batch(1), *four = make_batch(4);
+    assert_true(fabs(batch_loss(one, NULL) - batch_loss(four, NULL)) < 1e-6);
+    assert_close(one->net.parameters, fs_backprop_gradient(four->backprop), fs_backprop_gradient(one->backprop), 1e-5);
+    assert_close(one->net.statistics, four->net.statistic, one->net.statistic, 1e-6);
+    free_batch(one);
+    free_batch(four);
+}
+
+/* What the hook has seen. */
+struct seen {
+    int layers[8], count;
+    double sum;
+};
+
+static void see(void *context, int layer, int images, const float *features)
+{
+    struct seen *seen = context;
+    seen->layers[seen->count++] = layer;
+    seen->sum += features[0] * images;
+}
+
+static void inference_visits_every_layer_and_stops_where_it_is_told(void **state)
+{
+    (void)state;
+    struct batch *b = make_batch(1);
+    struct seen all = {0}, first = {0};
+    fs_workspace space;
+    assert_int_equal(fs_workspace_create(&b->net, BATCH, &space), FS_OK);
+    fs_network_infer(&b->net, BATCH, fs_backprop_input(b->backprop), 0, see, &all, &space);
+    assert_true(all.count == 2 && all.layers[0] == 1 && all.layers[1] == 2);
+    const float *map = fs_network_infer(&b->net, BATCH, fs_backprop_input(b->backprop), 1, see, &first, &space);
+    assert_true(first.count == 1 && first.layers[0] == 1 && first.sum == map[0] * BATCH);
+    fs_workspace_free(&space);
+    free_batch(b);
+}
+
+/* With the batch's own mean and (biased) variance as running statistics, inference is what training computes. */
+static void inference_agrees_with_training_when_the_statistics_do(void **state)
+{
+    (void)state;
+    struct batch *b = make_batch(1);
+    for (int run = 0; run < 300; run++) /* running = 0.9 running + 0.1 batch converges */
+        batch_loss(b, NULL);
+    for (int i = 0; i < b->net.ops; i++) {
+        const fs_op *op = &b->net.op[i];
+        double rows = (double)BATCH * op->height * op->width;
+        if (op->kind == FS_BATCHNORM)
+            for (int c = 0; c < op->channels; c++)
+                b->net.statistic[op->statistic + op->channels + c] *= (float)((rows - 1) / rows);
+    }
+    fs_workspace space;
+    int right;
+    assert_int_equal(fs_workspace_create(&b->net, BATCH, &space), FS_OK);
+    const float *logits = fs_network_infer(&b->net, BATCH, fs_backprop_input(b->backprop), 0, NULL, NULL, &space);
+    double loss = fs_softmax_loss(BATCH, 5, logits, fs_backprop_label(b->backprop), 1, NULL, &right) / BATCH;
+    assert_true(fabs(loss - batch_loss(b, NULL)) < 1e-5);
+    fs_workspace_free(&space);
+    free_batch(b);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_architectures_have_the_maps_of_the_method),
+        cmocka_unit_test(vgg16_has_the_known_multiply_adds_and_probe_points),
+        cmocka_unit_test(an_unknown_architecture_and_an_impossible_pool_are_refused_by_name),
+        cmocka_unit_test(a_weight_that_is_not_finite_is_named),
+        cmocka_unit_test(training_gradients_are_central_differences_for_any_slots),
+        cmocka_unit_test(slots_change_no_more_than_rounding),
+        cmocka_unit_test(inference_visits_every_layer_and_stops_where_it_is_told),
+        cmocka_unit_test(inference_agrees_with_training_when_the_statistics_do),
+    };
+    MPI_Init(&argc, &argv);
+    int failed = cmocka_run_group_tests_name("network", tests, NULL, NULL);
+    MPI_Finalize();
+    return failed;
+}
