@@ -1,0 +1,35 @@
+/* What a sweep consists of: a pure function of network and settings, the same on every rank and at every start. */
+#ifndef FILTERSCOPE_PLAN_H
+#define FILTERSCOPE_PLAN_H
+
+#include "filterscope/network.h"
+#include "filterscope/results.h"
+
+enum { FS_MOST_LAYERS = 64 };
+
+typedef struct fs_plan {
+    int layers;
+    fs_layer_row layer[FS_MOST_LAYERS]; /* the probed layers, ascending */
+    int units;
+    fs_unit *unit; /* [units]: the probes, then the blocks of filters, both by layer */
+} fs_plan;
+
+/* Not collective, like everything here. `layers` is "all" or a list as "1,3,5". FS_USAGE names a word that is no layer of the
+ * network. FS_ERROR: no memory. Zeroed after a failure; else release with fs_plan_free. */
+fs_status fs_plan_create(const fs_network *net, const char *layers, int filters_per_unit, fs_plan *plan);
+void fs_plan_free(fs_plan *plan);
+
+/* Height x width x filters of probed layer `index`. */
+size_t fs_plan_features(const fs_plan *plan, int index);
+
+/* Multiply-adds for one image: the forward pass up to layer `index`, and a training step of its probe. */
+double fs_plan_trunk_cost(const fs_network *net, const fs_plan *plan, int index);
+double fs_plan_probe_cost(const fs_network *net, const fs_plan *plan, int index);
+
+/* Shares layers 0 .. count-1 of `index` (ascending) out to at most `teams` bundles so that the most expensive one is as cheap
+ * as possible; a bundle costs the trunk up to its deepest layer plus its probes. bundle[count] becomes each layer's bundle,
+ * 0 for the most expensive. Returns the number of bundles. Bundles are runs of neighbouring layers: any other choice pays the
+ * deeper trunk twice. O(teams x count^2). */
+int fs_plan_bundles(const fs_network *net, const fs_plan *plan, const int *index, int count, int teams, int *bundle);
+
+#endif

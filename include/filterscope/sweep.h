@@ -1,0 +1,37 @@
+/* Phases two and three over all ranks into one results file. */
+#ifndef FILTERSCOPE_SWEEP_H
+#define FILTERSCOPE_SWEEP_H
+
+#include "filterscope/dataset.h"
+#include "filterscope/network.h"
+#include "filterscope/plan.h"
+#include "filterscope/probe.h"
+#include "filterscope/results.h"
+
+typedef struct fs_sweep_settings {
+    fs_probe_settings probe;
+    double threshold; /* of step 4 */
+    int slots;
+    int team;    /* most ranks of a team, 1 .. slots */
+    int literal; /* silence weights and run the test set for each filter, instead of one pass for all */
+} fs_sweep_settings;
+
+/* Everything a sweep works on; the same on every rank; borrowed. */
+typedef struct fs_sweep_input {
+    const fs_network *net;
+    const fs_dataset *train;
+    const fs_dataset *test;
+    const fs_plan *plan;
+    const fs_sweep_settings *settings;
+    const fs_launch *launch; /* the row to add to /provenance/launches */
+} fs_sweep_input;
+
+/* Collective on comm. Computes what is not finished in the results file `path`, which exists and fits the plan: every unit once,
+ * every finished one recorded at once. Units whose payload is damaged are named on standard error and computed again. Prints
+ * progress to standard output.
+ * FS_OK: complete (also where nothing was left). FS_STOPPED: stopped cleanly with work left. FS_ERROR, FS_MISMATCH: the
+ * message says why. The same status on every rank; where a team alone meets an error that the others cannot hear of, it prints
+ * the message and ends the job with MPI_Abort and that status. */
+fs_status fs_sweep(MPI_Comm comm, const char *path, const fs_sweep_input *input);
+
+#endif

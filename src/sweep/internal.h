@@ -1,0 +1,35 @@
+/* What the steps of a sweep share. */
+#ifndef FILTERSCOPE_SWEEP_INTERNAL_H
+#define FILTERSCOPE_SWEEP_INTERNAL_H
+
+#include <mpi.h>
+
+#include "filterscope/sweep.h"
+
+typedef struct fs_sweep_run {
+    MPI_Comm world;
+    int rank, ranks;
+    const fs_sweep_input *input;
+    const char *path;
+    fs_results *results;
+    uint8_t *done;    /* [units], at the start of the phase */
+    uint8_t *damaged; /* [units]: the record says done, the payload differs */
+} fs_sweep_run;
+
+/* Collective on run->world. Phase two: trains the probes that are not done, bundles of layers handed out to teams. */
+fs_status fs_sweep_probes(fs_sweep_run *run);
+
+/* Collective on run->world. Phase three: the blocks of filters that are not done. */
+fs_status fs_sweep_silence(fs_sweep_run *run);
+
+/* Collective on run->world. Writes the layer tables from the filter tables, all of which are done. */
+fs_status fs_sweep_summarise(fs_sweep_run *run);
+
+/* Not collective. The unit that is layer `index`'s probe. */
+int fs_sweep_probe_unit(const fs_plan *plan, int index);
+
+/* Not collective. For an error that the other teams cannot hear of: prints the message and ends the job at once. What is
+ * recorded stays; the next start goes on from there. */
+void fs_sweep_abort(fs_sweep_run *run, fs_status status) __attribute__((noreturn));
+
+#endif

@@ -1,0 +1,125 @@
+#include "filterscope/plan.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "filterscope/memory.h"
+
+static void add_layer(const fs_network *net, int number, fs_plan *plan)
+{
+    const fs_op *op = fs_network_probed(net, number);
+    fs_layer_row *row = &plan->layer[plan->layers++];
+    *row = (fs_layer_row){.layer = number,
+                          .filters = op->out_channels,
+                          .height = op->out_height,
+                          .width = op->out_width,
+                          .pooled = op->kind == FS_MAXPOOL || op->kind == FS_AVGPOOL};
+    snprintf(row->name, sizeof row->name, "conv%d", number);
+}
+
+static fs_status choose_layers(const fs_network *net, const char *layers, fs_plan *plan)
+{
+    char wanted[FS_MOST_LAYERS + 1] = {0}, words[256], *rest = words, *word;
+    if (net->layers > FS_MOST_LAYERS)
+        return fs_fail(FS_USAGE, "%s has %d layers; at most %d can be probed", net->arch, net->layers, FS_MOST_LAYERS);
+    snprintf(words, sizeof words, "%s", layers);
+    if (strcmp(layers, "all") == 0)
+        memset(wanted, 1, sizeof wanted);
+    else
+        while ((word = strtok_r(rest, ",", &rest))) {
+            char *end;
+            long number = strtol(word, &end, 10);
+            if (*end || number < 1 || number > net->layers)
+                return fs_fail(FS_USAGE, "--layers: '%s' is no layer of %s, which has layers 1 to %d", word, net->arch,
+                               net->layers);
+            wanted[number] = 1;
+        }
+    for (int number = 1; number <= net->layers; number++)
+        if (wanted[number])
+            add_layer(net, number, plan);
+    return plan->layers ? FS_OK : fs_fail(FS_USAGE, "--layers: '%s' names no layer", layers);
+}
+
+fs_status fs_plan_create(const fs_network *net, const char *layers, int filters_per_unit, fs_plan *plan)
+{
+    *plan = (fs_plan){0};
+    fs_status status = choose_layers(net, layers, plan);
+    if (status)
+        return status;
+    int blocks = 0;
+    for (int i = 0; i < plan->layers; i++)
+        blocks += (plan->layer[i].filters + filters_per_unit - 1) / filters_per_unit;
+    plan->unit = fs_alloc((size_t)plan->layers + (size_t)blocks, sizeof *plan->unit, "units");
+    if (!plan->unit)
+        return FS_ERROR;
+    for (int i = 0; i < plan->layers; i++)
+        plan->unit[plan->units++] = (fs_unit){FS_UNIT_PROBE, i, 0, plan->layer[i].filters};
+    for (int i = 0; i < plan->layers; i++)
+        for (int first = 0; first < plan->layer[i].filters; first += filters_per_unit) {
+            int left = plan->layer[i].filters - first;
+            plan->unit[plan->units++] =
+                (fs_unit){FS_UNIT_SILENCE, i, first, left < filters_per_unit ? left : filters_per_unit};
+        }
+    return FS_OK;
+}
+
+void fs_plan_free(fs_plan *plan)
+{
+    free(plan->unit);
+    *plan = (fs_plan){0};
+}
+
+size_t fs_plan_features(const fs_plan *plan, int index)
+{
+    const fs_layer_row *row = &plan->layer[index];
+    return (size_t)row->height * row->width * row->filters;
+}
+
+double fs_plan_trunk_cost(const fs_network *net, const fs_plan *plan, int index)
+{
+    return fs_network_macs(net, plan->layer[index].layer);
+}
+
+double fs_plan_probe_cost(const fs_network *net, const fs_plan *plan, int index)
+{
+    return 2.0 * net->labels * (double)fs_plan_features(plan, index); /* logits and gradient */
+}
+
+/* Cost of layers from .. to-1 of `index` as one bundle. */
+static double bundle_cost(const fs_network *net, const fs_plan *plan, const int *index, int from, int to)
+{
+    double cost = fs_plan_trunk_cost(net, plan, index[to - 1]);
+    for (int i = from; i < to; i++)
+        cost += fs_plan_probe_cost(net, plan, index[i]);
+    return cost;
+}
+
+int fs_plan_bundles(const fs_network *net, const fs_plan *plan, const int *index, int count, int teams, int *bundle)
+{
+    /* best[b][i]: cost of the most expensive of b bundles that hold layers 0 .. i-1; cut[b][i]: where the last one begins */
+    static double best[FS_MOST_LAYERS + 1][FS_MOST_LAYERS + 1];
+    static int cut[FS_MOST_LAYERS + 1][FS_MOST_LAYERS + 1];
+    int most = teams < count ? teams : count, bundles = 1;
+    for (int b = 0; b <= most; b++)
+        for (int i = 0; i <= count; i++)
+            best[b][i] = b == 0 && i == 0 ? 0 : (double)INFINITY;
+    for (int b = 1; b <= most; b++)
+        for (int i = 1; i <= count; i++)
+            for (int from = 0; from < i; from++) {
+                double own = bundle_cost(net, plan, index, from, i), before = best[b - 1][from];
+                double cost = own > before ? own : before;
+                if (cost < best[b][i]) {
+                    best[b][i] = cost;
+                    cut[b][i] = from;
+                }
+            }
+    for (int b = 2; b <= most; b++) /* no more bundles than help: each pays for a trunk */
+        if (best[b][count] < best[bundles][count])
+            bundles = b;
+    for (int b = bundles, end = count; b > 0; end = cut[b][end], b--)
+        for (int i = cut[b][end]; i < end; i++)
+            bundle[i] = bundles - b;
+    return bundles;
+}

@@ -1,0 +1,134 @@
+/* A sweep from opening the results file to closing it. */
+#include "filterscope/sweep.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "filterscope/memory.h"
+#include "filterscope/share.h"
+#include "filterscope/silence.h"
+#include "filterscope/slots.h"
+#include "sweep/internal.h"
+
+void fs_sweep_abort(fs_sweep_run *run, fs_status status)
+{
+    fprintf(stderr, "filterscope: rank %d: %s\n", run->rank, fs_message());
+    fflush(NULL);
+    MPI_Abort(run->world, (int)status);
+    abort();
+}
+
+static void name_unit(const fs_plan *plan, int unit)
+{
+    const fs_unit *u = &plan->unit[unit];
+    int layer = plan->layer[u->index].layer;
+    if (u->kind == FS_UNIT_PROBE)
+        fprintf(stderr, "filterscope: the probe of layer %d is damaged: it is trained again\n", layer);
+    else
+        fprintf(stderr, "filterscope: filters %d to %d of layer %d are damaged: they are measured again\n", u->first,
+                u->first + u->count - 1, layer);
+}
+
+/* Which units are done, verified on rank 0, known to all. A layer whose probe is not done has no valid fields either. */
+static fs_status find_done(fs_sweep_run *run)
+{
+    const fs_plan *plan = run->input->plan;
+    fs_status status = FS_OK;
+    if (run->rank == 0)
+        status = fs_results_read_done(run->results, run->done, run->damaged);
+    status = fs_agree(run->world, status);
+    if (status)
+        return status;
+    fs_share_bytes(run->world, 0, run->done, (size_t)plan->units);
+    fs_share_bytes(run->world, 0, run->damaged, (size_t)plan->units);
+    for (int unit = 0; unit < plan->units; unit++) {
+        if (run->rank == 0 && run->damaged[unit])
+            name_unit(plan, unit);
+        if (!run->done[fs_sweep_probe_unit(plan, plan->unit[unit].index)])
+            run->done[unit] = 0;
+    }
+    return FS_OK;
+}
+
+static int count_done(const fs_sweep_run *run)
+{
+    int count = 0;
+    for (int unit = 0; unit < run->input->plan->units; unit++)
+        count += run->done[unit];
+    return count;
+}
+
+/* Collective. Opens the file on every rank, or on none. */
+static fs_status open_results(fs_sweep_run *run)
+{
+    fs_status status = fs_results_open(run->path, run->world, &run->results);
+    return fs_agree(run->world, status);
+}
+
+/* What one node wrote, another may see only after a close and an open (NFS): so phase three begins with both. */
+static fs_status reopen(fs_sweep_run *run)
+{
+    fs_status status = fs_agree(run->world, fs_results_close(run->results));
+    run->results = NULL;
+    return status ? status : open_results(run);
+}
+
+/* 1 on every rank where the layer tables are written and undamaged. */
+static fs_status read_complete(fs_sweep_run *run, int *complete)
+{
+    *complete = 0;
+    fs_status status = run->rank == 0 ? fs_results_read_complete(run->results, complete, NULL) : FS_OK;
+    MPI_Bcast(complete, 1, MPI_INT, 0, run->world);
+    return fs_agree(run->world, status);
+}
+
+static fs_status run_phases(fs_sweep_run *run)
+{
+    int complete;
+    fs_status status = find_done(run);
+    if (!status)
+        status = read_complete(run, &complete);
+    if (status)
+        return status;
+    int units = run->input->plan->units, left = units - count_done(run);
+    if (run->rank == 0) {
+        printf("sweep: %d of %d units are done\n", units - left, units);
+        fflush(stdout);
+    }
+    if (left == 0 && complete)
+        return FS_OK;
+    if (run->rank == 0)
+        status = fs_results_write_launch(run->results, run->input->launch);
+    status = fs_agree(run->world, status);
+    if (!status)
+        status = fs_sweep_probes(run);
+    if (!status)
+        status = reopen(run);
+    if (!status)
+        status = fs_sweep_silence(run);
+    if (!status)
+        status = reopen(run);
+    return status ? status : fs_sweep_summarise(run);
+}
+
+fs_status fs_sweep(MPI_Comm comm, const char *path, const fs_sweep_input *input)
+{
+    fs_sweep_run run = {.world = comm, .input = input, .path = path};
+    MPI_Comm_rank(comm, &run.rank);
+    MPI_Comm_size(comm, &run.ranks);
+    size_t units = (size_t)input->plan->units;
+    run.done = fs_alloc(units, 1, "units");
+    run.damaged = fs_alloc(units, 1, "units");
+    fs_status status = run.done && run.damaged ? fs_silence_check_labels(input->test) : FS_ERROR;
+    status = fs_agree(comm, status);
+    if (!status)
+        status = open_results(&run);
+    if (!status)
+        status = run_phases(&run);
+    fs_status closed = fs_results_close(run.results); /* collective: every rank has it open, or none */
+    if (!status)
+        status = fs_agree(comm, closed);
+    free(run.done);
+    free(run.damaged);
+    return status;
+}
