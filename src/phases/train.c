@@ -83,10 +83,15 @@ static void step(struct loop *l, int epoch)
                lr_of(&recipe->fc, recipe->decay_every, epoch));
 }
 
-/* Rank 0 writes; all learn how it went. */
+/* Rank 0 writes; all learn how it went. A model that has diverged is not written over one that has not. */
 static fs_status save(struct loop *l)
 {
-    fs_status status = l->own.rank == 0 ? fs_model_save(l->path, l->model) : FS_OK;
+    fs_status status = FS_OK;
+    if (l->own.rank == 0) {
+        status = fs_network_check_finite(&l->model->net, "training has diverged (a lower --lr or --fc-lr may help)");
+        if (!status)
+            status = fs_model_save(l->path, l->model);
+    }
     return fs_agree(l->own.comm, status);
 }
 

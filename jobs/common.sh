@@ -1,0 +1,88 @@
+# What the scripts share; sourced, for POSIX sh. Sets `home`, the top of the source tree, unless it is set.
+#
+#   install_packages NAME...   installs Debian packages that are missing, with apt-get; sudo only when not root
+#   find_python MODULE...      prints a python3 that can import the modules: $PYTHON, python3 on PATH or /usr/bin/python3
+#   build tests|program        builds into $home/build, optimised
+#   launch N COMMAND...        runs COMMAND on N ranks, one a core where that can be had
+
+home=${home:-$(cd "$(dirname "$0")/.." && pwd)}
+export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
+
+build_packages='gcc libc6-dev meson ninja-build pkg-config libopenmpi-dev openmpi-bin libopenblas-dev libhdf5-openmpi-dev zlib1g-dev'
+
+if [ "$(id -u)" -eq 0 ]; then # Open MPI refuses root unless told otherwise
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+fi
+
+say() {
+    printf '%s\n' "$*"
+}
+
+fail() {
+    printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+    exit 1
+}
+
+missing_packages() {
+    for package in "$@"; do
+        [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || printf '%s ' "$package"
+    done
+}
+
+install_packages() {
+    if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
+        say "no apt-get here: going on, but these (Debian's names) must be there: $*"
+        return
+    fi
+    missing=$(missing_packages "$@")
+    [ -n "$missing" ] || return 0
+    say "installing: $missing"
+    sudo=
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || fail "install these packages as root first: $missing"
+        sudo=sudo
+    fi
+    log=$(mktemp)
+    # shellcheck disable=SC2086 # a list of words
+    if ! { $sudo apt-get update && $sudo env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        fail "apt-get failed (see above); the packages are: $missing"
+    fi
+    rm -f "$log"
+}
+
+find_python() {
+    imports=$(printf 'import %s; ' "$@")
+    for python in "${PYTHON:-}" python3 /usr/bin/python3; do
+        if [ -n "$python" ] && "$python" -c "$imports" 2>/dev/null; then
+            say "$python"
+            return
+        fi
+    done
+    fail "no python3 with $*: install $(printf 'python3-%s ' "$@") or set PYTHON"
+}
+
+build() {
+    tests=false
+    [ "$1" = tests ] && tests=true
+    cd "$home"
+    log=$(mktemp)
+    if [ ! -e build/build.ninja ]; then
+        rm -rf build
+        meson setup build --buildtype=release "-Dtests=$tests" >"$log" 2>&1 || { cat "$log" >&2; fail "meson failed"; }
+    elif [ "$tests" = true ]; then
+        meson configure build -Dtests=true
+    fi
+    ninja -C build >"$log" 2>&1 || { cat "$log" >&2; fail "the build failed"; }
+    rm -f "$log"
+    cd - >/dev/null
+}
+
+launch() {
+    ranks=$1
+    shift
+    bind=core # in some containers binding fails: then the kernel places the ranks
+    mpirun --bind-to core -np "$ranks" true >/dev/null 2>&1 || bind=none
+    mpirun --bind-to $bind -np "$ranks" "$@"
+}

@@ -1,0 +1,63 @@
+#!/bin/sh
+# The main job, end to end, on real data: installs what is missing, builds, trains VGG-6 on Fashion-MNIST, probes its five
+# layers, silences its filters, and ends with a table, figures, and where they are. Minutes on two cores. A second run
+# reuses what is done; a run that was interrupted goes on where it was.
+#
+#   OUT            folder of the results ($home/quickstart)
+#   RANKS          MPI ranks (one a core, at most 4)
+#   DATA           data set (idx:/usr/share/datasets/fashion-mnist, from Debian's dataset-fashion-mnist)
+#   ARCH           architecture (vgg6)
+#   EPOCHS         of training (2)
+#   PROBE_EPOCHS   of the probes (4), on the first PROBE_IMAGES (15000) training images
+#   TRAIN_OPTIONS, SWEEP_OPTIONS   more options of filterscope train and sweep
+set -eu
+. "$(dirname "$0")/common.sh"
+
+OUT=${OUT:-$home/quickstart}
+DATA=${DATA:-idx:/usr/share/datasets/fashion-mnist}
+ARCH=${ARCH:-vgg6}
+EPOCHS=${EPOCHS:-2}
+PROBE_EPOCHS=${PROBE_EPOCHS:-4}
+PROBE_IMAGES=${PROBE_IMAGES:-15000}
+cores=$(nproc)
+RANKS=${RANKS:-$((cores < 4 ? cores : 4))}
+
+check() { # exit code of filterscope
+    case $1 in
+    0) ;;
+    75) say "stopped; run the same command again to go on"; exit 75 ;;
+    *) fail "filterscope ended with exit code $1 (see above)" ;;
+    esac
+}
+
+started=$(date +%s)
+# shellcheck disable=SC2086 # a list of words
+install_packages $build_packages python3-h5py python3-numpy python3-matplotlib dataset-fashion-mnist
+python=$(find_python h5py numpy matplotlib)
+say "building in $home/build"
+build program
+mkdir -p "$OUT"
+installed=$(date +%s)
+
+code=0
+# shellcheck disable=SC2086 # options are lists of words
+launch "$RANKS" "$home/build/filterscope" train --arch "$ARCH" --data "$DATA" --out "$OUT/model.h5" --epochs "$EPOCHS" \
+    --lr 0.02 --momentum 0.9 --weight-decay 5e-4 --lr-decay 0.25 --lr-every 1 \
+    --fc-lr 0.02 --fc-momentum 0.9 --fc-weight-decay 5e-4 --fc-lr-decay 0.25 ${TRAIN_OPTIONS:-} || code=$?
+check $code
+# shellcheck disable=SC2086
+launch "$RANKS" "$home/build/filterscope" sweep --model "$OUT/model.h5" --data "$DATA" --out "$OUT/sweep.h5" \
+    --epochs "$PROBE_EPOCHS" --train-images "$PROBE_IMAGES" --test-every "$PROBE_EPOCHS" ${SWEEP_OPTIONS:-} || code=$?
+check $code
+
+for table in layers filters probes; do
+    "$home/build/filterscope" export "$OUT/sweep.h5" --table $table >"$OUT/$table.csv"
+done
+say
+"$python" "$home/analysis/figures.py" "$OUT/sweep.h5" --out "$OUT" --table
+say
+say "model    $OUT/model.h5"
+say "results  $OUT/sweep.h5 (layout: README.md), as CSV: $OUT/layers.csv, filters.csv, probes.csv"
+say "figures  $OUT/layers.png, $OUT/filter.png (and .pdf)"
+now=$(date +%s)
+say "done in $(((now - installed) / 60)) min $(((now - installed) % 60)) s, after $((installed - started)) s for packages and build"

@@ -1,0 +1,105 @@
+#!/bin/bash
+#SBATCH --job-name=filterscope
+#SBATCH --nodes=1
+#SBATCH --ntasks=16
+#SBATCH --cpus-per-task=1
+#SBATCH --time=08:00:00
+#SBATCH --signal=B:USR1@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=filterscope-%j.log
+#
+# Trains a network where its model is missing or unfinished, then probes all its layers and silences its filters. When the
+# time is nearly over it stops cleanly and Slurm requeues it, until all is done. Submitting it again goes on where it was, on
+# any number of ranks. Also runs without Slurm.
+#
+#   DATA=cifar10:/scratch/cifar-10-batches-bin sbatch jobs/vgg16_sweep.sh
+#   DATA=... LAUNCH='mpirun -np 4' jobs/vgg16_sweep.sh
+#
+# Settings, all by environment variables (sbatch passes them on; sbatch's own options override the lines above):
+#   DATA              data set: cifar10:DIR, cifar100:DIR or idx:DIR (required)
+#   ARCH              vgg16, vgg16-fc1, vgg11, vgg6, avgg16, avgg6 or avgg8 (vgg16)
+#   OUT               folder of the files below (the folder of submission)
+#   MODEL             model file ($OUT/$ARCH.h5)
+#   RESULTS           results file ($OUT/$ARCH-sweep.h5)
+#   EPOCHS            of training (the architecture's own: 200; vgg11 260)
+#   PROBE_EPOCHS      of the probes (200)
+#   TRAIN_OPTIONS     more options of filterscope train
+#   SWEEP_OPTIONS     more options of filterscope sweep
+#   LAUNCH            how to start the ranks ('srun --mpi=pmix' in a Slurm job that has PMIx, else mpirun)
+#   FILTERSCOPE       the program (build/filterscope under FILTERSCOPE_HOME)
+#   FILTERSCOPE_HOME  the source tree (the folder of submission, or this script's)
+#
+# --signal=B: sends the signal to this shell alone, which passes it on to the launcher: srun and mpirun both forward USR1 to
+# every rank. (Without B: Slurm would signal the steps of srun but not the ranks that mpirun starts.)
+# Exit codes: 0 complete; 75 stopped with work left (requeued in a Slurm job); others are errors and are not requeued.
+set -u
+
+submitted=${SLURM_SUBMIT_DIR:-$PWD}
+here=$submitted # in a job this script is a copy in Slurm's spool folder
+[ -n "${SLURM_JOB_ID:-}" ] || here=$(cd "$(dirname "$0")/.." && pwd)
+FILTERSCOPE_HOME=${FILTERSCOPE_HOME:-$here}
+FILTERSCOPE=${FILTERSCOPE:-$FILTERSCOPE_HOME/build/filterscope}
+ARCH=${ARCH:-vgg16}
+OUT=${OUT:-$submitted}
+MODEL=${MODEL:-$OUT/$ARCH.h5}
+RESULTS=${RESULTS:-$OUT/$ARCH-sweep.h5}
+PROBE_EPOCHS=${PROBE_EPOCHS:-200}
+export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
+if [ "$(id -u)" -eq 0 ]; then # Open MPI refuses root unless told otherwise
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+fi
+
+if [ -z "${DATA:-}" ]; then
+    echo "vgg16_sweep.sh: set DATA to the data set, as cifar10:DIR" >&2
+    exit 2
+fi
+if [ ! -x "$FILTERSCOPE" ]; then
+    echo "vgg16_sweep.sh: $FILTERSCOPE is not there: build it (meson setup build && ninja -C build), or set FILTERSCOPE" >&2
+    exit 2
+fi
+if [ -z "${LAUNCH:-}" ]; then
+    LAUNCH=mpirun
+    if [ -n "${SLURM_JOB_ID:-}" ] && srun --mpi=list 2>&1 | grep -qw pmix; then
+        LAUNCH='srun --mpi=pmix'
+    fi
+fi
+
+child=
+# USR1 also for TERM: mpirun would kill its ranks seconds after a TERM of its own.
+trap '[ -z "$child" ] || kill -USR1 "$child" 2>/dev/null' USR1 TERM INT
+
+# Runs one command on all ranks. `wait` returns early when a signal comes in: then it waits on.
+run() {
+    echo "$(date '+%F %T') ${SLURM_JOB_ID:+job $SLURM_JOB_ID }$*"
+    $LAUNCH "$FILTERSCOPE" "$@" &
+    child=$!
+    while :; do
+        wait "$child"
+        code=$?
+        kill -0 "$child" 2>/dev/null || break
+    done
+    wait "$child"
+    last=$?
+    [ "$last" -eq 127 ] || code=$last
+    child=
+    echo "$(date '+%F %T') exit code $code"
+    return "$code"
+}
+
+finish() {
+    if [ "$1" -eq 75 ] && [ -n "${SLURM_JOB_ID:-}" ]; then
+        echo "work is left: the job is requeued"
+        scontrol requeue "$SLURM_JOB_ID"
+    elif [ "$1" -eq 75 ]; then
+        echo "work is left: run the same command again to go on"
+    fi
+    exit "$1"
+}
+
+mkdir -p "$OUT"
+# shellcheck disable=SC2086 # options are lists of words
+run train --arch "$ARCH" --data "$DATA" --out "$MODEL" ${EPOCHS:+--epochs $EPOCHS} ${TRAIN_OPTIONS:-} || finish $?
+# shellcheck disable=SC2086
+run sweep --model "$MODEL" --data "$DATA" --out "$RESULTS" --epochs "$PROBE_EPOCHS" ${SWEEP_OPTIONS:-} || finish $?
+finish 0

@@ -1,0 +1,57 @@
+/* The sub-commands, and what they share. */
+#ifndef FILTERSCOPE_CLI_H
+#define FILTERSCOPE_CLI_H
+
+#include <mpi.h>
+
+#include "filterscope/config.h"
+#include "filterscope/dataset.h"
+#include "filterscope/results.h"
+#include "filterscope/status.h"
+
+/* One option of a sub-command; a table of them ends with a row whose name is NULL. */
+typedef enum fs_option_kind { FS_OPTION_TEXT, FS_OPTION_INT, FS_OPTION_SEED, FS_OPTION_NUMBER, FS_OPTION_FLAG } fs_option_kind;
+
+typedef struct fs_option {
+    const char *name; /* without dashes */
+    fs_option_kind kind;
+    void *value;        /* const char *, int, uint64_t, double or int (flag) */
+    double least, most; /* allowed range of INT and NUMBER */
+    const char *help;
+} fs_option;
+
+/* Not collective. Reads "--name value", "--name=value" and the words in between; `words` (NULL: none are allowed) gets exactly
+ * one. FS_USAGE names the option, the value and what is allowed. `--help` prints the table and returns FS_STOPPED. */
+fs_status fs_options_read(int argc, char **argv, const char *usage, const fs_option *options, const char **word);
+
+/* Each runs one sub-command; argv[0] is its name. The first two are collective on MPI_COMM_WORLD. */
+fs_status fs_cli_train(int argc, char **argv);
+fs_status fs_cli_sweep(int argc, char **argv);
+fs_status fs_cli_plan(int argc, char **argv);
+fs_status fs_cli_status(int argc, char **argv);
+fs_status fs_cli_export(int argc, char **argv);
+fs_status fs_cli_check(int argc, char **argv);
+
+/* Not collective. "50000 images of 32x32x3, 10 labels, CRC 1234abcd": what a configuration says of a data set. */
+void fs_describe_data(fs_config *config, const char *key, const fs_dataset *data);
+
+/* Not collective. The --slots that a first start on `ranks` ranks takes: a power of two, 4 .. 16. */
+int fs_default_slots(int ranks);
+
+/* Not collective. FS_USAGE where `slots` is no power of two. */
+fs_status fs_check_slots(int slots);
+
+/* Not collective. Prints the configuration, a "key value" line each. */
+void fs_print_config(const char *title, const fs_config *config);
+
+/* Collective on MPI_COMM_WORLD. Both splits on rank 0, then everywhere; the same status on every rank. 0 images: all. */
+fs_status fs_load_data(const char *spec, int train_images, int test_images, fs_dataset *train, fs_dataset *test);
+
+/* Not collective. FS_USAGE where the launcher started more processes than this MPI job has ranks: each would believe that it is
+ * alone and they would all do the same work. */
+fs_status fs_check_launcher(void);
+
+/* Collective on MPI_COMM_WORLD. Describes this start of the program; complete on rank 0. */
+void fs_describe_launch(int argc, char **argv, int teams, fs_launch *launch);
+
+#endif

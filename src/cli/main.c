@@ -1,0 +1,84 @@
+/* filterscope: parses, prints the effective configuration, runs, and returns one documented code. */
+#include <cblas.h>
+#include <mpi.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+struct command {
+    const char *name;
+    fs_status (*run)(int argc, char **argv);
+    int parallel; /* runs on all ranks */
+    const char *summary;
+};
+
+static const struct command commands[] = {
+    {"train", fs_cli_train, 1, "phase one: train a network, data-parallel over all ranks"},
+    {"sweep", fs_cli_sweep, 1, "phases two and three: probe each layer, silence all filters but one; resumes"},
+    {"plan", fs_cli_plan, 1, "what a sweep will do: units, bytes, estimated time; touches nothing"},
+    {"status", fs_cli_status, 0, "how far a results file is"},
+    {"export", fs_cli_export, 0, "a table of a results file as CSV"},
+    {"check", fs_cli_check, 0, "verifies every record of a results file"},
+};
+
+static void print_help(void)
+{
+    printf("filterscope " FS_VERSION ": shows how a trained convolutional network works, filter by filter\n\n"
+           "usage: [mpirun -np N] filterscope COMMAND [options]; filterscope COMMAND --help lists them\n\n");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        printf("  %-8s %s\n", commands[i].name, commands[i].summary);
+    printf("\nexit codes: 0 complete, 1 error, 2 usage, 3 mismatch or damage, 75 stopped cleanly with work left\n");
+}
+
+static const struct command *find(const char *name)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static void report(fs_status status)
+{
+    if (status)
+        fprintf(stderr, "filterscope: %s\n", fs_message());
+}
+
+/* Every rank returns the same status; rank 0 speaks for all. */
+static fs_status run_parallel(const struct command *command, int argc, char **argv)
+{
+    int rank;
+    MPI_Init(&argc, &argv);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    fs_status status = fs_check_launcher();
+    if (!status)
+        status = command->run(argc - 1, argv + 1);
+    if (rank == 0)
+        report(status);
+    MPI_Finalize();
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help();
+        return argc < 2 ? FS_USAGE : FS_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("filterscope " FS_VERSION "\n");
+        return FS_OK;
+    }
+    const struct command *command = find(argv[1]);
+    if (!command) {
+        fprintf(stderr, "filterscope: no command '%s' (filterscope --help lists them)\n", argv[1]);
+        return FS_USAGE;
+    }
+    openblas_set_num_threads(1); /* one rank a core: more threads would only wait for each other */
+    if (command->parallel)
+        return (int)run_parallel(command, argc, argv);
+    fs_status status = command->run(argc - 1, argv + 1);
+    report(status);
+    return (int)status;
+}

@@ -1,0 +1,292 @@
+/* filterscope sweep and plan: phases two and three, and what they will cost. */
+#include "filterscope/sweep.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "filterscope/model_file.h"
+#include "filterscope/share.h"
+#include "filterscope/silence.h"
+#include "filterscope/slots.h"
+#include "filterscope/stop.h"
+
+struct arguments {
+    const char *model, *data, *out, *layers;
+    int train_images, test_images, filters_per_unit, reserve;
+    fs_sweep_settings settings;
+};
+
+/* What both commands work on. */
+struct job {
+    struct arguments a;
+    fs_model model;
+    fs_dataset train, test;
+    fs_plan plan;
+    fs_config config;
+};
+
+static const char sweep_usage[] = "sweep --model MODEL.h5 --data SPEC --out RESULTS.h5 [options]";
+static const char plan_usage[] = "plan --model MODEL.h5 --data SPEC [options of sweep]";
+
+static fs_status read_arguments(int argc, char **argv, const char *usage, struct arguments *a)
+{
+    fs_probe_settings *p = &a->settings.probe;
+    *a = (struct arguments){.layers = "all", .filters_per_unit = 64, .reserve = 60};
+    a->settings.threshold = 0.3;
+    *p = (fs_probe_settings){.epochs = 200, .batch = 100, .test_every = 10, .lr = 0.01, .lr_decay = 0.975,
+                             .momentum = 0.975, .weight_decay = 1e-3, .seed = 1};
+    const fs_option options[] = {
+        {"model", FS_OPTION_TEXT, &a->model, 0, 0, "model file of filterscope train"},
+        {"data", FS_OPTION_TEXT, &a->data, 0, 0, "cifar10:DIR, cifar100:DIR or idx:DIR"},
+        {"out", FS_OPTION_TEXT, &a->out, 0, 0, "results file; where it exists, the sweep goes on from it"},
+        {"layers", FS_OPTION_TEXT, &a->layers, 0, 0, "convolutions to probe, all or as 1,3,5 (all)"},
+        {"epochs", FS_OPTION_INT, &p->epochs, 1, 100000, "epochs of each probe (200)"},
+        {"batch", FS_OPTION_INT, &p->batch, 1, 65536, "images of a batch (100)"},
+        {"lr", FS_OPTION_NUMBER, &p->lr, 0, 1e3, "learning rate of the probes (0.01)"},
+        {"lr-decay", FS_OPTION_NUMBER, &p->lr_decay, 0, 1e3, "its factor at the start of every epoch (0.975)"},
+        {"momentum", FS_OPTION_NUMBER, &p->momentum, 0, 1, "Nesterov momentum of the probes (0.975)"},
+        {"weight-decay", FS_OPTION_NUMBER, &p->weight_decay, 0, 1e3, "L2 of the probes (1e-3)"},
+        {"threshold", FS_OPTION_NUMBER, &a->settings.threshold, 0, 1, "of the clipped field, strictly above (0.3)"},
+        {"test-every", FS_OPTION_INT, &p->test_every, 1, 1e6, "epochs between two test SRs; always after the last (10)"},
+        {"filters-per-unit", FS_OPTION_INT, &a->filters_per_unit, 1, 1e6, "filters that are recorded together (64)"},
+        {"seed", FS_OPTION_SEED, &p->seed, 0, 0, "of the probes' weights, order and augmentation (1)"},
+        {"slots", FS_OPTION_INT, &a->settings.slots, 1, FS_MOST_SLOTS, "pieces of a batch, a power of two (ranks, 4 .. 16)"},
+        {"team", FS_OPTION_INT, &a->settings.team, 1, FS_MOST_SLOTS, "most ranks that share a batch (slots)"},
+        {"train-images", FS_OPTION_INT, &a->train_images, 1, 2e9, "the first N training images only (all)"},
+        {"test-images", FS_OPTION_INT, &a->test_images, 1, 2e9, "the first N test images only (all)"},
+        {"literal", FS_OPTION_FLAG, &a->settings.literal, 0, 0, "run the test set once for every filter, as the paper says"},
+        {"reserve", FS_OPTION_INT, &a->reserve, 0, 1e6, "stop so many seconds before the Slurm job ends (60)"},
+        {NULL},
+    };
+    fs_status status = fs_options_read(argc, argv, usage, options, NULL);
+    if (!status && (!a->model || !a->data || (usage == sweep_usage && !a->out)))
+        status = fs_fail(FS_USAGE, "usage: filterscope %s", usage);
+    if (!status && a->settings.slots)
+        status = fs_check_slots(a->settings.slots);
+    return status;
+}
+
+static fs_status check_model(const struct arguments *a, const fs_model *model, const fs_dataset *data)
+{
+    const fs_network *net = &model->net;
+    if (model->epoch < model->epochs || model->epochs == 0)
+        return fs_fail(FS_MISMATCH, "%s: training is not finished: %d of %d epochs (train --epochs %d ends it there)", a->model,
+                       model->epoch, model->epochs, model->epoch ? model->epoch : 1);
+    if (net->height != data->height || net->width != data->width || net->channels != data->channels ||
+        net->labels != data->labels)
+        return fs_fail(FS_MISMATCH, "%s: was trained on %dx%dx%d images with %d labels, %s has %dx%dx%d with %d", a->model,
+                       net->height, net->width, net->channels, net->labels, a->data, data->height, data->width,
+                       data->channels, data->labels);
+    return FS_OK;
+}
+
+/* What the results depend on. */
+static void describe(const struct job *job, fs_config *config)
+{
+    const struct arguments *a = &job->a;
+    const fs_probe_settings *p = &a->settings.probe;
+    fs_config_set(config, "model", "%s, CRC %08x", job->model.net.arch, fs_network_crc(&job->model.net));
+    fs_describe_data(config, "train-data", &job->train);
+    fs_describe_data(config, "test-data", &job->test);
+    fs_config_set(config, "layers", "%s", a->layers);
+    fs_config_set(config, "epochs", "%d", p->epochs);
+    fs_config_set(config, "batch", "%d", p->batch);
+    fs_config_set(config, "lr", "%.15g", p->lr);
+    fs_config_set(config, "lr-decay", "%.15g", p->lr_decay);
+    fs_config_set(config, "momentum", "%.15g", p->momentum);
+    fs_config_set(config, "weight-decay", "%.15g", p->weight_decay);
+    fs_config_set(config, "threshold", "%.15g", a->settings.threshold);
+    fs_config_set(config, "test-every", "%d", p->test_every);
+    fs_config_set(config, "filters-per-unit", "%d", a->filters_per_unit);
+    fs_config_set(config, "seed", "%llu", (unsigned long long)p->seed);
+    fs_config_set(config, "slots", "%d", a->settings.slots);
+    fs_config_set(config, "silencing", "%s", a->settings.literal ? "literal" : "one pass");
+}
+
+static fs_results_plan results_plan(const struct job *job)
+{
+    return (fs_results_plan){.labels = job->model.net.labels,
+                             .label_name = (const char(*)[FS_LABEL_NAME_BYTES])job->model.label_name,
+                             .layers = job->plan.layers,
+                             .layer = job->plan.layer,
+                             .epochs = job->a.settings.probe.epochs,
+                             .units = job->plan.units,
+                             .unit = job->plan.unit,
+                             .config = &job->config};
+}
+
+static void take_slots(struct job *job, const fs_config *stored)
+{
+    const char *slots = stored ? fs_config_get(stored, "slots") : NULL;
+    int ranks;
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    if (!job->a.settings.slots)
+        job->a.settings.slots = slots && atoi(slots) > 0 ? atoi(slots) : fs_default_slots(ranks);
+}
+
+/* Creates the results file, or finds that it was made for the same sweep. On rank 0. */
+static fs_status find_results(struct job *job)
+{
+    fs_results *results = NULL;
+    fs_status status = FS_OK;
+    if (access(job->a.out, F_OK) != 0) {
+        take_slots(job, NULL);
+        describe(job, &job->config);
+        fs_results_plan plan = results_plan(job);
+        return fs_results_create(job->a.out, &plan);
+    }
+    status = fs_results_open(job->a.out, MPI_COMM_NULL, &results);
+    if (status)
+        return status;
+    const fs_config *stored = fs_results_plan_of(results)->config;
+    take_slots(job, stored);
+    describe(job, &job->config);
+    status = fs_config_match(job->a.out, stored, &job->config);
+    fs_results_close(results);
+    return status;
+}
+
+static void release(struct job *job)
+{
+    fs_plan_free(&job->plan);
+    fs_model_free(&job->model);
+    fs_dataset_close(&job->train);
+    fs_dataset_close(&job->test);
+}
+
+/* Model, data and plan on every rank. */
+static fs_status load(struct job *job)
+{
+    struct arguments *a = &job->a;
+    int rank;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    fs_status status = fs_agree(MPI_COMM_WORLD, rank == 0 ? fs_model_load(a->model, &job->model) : FS_OK);
+    if (!status)
+        status = fs_load_data(a->data, a->train_images, a->test_images, &job->train, &job->test);
+    if (!status)
+        status = fs_share_model(MPI_COMM_WORLD, &job->model);
+    if (!status)
+        status = check_model(a, &job->model, &job->train);
+    if (!status)
+        status = fs_agree(MPI_COMM_WORLD, fs_silence_check_labels(&job->test));
+    if (!status)
+        status = fs_agree(MPI_COMM_WORLD, fs_plan_create(&job->model.net, a->layers, a->filters_per_unit, &job->plan));
+    return status;
+}
+
+static void announce(const struct job *job)
+{
+    int ranks;
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    fs_print_config("filterscope " FS_VERSION " sweep", &job->config);
+    printf("  %-18s %d\n  %-18s %s\n", "ranks", ranks, "out", job->a.out);
+    fflush(stdout);
+}
+
+static fs_status sweep(struct job *job, int argc, char **argv)
+{
+    fs_sweep_settings *s = &job->a.settings;
+    int rank, ranks;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    fs_status status = load(job);
+    if (!status)
+        status = fs_agree(MPI_COMM_WORLD, rank == 0 ? find_results(job) : FS_OK);
+    if (status)
+        return status;
+    MPI_Bcast(&s->slots, 1, MPI_INT, 0, MPI_COMM_WORLD);
+    if (!s->team || s->team > s->slots)
+        s->team = s->slots;
+    if (rank == 0)
+        announce(job);
+    fs_launch launch;
+    fs_describe_launch(argc, argv, (ranks + s->team - 1) / s->team, &launch);
+    fs_sweep_input input = {&job->model.net, &job->train, &job->test, &job->plan, s, &launch};
+    status = fs_sweep(MPI_COMM_WORLD, job->a.out, &input);
+    if (rank == 0 && !status)
+        printf("sweep: complete: %s\n", job->a.out);
+    return status;
+}
+
+fs_status fs_cli_sweep(int argc, char **argv)
+{
+    struct job job = {0};
+    fs_status status = read_arguments(argc, argv, sweep_usage, &job.a);
+    if (status)
+        return status == FS_STOPPED ? FS_OK : status; /* --help */
+    fs_stop_install(job.a.reserve);
+    status = sweep(&job, argc, argv);
+    release(&job);
+    return status;
+}
+
+/* Images a second of the whole trunk on this core, from one slot of a batch. */
+static fs_status measure_trunk(const struct job *job, double *rate)
+{
+    fs_workspace space;
+    int images = job->a.settings.probe.batch / job->a.settings.slots;
+    images = images < 1 ? 1 : images;
+    fs_status status = fs_workspace_create(&job->model.net, images, &space);
+    if (status)
+        return status;
+    double best = 0;
+    for (int run = 0; run < 4; run++) {
+        double started = fs_seconds();
+        fs_network_infer(&job->model.net, images, space.input, job->model.net.layers, NULL, NULL, &space);
+        double now = images / (fs_seconds() - started);
+        best = now > best ? now : best;
+    }
+    fs_workspace_free(&space);
+    *rate = best;
+    return FS_OK;
+}
+
+static void print_units(const struct job *job, double rate)
+{
+    const fs_plan *plan = &job->plan;
+    const fs_network *net = &job->model.net;
+    const fs_probe_settings *p = &job->a.settings.probe;
+    double probes = 0, blocks = plan->units - plan->layers;
+    printf("layer  map              features  probe MAC/image  silence units\n");
+    for (int i = 0; i < plan->layers; i++) {
+        const fs_layer_row *l = &plan->layer[i];
+        int units = (l->filters + job->a.filters_per_unit - 1) / job->a.filters_per_unit;
+        printf("%5d  %4d x %3d x %3d %9zu %16.0f %14d\n", l->layer, l->filters, l->height, l->width, fs_plan_features(plan, i),
+               fs_plan_probe_cost(net, plan, i), units);
+        probes += fs_plan_probe_cost(net, plan, i);
+    }
+    double deepest = fs_plan_trunk_cost(net, plan, plan->layers - 1), tests = (double)p->epochs / p->test_every;
+    double images = (double)p->epochs * job->train.images + tests * job->test.images;
+    double hours = images / rate * (1 + probes / deepest) / 3600;
+    if (job->a.settings.literal)
+        for (int i = 0; i < plan->layers; i++)
+            hours += plan->layer[i].filters * (double)job->test.images / rate * fs_plan_trunk_cost(net, plan, i) / deepest / 3600;
+    printf("\nunits: %d probes, %.0f blocks of filters\n", plan->layers, blocks);
+    printf("time:  about %.2f hours on one core like this (%.0f images/s measured), %.2f on %d ranks\n", hours, rate,
+           hours / job->a.settings.slots, job->a.settings.slots);
+}
+
+fs_status fs_cli_plan(int argc, char **argv)
+{
+    struct job job = {0};
+    double rate = 0;
+    fs_status status = read_arguments(argc, argv, plan_usage, &job.a);
+    if (status)
+        return status == FS_STOPPED ? FS_OK : status;
+    status = load(&job);
+    if (!status) {
+        take_slots(&job, NULL);
+        describe(&job, &job.config);
+        status = measure_trunk(&job, &rate);
+    }
+    if (!status) {
+        fs_results_plan plan = results_plan(&job);
+        fs_print_config("filterscope " FS_VERSION " plan", &job.config);
+        print_units(&job, rate);
+        printf("file:  %.1f MiB\n", (double)fs_results_bytes(&plan) / (1 << 20));
+    }
+    release(&job);
+    return status;
+}

@@ -1,0 +1,208 @@
+/* filterscope train: phase one. */
+#include "filterscope/train.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "filterscope/memory.h"
+#include "filterscope/share.h"
+#include "filterscope/stop.h"
+
+struct arguments {
+    const char *arch, *data, *out;
+    int train_images, test_images, reserve;
+    fs_train_settings settings;
+};
+
+static const char usage[] = "train --arch NAME --data SPEC --out MODEL.h5 [options]";
+
+/* NaN and 0 stand for "as the architecture's recipe says". */
+static fs_status read_arguments(int argc, char **argv, struct arguments *a)
+{
+    fs_recipe *r = &a->settings.recipe;
+    const double none = (double)NAN;
+    *a = (struct arguments){.reserve = 60, .settings = {.batch = 100, .seed = 1}};
+    *r = (fs_recipe){0, 0, {none, none, none, none}, {none, none, none, none}};
+    const fs_option options[] = {
+        {"arch", FS_OPTION_TEXT, &a->arch, 0, 0, "vgg16, vgg16-fc1, vgg11, vgg6, avgg16, avgg6 or avgg8"},
+        {"data", FS_OPTION_TEXT, &a->data, 0, 0, "cifar10:DIR, cifar100:DIR or idx:DIR"},
+        {"out", FS_OPTION_TEXT, &a->out, 0, 0, "model file; where it exists, training goes on from it"},
+        {"epochs", FS_OPTION_INT, &r->epochs, 1, 1e6, "epochs in all (200; vgg11 260)"},
+        {"batch", FS_OPTION_INT, &a->settings.batch, 1, 65536, "images of a batch (100)"},
+        {"lr", FS_OPTION_NUMBER, &r->conv.lr, 0, 1e3, "learning rate of the convolutions (0.011; vgg11 0.028)"},
+        {"lr-decay", FS_OPTION_NUMBER, &r->conv.lr_decay, 0, 1e3, "its factor after every --lr-every epochs (0.6)"},
+        {"lr-every", FS_OPTION_INT, &r->decay_every, 1, 1e6, "epochs between two decays (20)"},
+        {"momentum", FS_OPTION_NUMBER, &r->conv.momentum, 0, 1, "Nesterov momentum of the convolutions (0.98; vgg11 0.9175)"},
+        {"weight-decay", FS_OPTION_NUMBER, &r->conv.weight_decay, 0, 1e3, "L2 of the convolutions (1.15e-3; vgg11 1e-3)"},
+        {"fc-lr", FS_OPTION_NUMBER, &r->fc.lr, 0, 1e3, "learning rate of the fully connected layers (0.007; vgg11 0.01)"},
+        {"fc-lr-decay", FS_OPTION_NUMBER, &r->fc.lr_decay, 0, 1e3, "its factor after every --lr-every epochs (1)"},
+        {"fc-momentum", FS_OPTION_NUMBER, &r->fc.momentum, 0, 1, "their Nesterov momentum (0.982; vgg11 0.9175)"},
+        {"fc-weight-decay", FS_OPTION_NUMBER, &r->fc.weight_decay, 0, 1e3, "their L2 (1.35e-3; vgg11 1e-3)"},
+        {"seed", FS_OPTION_SEED, &a->settings.seed, 0, 0, "of weights, order and augmentation (1)"},
+        {"slots", FS_OPTION_INT, &a->settings.slots, 1, FS_MOST_SLOTS, "pieces of a batch, a power of two (ranks, 4 .. 16)"},
+        {"train-images", FS_OPTION_INT, &a->train_images, 1, 2e9, "the first N training images only (all)"},
+        {"test-images", FS_OPTION_INT, &a->test_images, 1, 2e9, "the first N test images only (all)"},
+        {"reserve", FS_OPTION_INT, &a->reserve, 0, 1e6, "stop so many seconds before the Slurm job ends (60)"},
+        {NULL},
+    };
+    fs_status status = fs_options_read(argc, argv, usage, options, NULL);
+    if (!status && (!a->arch || !a->data || !a->out))
+        status = fs_fail(FS_USAGE, "usage: filterscope %s", usage);
+    if (!status && a->settings.slots)
+        status = fs_check_slots(a->settings.slots);
+    return status;
+}
+
+static void take_default(double *value, double recipe)
+{
+    if (isnan(*value))
+        *value = recipe;
+}
+
+static void fill_group(fs_group_recipe *group, const fs_group_recipe *recipe)
+{
+    take_default(&group->lr, recipe->lr);
+    take_default(&group->lr_decay, recipe->lr_decay);
+    take_default(&group->momentum, recipe->momentum);
+    take_default(&group->weight_decay, recipe->weight_decay);
+}
+
+static void fill_recipe(fs_recipe *own, const fs_recipe *recipe)
+{
+    own->epochs = own->epochs ? own->epochs : recipe->epochs;
+    own->decay_every = own->decay_every ? own->decay_every : recipe->decay_every;
+    fill_group(&own->conv, &recipe->conv);
+    fill_group(&own->fc, &recipe->fc);
+}
+
+static void describe_group(fs_config *config, const char *prefix, const fs_group_recipe *group)
+{
+    char key[FS_CONFIG_KEY_BYTES];
+    const struct { const char *name; double value; } settings[] = {
+        {"lr", group->lr}, {"lr-decay", group->lr_decay}, {"momentum", group->momentum}, {"weight-decay", group->weight_decay}};
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        snprintf(key, sizeof key, "%s%s", prefix, settings[i].name);
+        fs_config_set(config, key, "%.15g", settings[i].value);
+    }
+}
+
+/* What the weights depend on; epochs do not belong to it, so that a training can be made longer. */
+static void describe(const struct arguments *a, const fs_dataset *train, const fs_dataset *test, fs_config *config)
+{
+    const fs_train_settings *s = &a->settings;
+    fs_config_set(config, "arch", "%s", a->arch);
+    fs_describe_data(config, "train-data", train);
+    fs_describe_data(config, "test-data", test);
+    describe_group(config, "", &s->recipe.conv);
+    describe_group(config, "fc-", &s->recipe.fc);
+    fs_config_set(config, "lr-every", "%d", s->recipe.decay_every);
+    fs_config_set(config, "batch", "%d", s->batch);
+    fs_config_set(config, "seed", "%llu", (unsigned long long)s->seed);
+    fs_config_set(config, "slots", "%d", s->slots);
+}
+
+static fs_status plan_epochs(const char *path, int epochs, fs_model *model)
+{
+    if (epochs < model->epoch || (epochs == model->epoch && model->batch))
+        return fs_fail(FS_MISMATCH, "%s: has %d epochs%s, this command has --epochs %d", path, model->epoch,
+                       model->batch ? " and a part of the next" : "", epochs);
+    fs_train_row *history = fs_alloc((size_t)epochs, sizeof *history, "the history");
+    if (!history)
+        return FS_ERROR;
+    if (model->history)
+        memcpy(history, model->history, (size_t)model->epoch * sizeof *history);
+    free(model->history);
+    model->history = history;
+    model->epochs = epochs;
+    return FS_OK;
+}
+
+/* A new model, or the one in the file where that was made with the same configuration. On rank 0. */
+static fs_status find_model(struct arguments *a, const fs_arch *arch, const fs_dataset *train, const fs_dataset *test,
+                            fs_model *model)
+{
+    fs_status status = FS_OK;
+    fs_config now = {0};
+    int resumes = access(a->out, F_OK) == 0, ranks;
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    if (resumes)
+        status = fs_model_load(a->out, model);
+    if (status)
+        return status;
+    const char *slots = fs_config_get(&model->config, "slots");
+    if (!a->settings.slots)
+        a->settings.slots = slots ? atoi(slots) : fs_default_slots(ranks);
+    describe(a, train, test, &now);
+    if (resumes)
+        return (status = fs_config_match(a->out, &model->config, &now))
+                   ? status
+                   : plan_epochs(a->out, a->settings.recipe.epochs, model);
+    status = fs_network_create(arch, train->height, train->width, train->channels, train->labels, a->settings.seed,
+                               &model->net);
+    if (status)
+        return status;
+    model->config = now;
+    model->label_name = fs_alloc((size_t)train->labels, sizeof *model->label_name, "label names");
+    if (!model->label_name)
+        return FS_ERROR;
+    memcpy(model->label_name, train->label_name, (size_t)train->labels * sizeof *model->label_name);
+    return plan_epochs(a->out, a->settings.recipe.epochs, model);
+}
+
+static void announce(const struct arguments *a, const fs_model *model)
+{
+    int ranks;
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    fs_print_config("filterscope " FS_VERSION " train", &model->config);
+    printf("  %-18s %d\n  %-18s %d\n  %-18s %zu\n  %-18s %s\n", "epochs", a->settings.recipe.epochs, "ranks", ranks,
+           "parameters", model->net.parameters, "out", a->out);
+    if (ranks > a->settings.slots)
+        printf("train: %d of %d ranks have work: --slots %d would use more\n", a->settings.slots, ranks, 2 * a->settings.slots);
+    if (model->epoch == a->settings.recipe.epochs)
+        printf("train: all %d epochs are done  test SR %.4f\n", model->epoch, model->history[model->epoch - 1].test_sr);
+    else if (model->epoch || model->batch)
+        printf("train: goes on after epoch %d, batch %d\n", model->epoch, model->batch);
+    fflush(stdout);
+}
+
+static fs_status run(struct arguments *a, const fs_arch *arch, fs_dataset *train, fs_dataset *test, fs_model *model)
+{
+    int rank;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    fs_status status = fs_load_data(a->data, a->train_images, a->test_images, train, test);
+    if (!status)
+        status = fs_agree(MPI_COMM_WORLD, rank == 0 ? find_model(a, arch, train, test, model) : FS_OK);
+    if (status)
+        return status;
+    MPI_Bcast(&a->settings.slots, 1, MPI_INT, 0, MPI_COMM_WORLD);
+    status = fs_share_model(MPI_COMM_WORLD, model);
+    if (status)
+        return status;
+    if (rank == 0)
+        announce(a, model);
+    return fs_train(MPI_COMM_WORLD, &a->settings, train, test, a->out, model);
+}
+
+fs_status fs_cli_train(int argc, char **argv)
+{
+    struct arguments a;
+    fs_dataset train = {0}, test = {0};
+    fs_model model = {0};
+    fs_status status = read_arguments(argc, argv, &a);
+    if (status)
+        return status == FS_STOPPED ? FS_OK : status; /* --help */
+    const fs_arch *arch = fs_arch_find(a.arch);
+    if (!arch)
+        return FS_USAGE;
+    fill_recipe(&a.settings.recipe, &arch->recipe);
+    fs_stop_install(a.reserve);
+    status = run(&a, arch, &train, &test, &model);
+    fs_model_free(&model);
+    fs_dataset_close(&train);
+    fs_dataset_close(&test);
+    return status;
+}

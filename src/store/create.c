@@ -1,0 +1,398 @@
+/* Creation: everything that a sweep will ever overwrite gets its place, and its place real disk blocks. */
+#define _GNU_SOURCE /* renameat2, memfd_create, fallocate */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "filterscope/memory.h"
+#include "store/store.h"
+
+enum { ROWS_AT_ONCE = 1024, METADATA_BYTES = 1 << 16, METADATA_BYTES_A_LAYER = 1 << 14 };
+
+struct creation {
+    const char *path;
+    char *temporary;
+    const fs_results_plan *plan;
+    hid_t file;
+    int hdf5_descriptor; /* HDF5's own */
+    int descriptor;      /* a duplicate that outlives HDF5's; -1 before */
+};
+
+static fs_status fail(const struct creation *c, const char *cause)
+{
+    return fs_fail(FS_ERROR, "%s: cannot create it: %s", c->path, cause);
+}
+
+static fs_status fail_hdf5(const struct creation *c, const char *what)
+{
+    return fs_hdf5_fail(FS_ERROR, c->path, "create it (%s)", what);
+}
+
+/* Rows that are known from the beginning; `row` comes filled with what is written where nothing is known. */
+typedef void known_row(const fs_results_plan *plan, uint64_t number, void *row);
+
+static void config_row(const fs_results_plan *plan, uint64_t number, void *row)
+{
+    memcpy(row, &plan->config->entry[number], sizeof *plan->config->entry);
+}
+
+static void label_row(const fs_results_plan *plan, uint64_t number, void *row)
+{
+    memcpy(row, plan->label_name[number], sizeof *plan->label_name);
+}
+
+static void layer_row(const fs_results_plan *plan, uint64_t number, void *row)
+{
+    memcpy(row, &plan->layer[number], sizeof *plan->layer);
+}
+
+static void history_row(const fs_results_plan *plan, uint64_t number, void *row)
+{
+    fs_history_row *history = row;
+    history->layer = plan->layer[number / (uint64_t)plan->epochs].layer;
+    history->epoch = (int32_t)(number % (uint64_t)plan->epochs) + 1;
+}
+
+static void filter_row(const fs_results_plan *plan, uint64_t number, void *row)
+{
+    fs_filter_row *filter = row;
+    int index = 0;
+    for (; number >= (uint64_t)plan->layer[index].filters; index++)
+        number -= (uint64_t)plan->layer[index].filters;
+    filter->layer = plan->layer[index].layer;
+    filter->filter = (int32_t)number;
+}
+
+static void means_row(const fs_results_plan *plan, uint64_t number, void *row)
+{
+    fs_silence_layer_row *means = row;
+    means->layer = plan->layer[number].layer;
+    means->filters = plan->layer[number].filters;
+}
+
+static void unit_row(const fs_results_plan *plan, uint64_t number, void *row)
+{
+    const fs_unit *unit = &plan->unit[number];
+    *(fs_unit_row *)row =
+        (fs_unit_row){.kind = unit->kind, .layer = plan->layer[unit->index].layer, .first = unit->first, .count = unit->count};
+}
+
+static known_row *const known_rows[FS_PLACES_ONCE] = {
+    [FS_PLACE_CONFIG] = config_row,   [FS_PLACE_LABELS] = label_row,   [FS_PLACE_LAYERS] = layer_row,
+    [FS_PLACE_HISTORY] = history_row, [FS_PLACE_FILTERS] = filter_row, [FS_PLACE_MEANS] = means_row,
+    [FS_PLACE_UNITS] = unit_row,
+};
+
+static fs_status write_known_rows(const struct creation *c, const fs_place *place, known_row *known)
+{
+    size_t bytes = place->form->bytes;
+    char *rows = fs_alloc(ROWS_AT_ONCE, bytes, place->path);
+    fs_status status = rows ? FS_OK : FS_ERROR;
+    for (uint64_t first = 0; first < place->size[0] && !status; first += ROWS_AT_ONCE) {
+        uint64_t left = place->size[0] - first, count = left < ROWS_AT_ONCE ? left : ROWS_AT_ONCE;
+        for (uint64_t i = 0; i < count; i++) {
+            fs_form_fill(place->form, rows + i * bytes);
+            known(c->plan, first + i, rows + i * bytes);
+        }
+        status = fs_place_write(place, first, count, rows);
+    }
+    free(rows);
+    return status;
+}
+
+/* Contiguous, allocated and filled at once, so that writing to it later neither moves anything nor meets a full disk.
+ * (Where the file system copies on write, a full disk can still fail a write; no file format could prevent that.) */
+static hid_t set_properties(const fs_place *place)
+{
+    hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
+    void *element = fs_alloc(1, place->form->bytes, "a fill value");
+    herr_t failed = element && properties >= 0 ? 0 : -1;
+    if (!failed) {
+        fs_form_fill(place->form, element);
+        failed = H5Pset_layout(properties, H5D_CONTIGUOUS) < 0 || H5Pset_alloc_time(properties, H5D_ALLOC_TIME_EARLY) < 0 ||
+                 H5Pset_fill_time(properties, H5D_FILL_TIME_ALLOC) < 0 || H5Pset_obj_track_times(properties, 0) < 0 ||
+                 H5Pset_fill_value(properties, place->type, element) < 0;
+    }
+    free(element);
+    if (!failed)
+        return properties;
+    H5Pclose(properties);
+    return -1;
+}
+
+static int write_attribute(hid_t object, const char *name, hid_t type, const void *value)
+{
+    hid_t space = H5Screate(H5S_SCALAR), attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    int written = attribute >= 0 && H5Awrite(attribute, type, value) >= 0;
+    if (attribute >= 0)
+        written = H5Aclose(attribute) >= 0 && written;
+    H5Sclose(space);
+    return written;
+}
+
+static int write_text_attribute(hid_t object, const char *name, const char *text)
+{
+    hid_t type = fs_text_type(strlen(text));
+    int written = write_attribute(object, name, type, text);
+    H5Tclose(type);
+    return written;
+}
+
+static fs_status create_set(const struct creation *c, fs_place *place)
+{
+    place->type = fs_form_type(place->form);
+    hid_t properties = set_properties(place), space = H5Screate_simple(place->rank, place->size, NULL);
+    place->set = H5Dcreate2(c->file, place->path, place->type, space, H5P_DEFAULT, properties, H5P_DEFAULT);
+    fs_status status = FS_OK;
+    if (place->set < 0 || (place->form->axes && !write_text_attribute(place->set, "axes", place->form->axes)))
+        status = fail_hdf5(c, place->path);
+    H5Sclose(space);
+    H5Pclose(properties);
+    return status;
+}
+
+static fs_status create_place(const struct creation *c, fs_place_name name, int index)
+{
+    fs_place place;
+    fs_place_describe(&place, c->path, name, c->plan, index);
+    fs_status status = create_set(c, &place);
+    if (!status && name < FS_PLACES_ONCE && known_rows[name])
+        status = write_known_rows(c, &place, known_rows[name]);
+    fs_status closed = fs_place_close(&place);
+    return status ? status : closed;
+}
+
+/* No times in any header, so that equal plans give equal files. */
+static fs_status create_group(const struct creation *c, const char *path)
+{
+    hid_t properties = H5Pcreate(H5P_GROUP_CREATE);
+    H5Pset_obj_track_times(properties, 0);
+    hid_t group = H5Gcreate2(c->file, path, H5P_DEFAULT, properties, H5P_DEFAULT);
+    fs_status status = group < 0 || H5Gclose(group) < 0 ? fail_hdf5(c, path) : FS_OK;
+    H5Pclose(properties);
+    return status;
+}
+
+static fs_status create_groups(const struct creation *c)
+{
+    static const char *const groups[] = {"/probe", "/silence", "/resume", "/provenance"};
+    fs_status status = FS_OK;
+    for (int g = 0; g < 4 && !status; g++) {
+        status = create_group(c, groups[g]);
+        for (int i = 0; i < c->plan->layers && !status && g < 3; i++) {
+            char path[FS_PLACE_PATH_BYTES];
+            snprintf(path, sizeof path, "%s/%d", groups[g], c->plan->layer[i].layer);
+            status = create_group(c, path);
+        }
+    }
+    return status;
+}
+
+static fs_status create_contents(const struct creation *c)
+{
+    const int32_t version = FS_FORMAT_VERSION;
+    if (!write_text_attribute(c->file, "format", FS_FORMAT) ||
+        !write_attribute(c->file, "format_version", H5T_STD_I32LE, &version))
+        return fail_hdf5(c, "attributes");
+    fs_status status = create_groups(c);
+    for (int name = 0; name < FS_PLACES_ONCE && !status; name++)
+        status = create_place(c, (fs_place_name)name, 0);
+    for (int i = 0; i < c->plan->layers && !status; i++)
+        for (int name = FS_PLACES_ONCE; name < FS_PLACE_NAMES && !status; name++)
+            status = create_place(c, (fs_place_name)name, i);
+    return status;
+}
+
+static fs_status create_file(struct creation *c)
+{
+    hid_t access = fs_file_access(), properties = H5Pcreate(H5P_FILE_CREATE);
+    int *descriptor;
+    fs_status status = FS_OK;
+    H5Pset_obj_track_times(properties, 0);
+    c->file = H5Fcreate(c->temporary, H5F_ACC_EXCL, properties, access);
+    if (c->file < 0 || H5Fget_vfd_handle(c->file, H5P_DEFAULT, (void **)&descriptor) < 0) {
+        status = fail_hdf5(c, c->temporary);
+    } else {
+        c->hdf5_descriptor = *descriptor;
+        c->descriptor = fcntl(*descriptor, F_DUPFD_CLOEXEC, 0);
+        status = c->descriptor < 0 ? fail(c, strerror(errno)) : FS_OK;
+    }
+    H5Pclose(properties);
+    H5Pclose(access);
+    return status;
+}
+
+/* What the file will take at most, with all that HDF5 adds. */
+static uint64_t most_bytes(const struct creation *c)
+{
+    return fs_results_bytes(c->plan) + METADATA_BYTES + (uint64_t)c->plan->layers * METADATA_BYTES_A_LAYER;
+}
+
+static fs_status fail_for_room(const struct creation *c, int error)
+{
+    return fs_fail(FS_ERROR, "%s: cannot create it: it needs %.1f MiB: %s", c->path, (double)most_bytes(c) / (1 << 20),
+                   strerror(error));
+}
+
+/* The process's limit, at which a signal would end it. */
+static fs_status check_limit(const struct creation *c)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= most_bytes(c))
+        return FS_OK;
+    return fail_for_room(c, EFBIG);
+}
+
+/* A full disk is found here at once rather than after many gigabytes of fill values; where the file system cannot reserve,
+ * it is found then. */
+static fs_status reserve(const struct creation *c)
+{
+    if (fallocate(c->descriptor, 0, 0, (off_t)most_bytes(c)) == 0 || (errno != ENOSPC && errno != EFBIG && errno != EDQUOT))
+        return FS_OK;
+    return fail_for_room(c, errno);
+}
+
+/* HDF5 1.10 cannot close a file whose metadata it cannot write: H5Fclose fails, and the process crashes when it exits. So
+ * what is left to write at the close is given real blocks beforehand ... */
+static fs_status reserve_the_rest(const struct creation *c)
+{
+    hsize_t bytes = 0;
+    if (H5Fget_filesize(c->file, &bytes) < 0)
+        return fail_hdf5(c, "its size");
+    int failed = posix_fallocate(c->descriptor, 0, (off_t)bytes);
+    return failed == 0 || failed == EOPNOTSUPP || failed == EINVAL ? FS_OK : fail(c, strerror(failed));
+}
+
+/* ... and after a failure HDF5 closes on a file in memory, which takes whatever is left and is then forgotten. */
+static void divert(const struct creation *c)
+{
+    int memory = memfd_create("filterscope", MFD_CLOEXEC);
+    if (memory >= 0) {
+        dup2(memory, c->hdf5_descriptor);
+        close(memory);
+    }
+}
+
+static fs_status close_file(struct creation *c, fs_status status)
+{
+    if (!status)
+        status = reserve_the_rest(c);
+    if (status)
+        divert(c);
+    if (H5Fclose(c->file) < 0 && !status)
+        status = fail_hdf5(c, "closing");
+    return status;
+}
+
+/* 1 where the file of that name is the one that this process made: not another's that is creating the same results. */
+static int is_ours(const struct creation *c)
+{
+    struct stat ours, found;
+    return fstat(c->descriptor, &ours) == 0 && lstat(c->temporary, &found) == 0 && ours.st_dev == found.st_dev &&
+           ours.st_ino == found.st_ino;
+}
+
+/* Not over an existing file: link() is the same promise for file systems without RENAME_NOREPLACE (NFS), and a look
+ * beforehand is all there is for those that cannot link either (FAT). */
+static int rename_no_replace(const char *from, const char *to)
+{
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno == EEXIST)
+        return -1;
+    if (link(from, to) == 0)
+        return unlink(from);
+    struct stat found;
+    if (errno == EEXIST || lstat(to, &found) == 0)
+        return -1;
+    return rename(from, to);
+}
+
+static void sync_folder(const char *path)
+{
+    char *copy = strdup(path);
+    int folder = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (folder >= 0) {
+        fsync(folder); /* some file systems cannot; the file has its name all the same */
+        close(folder);
+    }
+    free(copy);
+}
+
+/* Blocks that were reserved beyond the end go; the contents reach the disk before the name does. */
+static fs_status publish(const struct creation *c)
+{
+    uint64_t end = fs_superblock_end(c->descriptor);
+    if (end == 0)
+        return fail(c, "HDF5 wrote no superblock");
+    if (ftruncate(c->descriptor, (off_t)end) != 0 || fsync(c->descriptor) != 0)
+        return fail(c, strerror(errno));
+    if (!is_ours(c))
+        return fail(c, "another process is creating it");
+    if (rename_no_replace(c->temporary, c->path) != 0)
+        return fail(c, strerror(errno));
+    sync_folder(c->path);
+    return FS_OK;
+}
+
+/* The remains of a crash are unlinked, never truncated: they may be a second name of a file that has been moved. */
+static fs_status make_way(const struct creation *c)
+{
+    struct stat found;
+    if (lstat(c->path, &found) == 0)
+        return fail(c, strerror(EEXIST));
+    if (unlink(c->temporary) == 0 || errno == ENOENT)
+        return FS_OK;
+    return fail(c, strerror(errno));
+}
+
+static fs_status create(struct creation *c)
+{
+    fs_status status = check_limit(c);
+    if (!status)
+        status = make_way(c);
+    if (status)
+        return status;
+    status = create_file(c);
+    if (c->file < 0) {
+        if (!strstr(fs_message(), strerror(EEXIST))) /* else it is another process's */
+            unlink(c->temporary);
+        return status;
+    }
+    if (!status)
+        status = reserve(c);
+    if (!status)
+        status = create_contents(c);
+    status = close_file(c, status);
+    if (!status)
+        status = publish(c);
+    if (status && c->descriptor >= 0 && is_ours(c))
+        unlink(c->temporary);
+    if (c->descriptor >= 0)
+        close(c->descriptor);
+    return status;
+}
+
+fs_status fs_results_create(const char *path, const fs_results_plan *plan)
+{
+    struct creation c = {.path = path, .plan = plan, .file = -1, .descriptor = -1};
+    fs_status status = fs_plan_check(plan, FS_ERROR, path);
+    if (status)
+        return status;
+    fs_hdf5_quiet();
+    c.temporary = fs_alloc(strlen(path) + sizeof ".tmp", 1, "a path");
+    if (!c.temporary)
+        return FS_ERROR;
+    sprintf(c.temporary, "%s.tmp", path);
+    status = create(&c);
+    free(c.temporary);
+    return status;
+}

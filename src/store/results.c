@@ -1,0 +1,326 @@
+/* Opening, closing and the plan that is in the file. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "filterscope/memory.h"
+#include "filterscope/slots.h" /* fs_agree */
+#include "store/store.h"
+
+/* Version 2 (the 1.8 format) with offsets of eight bytes: signature, versions, flags, base, extension, end, root. */
+uint64_t fs_superblock_end(int descriptor)
+{
+    static const unsigned char begin[10] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n', 2, 8};
+    unsigned char block[48];
+    uint64_t end;
+    if (pread(descriptor, block, sizeof block, 0) != (ssize_t)sizeof block || memcmp(block, begin, sizeof begin) != 0)
+        return 0;
+    memcpy(&end, block + 28, sizeof end);
+    return end <= INT64_MAX ? end : 0;
+}
+
+/* What can be told without HDF5. O_NONBLOCK: the path may be a pipe's. */
+static fs_status inspect(fs_results *results, int writing)
+{
+    struct stat found;
+    results->descriptor = open(results->path, (writing ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_CLOEXEC);
+    if (results->descriptor < 0 || fstat(results->descriptor, &found) != 0)
+        return fs_fail(FS_ERROR, "%s: cannot open it: %s", results->path, strerror(errno));
+    if (!S_ISREG(found.st_mode) || H5Fis_hdf5(results->path) <= 0)
+        return fs_fail(FS_MISMATCH, "%s: not an HDF5 file", results->path);
+    uint64_t end = fs_superblock_end(results->descriptor), bytes = (uint64_t)found.st_size;
+    if (end == 0)
+        return fs_fail(FS_MISMATCH, "%s: not a filterscope results file, or damaged: its superblock is another", results->path);
+    if (bytes != end)
+        return fs_fail(FS_MISMATCH, "%s: %s: it has %llu bytes and should have %llu", results->path,
+                       bytes < end ? "truncated" : "damaged", (unsigned long long)bytes, (unsigned long long)end);
+    results->bytes = bytes;
+    return FS_OK;
+}
+
+static fs_status open_file(fs_results *results, unsigned flags, MPI_Comm comm)
+{
+    hid_t access = fs_file_access();
+    fs_status status = FS_OK;
+    if (comm != MPI_COMM_NULL && H5Pset_fapl_mpio(access, comm, MPI_INFO_NULL) < 0)
+        status = fs_hdf5_fail(FS_ERROR, results->path, "open it through MPI-IO");
+    if (!status && (results->file = H5Fopen(results->path, flags, access)) < 0)
+        status = fs_hdf5_fail(flags == H5F_ACC_RDONLY ? FS_MISMATCH : FS_ERROR, results->path, "open it");
+    H5Pclose(access);
+    return status;
+}
+
+/* 1 where the attribute is one element of the class of `type` and could be read: text where a number is wanted, or text of
+ * varying length, is refused rather than converted. */
+static int read_attribute(hid_t file, const char *name, hid_t type, void *value)
+{
+    if (H5Aexists(file, name) <= 0)
+        return 0;
+    hid_t attribute = H5Aopen(file, name, H5P_DEFAULT), stored = H5Aget_type(attribute), space = H5Aget_space(attribute);
+    int fits = H5Tget_class(stored) == H5Tget_class(type) && H5Tis_variable_str(stored) <= 0 &&
+               H5Sget_simple_extent_npoints(space) == 1 && H5Aread(attribute, type, value) >= 0;
+    H5Sclose(space);
+    H5Tclose(stored);
+    H5Aclose(attribute);
+    return fits;
+}
+
+static fs_status check_format(const fs_results *results)
+{
+    char format[64] = "";
+    int32_t version = 0;
+    hid_t text = fs_text_type(sizeof format - 1);
+    int ours = read_attribute(results->file, "format", text, format) && strcmp(format, FS_FORMAT) == 0 &&
+               read_attribute(results->file, "format_version", H5T_NATIVE_INT32, &version);
+    H5Tclose(text);
+    if (!ours)
+        return fs_fail(FS_MISMATCH, "%s: not a filterscope results file", results->path);
+    if (version != FS_FORMAT_VERSION)
+        return fs_fail(FS_MISMATCH, "%s: format version %d; this program knows %d", results->path, version, FS_FORMAT_VERSION);
+    return FS_OK;
+}
+
+/* Length of dimension `dimension`; -1 where the dataset is missing or has another number of dimensions. */
+static long long length_of(hid_t file, fs_place_name name, int dimension)
+{
+    hsize_t size[H5S_MAX_RANK];
+    const fs_form *form = fs_form_of(name);
+    hid_t set = H5Dopen2(file, form->name, H5P_DEFAULT);
+    if (set < 0)
+        return -1;
+    hid_t space = H5Dget_space(set);
+    int rank = (int)strlen(form->shape);
+    int known = H5Sget_simple_extent_ndims(space) == rank && H5Sget_simple_extent_dims(space, size, NULL) == rank;
+    H5Sclose(space);
+    H5Dclose(set);
+    return known ? (long long)size[dimension] : -1;
+}
+
+/* The counts of the plan are the lengths of some datasets; every other length must then agree. */
+static fs_status learn_counts(fs_results *results)
+{
+    fs_results_plan *plan = &results->plan;
+    const struct { fs_place_name name; int dimension, least, most; int *count; } counts[] = {
+        {FS_PLACE_CONFIG, 0, 0, FS_CONFIG_ENTRIES, &results->config.count},
+        {FS_PLACE_LABELS, 0, 1, FS_MAX_LABELS, &plan->labels},
+        {FS_PLACE_LAYERS, 0, 1, FS_MOST_PLAN_LAYERS, &plan->layers},
+        {FS_PLACE_UNITS, 0, 1, FS_MOST_PLAN_UNITS, &plan->units},
+        {FS_PLACE_SECONDS, 1, 1, FS_MOST_PLAN_EPOCHS, &plan->epochs},
+    };
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        long long length = length_of(results->file, counts[i].name, counts[i].dimension);
+        if (length < counts[i].least || length > counts[i].most)
+            return fs_fail(FS_MISMATCH, "%s: %s is missing or has another length than %d .. %d", results->path,
+                           fs_form_of(counts[i].name)->name, counts[i].least, counts[i].most);
+        *counts[i].count = (int)length;
+    }
+    return FS_OK;
+}
+
+static fs_status allocate(fs_results *results)
+{
+    fs_results_plan *plan = &results->plan;
+    size_t layers = (size_t)plan->layers;
+    results->places = FS_PLACES_ONCE + plan->layers * FS_PLACES_PER_LAYER;
+    results->label_name = fs_alloc((size_t)plan->labels, sizeof *results->label_name, "label names");
+    results->layer = fs_alloc(layers, sizeof *results->layer, "layers");
+    results->unit = fs_alloc((size_t)plan->units, sizeof *results->unit, "units");
+    results->place = fs_alloc((size_t)results->places, sizeof *results->place, "datasets");
+    results->newest = fs_alloc(layers, sizeof *results->newest, "slots");
+    results->buffer = fs_alloc(FS_SUM_BYTES, 1, "a buffer");
+    plan->label_name = (const char(*)[FS_LABEL_NAME_BYTES])results->label_name;
+    plan->layer = results->layer;
+    plan->unit = results->unit;
+    plan->config = &results->config;
+    return results->label_name && results->layer && results->unit && results->place && results->newest && results->buffer
+               ? FS_OK
+               : FS_ERROR;
+}
+
+const fs_place *fs_store_place(const fs_results *results, fs_place_name name, int index)
+{
+    if (name < FS_PLACES_ONCE)
+        return &results->place[name];
+    return &results->place[FS_PLACES_ONCE + index * FS_PLACES_PER_LAYER + name - FS_PLACES_ONCE];
+}
+
+static fs_status open_place(fs_results *results, fs_place_name name, int index)
+{
+    fs_place *place = (fs_place *)fs_store_place(results, name, index);
+    if (place->form && place->set >= 0)
+        return FS_OK;
+    fs_place_describe(place, results->path, name, &results->plan, index);
+    return fs_place_open(place, results->file, results->bytes);
+}
+
+/* Once, for the whole session: no metadata are needed after it. */
+static fs_status open_places(fs_results *results)
+{
+    fs_status status = FS_OK;
+    for (int name = 0; name < FS_PLACES_ONCE && !status; name++)
+        status = open_place(results, (fs_place_name)name, 0);
+    for (int i = 0; i < results->plan.layers && !status; i++)
+        for (int name = FS_PLACES_ONCE; name < FS_PLACE_NAMES && !status; name++)
+            status = open_place(results, (fs_place_name)name, i);
+    return status;
+}
+
+static fs_status close_file(fs_results *results)
+{
+    fs_status status = FS_OK;
+    for (int i = 0; i < results->places && results->place; i++) {
+        fs_status closed = fs_place_close(&results->place[i]);
+        status = status ? status : closed;
+    }
+    if (results->file >= 0 && H5Fclose(results->file) < 0 && !status)
+        status = fs_hdf5_fail(FS_ERROR, results->path, "close it");
+    results->file = -1;
+    return status;
+}
+
+static fs_status read_all(const fs_results *results, fs_place_name name, void *rows)
+{
+    const fs_place *place = fs_store_place(results, name, 0);
+    return fs_place_read(place, 0, place->size[0], rows);
+}
+
+static int index_of(const fs_results_plan *plan, int32_t layer)
+{
+    for (int i = 0; i < plan->layers; i++)
+        if (plan->layer[i].layer == layer)
+            return i;
+    return -1;
+}
+
+static fs_status read_units(fs_results *results)
+{
+    fs_unit_row *row = fs_records_read(results);
+    if (!row)
+        return FS_ERROR;
+    fs_status status = FS_OK;
+    for (int unit = 0; unit < results->plan.units && !status; unit++) {
+        int index = index_of(&results->plan, row[unit].layer);
+        results->unit[unit] = (fs_unit){row[unit].kind, index, row[unit].first, row[unit].count};
+        if (index < 0)
+            status = fs_fail(FS_MISMATCH, "%s: row %d of /units: there is no layer %d", results->path, unit, row[unit].layer);
+    }
+    free(row);
+    return status;
+}
+
+/* Everything about the file but its results. It is open for reading only, whatever it will be opened for. */
+static fs_status read_plan(fs_results *results)
+{
+    fs_status status = check_format(results);
+    if (!status)
+        status = learn_counts(results);
+    if (!status)
+        status = allocate(results);
+    if (!status)
+        status = open_place(results, FS_PLACE_LAYERS, 0);
+    if (!status)
+        status = read_all(results, FS_PLACE_LAYERS, results->layer);
+    if (!status)
+        status = open_places(results);
+    if (!status)
+        status = read_all(results, FS_PLACE_CONFIG, results->config.entry);
+    if (!status)
+        status = read_all(results, FS_PLACE_LABELS, results->label_name);
+    if (!status)
+        status = read_units(results);
+    return status ? status : fs_plan_check(&results->plan, FS_MISMATCH, results->path);
+}
+
+/* Collective on comm. The file is opened for writing only where every rank has read it and found it to be sound: HDF5 may
+ * change a foreign file by opening it so. Where H5Fopen then fails on some ranks only (a node lost its file system), what the
+ * others opened is left open, since they could not close it without them: the caller ends the job. */
+static fs_status open_parallel(fs_results *results, MPI_Comm comm, fs_status status)
+{
+    fs_status closed = close_file(results);
+    status = fs_agree(comm, status ? status : closed);
+    if (status)
+        return status;
+    status = fs_agree(comm, open_file(results, H5F_ACC_RDWR, comm));
+    if (!status)
+        return fs_agree(comm, open_places(results));
+    results->file = -1;
+    return status;
+}
+
+static void release(fs_results *results)
+{
+    if (results->descriptor >= 0)
+        close(results->descriptor);
+    free(results->path);
+    free(results->label_name);
+    free(results->layer);
+    free(results->unit);
+    free(results->place);
+    free(results->newest);
+    free(results->buffer);
+    free(results);
+}
+
+static fs_results *prepare(const char *path)
+{
+    fs_results *results = fs_alloc(1, sizeof *results, "a results file");
+    if (!results)
+        return NULL;
+    results->descriptor = -1;
+    results->file = -1;
+    results->path = fs_alloc(strlen(path) + 1, 1, "a path");
+    if (results->path)
+        return strcpy(results->path, path), results;
+    release(results);
+    return NULL;
+}
+
+fs_status fs_results_open(const char *path, MPI_Comm comm, fs_results **results)
+{
+    int writing = comm != MPI_COMM_NULL;
+    fs_results *opened = prepare(path);
+    fs_status status = opened ? FS_OK : FS_ERROR;
+    *results = NULL;
+    fs_hdf5_quiet();
+    if (!status)
+        status = inspect(opened, writing);
+    if (!status)
+        status = open_file(opened, H5F_ACC_RDONLY, MPI_COMM_NULL);
+    if (!status)
+        status = read_plan(opened);
+    if (writing && opened)
+        status = open_parallel(opened, comm, status);
+    else if (writing)
+        status = fs_agree(comm, status);
+    if (!status) {
+        *results = opened;
+    } else if (opened) {
+        close_file(opened);
+        release(opened);
+    }
+    return status;
+}
+
+/* HDF5 hands all to the system when it closes. What the system then cannot store (a full NFS server, a failing disk) it
+ * reports to fsync of a descriptor that was open when it was written. */
+fs_status fs_results_close(fs_results *results)
+{
+    if (!results)
+        return FS_OK;
+    int writing = (fcntl(results->descriptor, F_GETFL) & O_ACCMODE) == O_RDWR;
+    fs_status status = close_file(results);
+    if (writing && fsync(results->descriptor) != 0 && !status)
+        status = fs_fail(FS_ERROR, "%s: the last bytes could not be written: %s", results->path, strerror(errno));
+    release(results);
+    return status;
+}
+
+const fs_results_plan *fs_results_plan_of(const fs_results *results)
+{
+    return &results->plan;
+}

@@ -1,0 +1,66 @@
+/* An open results file, as the files of this folder see it. */
+#ifndef FILTERSCOPE_STORE_STORE_H
+#define FILTERSCOPE_STORE_STORE_H
+
+#include "store/places.h"
+
+/* What is known of a layer's two resume slots. */
+typedef struct fs_newest {
+    int known; /* 0: look into the file */
+    int slot;  /* the newest valid one; -1: neither is */
+    uint32_t sequence; /* of that one; else the highest there is */
+    fs_slot_row row;
+} fs_newest;
+
+struct fs_results {
+    char *path;
+    int descriptor; /* open for the whole session */
+    uint64_t bytes; /* of the file */
+    hid_t file;
+    fs_results_plan plan;
+    fs_config config;
+    char (*label_name)[FS_LABEL_NAME_BYTES];
+    fs_layer_row *layer;
+    fs_unit *unit;
+    int places;
+    fs_place *place; /* [places] */
+    fs_newest *newest; /* [layers] */
+    void *buffer;      /* FS_SUM_BYTES */
+};
+
+/* Not collective, like everything here. The open dataset; `index` is ignored where the place isn't a layer's. */
+const fs_place *fs_store_place(const fs_results *results, fs_place_name name, int index);
+
+/* FS_ERROR, with a message, where the file has no such layer, unit, or unit of that kind. */
+fs_status fs_store_check_layer(const fs_results *results, int index);
+fs_status fs_store_check_unit(const fs_results *results, int unit, fs_unit_kind kind);
+
+/* K x features of layer `index`: weights of its probe. */
+uint64_t fs_store_weights(const fs_results *results, int index);
+
+/* Row of /silence/filters of layer `index`'s filter `filter`. */
+uint64_t fs_store_filter(const fs_results *results, int index, int filter);
+
+/* The element of /silence/.../field or cluster where `filter` begins. */
+uint64_t fs_store_field(const fs_results *results, int filter);
+uint64_t fs_store_cluster(const fs_results *results, int filter);
+
+/* End of the file as the superblock of an open file has it; 0 where it is no superblock of ours. */
+uint64_t fs_superblock_end(int descriptor);
+
+/* The newest slot of layer `index` as its header says, unverified; *slot = -1 without one. rows: both. */
+fs_status fs_resume_read_headers(fs_results *results, int index, fs_slot_row rows[2], int *slot);
+
+/* CRC of slot `slot` whose header is `row`. */
+fs_status fs_resume_sum(fs_results *results, int index, int slot, const fs_slot_row *row, uint32_t *crc);
+
+/* CRC of what unit `unit` has in the file. */
+fs_status fs_records_sum(fs_results *results, int unit, uint32_t *crc);
+
+/* All rows of /units; released with free(). NULL after a failure. */
+fs_unit_row *fs_records_read(fs_results *results);
+
+/* /state and the CRC of the layer tables. */
+fs_status fs_tables_sum(fs_results *results, fs_state_row *state, uint32_t *crc);
+
+#endif

@@ -1,0 +1,92 @@
+/* History, layer tables and launches. */
+#include "filterscope/crc32c.h"
+#include "store/store.h"
+
+enum { COMPLETE = 1 };
+
+fs_status fs_results_read_history(fs_results *results, int index, fs_history_row *history)
+{
+    uint64_t epochs = (uint64_t)results->plan.epochs;
+    fs_status status = fs_store_check_layer(results, index);
+    if (status)
+        return status;
+    return fs_place_read(fs_store_place(results, FS_PLACE_HISTORY, 0), (uint64_t)index * epochs, epochs, history);
+}
+
+/* The seconds first: the row is what counts. */
+fs_status fs_results_write_history(fs_results *results, int index, const fs_history_row *row, double seconds)
+{
+    fs_status status = fs_store_check_layer(results, index);
+    if (status)
+        return status;
+    if (row->layer != results->plan.layer[index].layer || row->epoch < 1 || row->epoch > results->plan.epochs)
+        return fs_fail(FS_ERROR, "%s: epoch %d of layer %d is no row of layer %d's history, which has %d epochs",
+                       results->path, row->epoch, row->layer, results->plan.layer[index].layer, results->plan.epochs);
+    uint64_t place = (uint64_t)index * (uint64_t)results->plan.epochs + (uint64_t)row->epoch - 1;
+    status = fs_place_write(fs_store_place(results, FS_PLACE_SECONDS, 0), place, 1, &seconds);
+    return status ? status : fs_place_write(fs_store_place(results, FS_PLACE_HISTORY, 0), place, 1, row);
+}
+
+fs_status fs_results_read_layers(fs_results *results, fs_silence_layer_row *row)
+{
+    return fs_place_read(fs_store_place(results, FS_PLACE_MEANS, 0), 0, (uint64_t)results->plan.layers, row);
+}
+
+/* Elements of /silence/cluster_sizes. */
+static uint64_t sizes_of(const fs_results *results)
+{
+    return (uint64_t)results->plan.layers * ((uint64_t)results->plan.labels + 1);
+}
+
+fs_status fs_results_write_layers(fs_results *results, const fs_silence_layer_row *row, const int32_t *sizes)
+{
+    uint64_t layers = (uint64_t)results->plan.layers;
+    fs_state_row state = {.complete = COMPLETE};
+    state.crc = fs_crc32c(fs_crc32c(0, row, layers * sizeof *row), sizes, sizes_of(results) * sizeof *sizes);
+    fs_status status = fs_place_write(fs_store_place(results, FS_PLACE_MEANS, 0), 0, layers, row);
+    if (!status)
+        status = fs_place_write(fs_store_place(results, FS_PLACE_SIZES, 0), 0, sizes_of(results), sizes);
+    return status ? status : fs_place_write(fs_store_place(results, FS_PLACE_STATE, 0), 0, 1, &state);
+}
+
+fs_status fs_tables_sum(fs_results *results, fs_state_row *state, uint32_t *crc)
+{
+    uint64_t layers = (uint64_t)results->plan.layers;
+    *crc = 0;
+    fs_status status = fs_place_read(fs_store_place(results, FS_PLACE_STATE, 0), 0, 1, state);
+    if (!status)
+        status = fs_place_sum(fs_store_place(results, FS_PLACE_MEANS, 0), 0, layers, results->buffer, crc);
+    if (!status)
+        status = fs_place_sum(fs_store_place(results, FS_PLACE_SIZES, 0), 0, sizes_of(results), results->buffer, crc);
+    return status;
+}
+
+fs_status fs_results_read_complete(fs_results *results, int *complete, int *damaged)
+{
+    fs_state_row state = {0};
+    uint32_t crc;
+    fs_status status = fs_tables_sum(results, &state, &crc);
+    *complete = !status && state.complete == COMPLETE && state.crc == crc;
+    if (damaged)
+        *damaged = !status && state.complete != 0 && !*complete;
+    return status;
+}
+
+/* Rows are taken in order, so that the first free one ends a search by halves. */
+fs_status fs_results_write_launch(fs_results *results, const fs_launch *launch)
+{
+    const fs_place *place = fs_store_place(results, FS_PLACE_LAUNCHES, 0);
+    uint64_t taken = 0, free_from = FS_LAUNCHES - 1; /* the last row is written in any case */
+    while (taken < free_from) {
+        uint64_t middle = (taken + free_from) / 2;
+        fs_launch row;
+        fs_status status = fs_place_read(place, middle, 1, &row);
+        if (status)
+            return status;
+        if (row.time == 0)
+            free_from = middle;
+        else
+            taken = middle + 1;
+    }
+    return fs_place_write(place, taken, 1, launch);
+}

@@ -1,0 +1,161 @@
+"""Bad input gets one clear message that names value and place, the documented exit code on every rank, soon, and nothing is lost.
+
+Prints the table of all cases: command, ranks, exit code, message."""
+import gzip
+import hashlib
+import os
+import re
+import shutil
+import sys
+import time
+
+import numpy as np
+
+from common import folder, make_idx, run, train_small, write_idx
+
+here = folder()
+os.chdir(here)
+data = make_idx("data")
+train_small("model.h5", data)
+SWEEP = ["sweep", "--model", "model.h5", "--data", data, "--epochs", 1, "--batch", 20, "--slots", 4]
+TRAIN = ["train", "--arch", "vgg6", "--data", data, "--epochs", 1, "--batch", 20, "--slots", 4, "--lr", 0.02, "--fc-lr", 0.02,
+         "--momentum", 0.9, "--fc-momentum", 0.9]
+run(2, *SWEEP, "--out", "sweep.h5")
+
+
+def copy_data(name):
+    shutil.copytree("data", name)
+    return f"idx:{name}"
+
+
+def cut(path, size):
+    with open(path, "r+b") as file:
+        file.truncate(size)
+
+
+def patch(path, offset, new):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(new)
+
+
+# Broken data sets
+IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+short, magic, other_count, empty, odd, packed = (copy_data(name) for name in ("short", "magic", "count", "empty", "odd", "packed"))
+cut(f"short/{IMAGES}", 50000)
+patch(f"magic/{IMAGES}", 0, b"\xff")
+patch(f"count/{LABELS}", 4, (119).to_bytes(4, "big"))
+cut(f"count/{LABELS}", 127)
+cut(f"empty/{IMAGES}", 0)
+make_idx("odd", size=20)
+with open(f"packed/{IMAGES}", "rb") as file:
+    whole = gzip.compress(file.read())
+with open(f"packed/{IMAGES}.gz", "wb") as file:
+    file.write(whole[: len(whole) // 2])
+os.remove(f"packed/{IMAGES}")
+os.mkdir("cifar")
+for name in [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"]:
+    np.zeros(20 * 3073, np.uint8).tofile(f"cifar/{name}")
+patch("cifar/data_batch_3.bin", 7 * 3073, b"\x0c")
+os.mkdir("nothing")
+grey3 = make_idx("three", labels=3)
+small = make_idx("other", seed=2)
+
+# Broken files
+shutil.copy("model.h5", "cut_model.h5")
+cut("cut_model.h5", 1 << 20)
+shutil.copy("model.h5", "rotten_model.h5")
+patch("rotten_model.h5", os.path.getsize("model.h5") // 2, b"\x55" * 64)
+for name, size in (("cut_sweep.h5", os.path.getsize("sweep.h5") // 2), ("stub_sweep.h5", 600), ("empty_sweep.h5", 0)):
+    shutil.copy("sweep.h5", name)
+    cut(name, size)
+with open("text.h5", "w") as file:
+    file.write("not HDF5\n" * 1000)
+os.mkdir("folder.h5")
+
+CASES = [  # words, exit code, what the message must say
+    (["train"], 2, "usage: filterscope train"),
+    ([*TRAIN, "--out", "new.h5", "--arch", "vgg17"], 2, "unknown architecture 'vgg17'"),
+    ([*TRAIN, "--out", "new.h5", "--lr", "fast"], 2, "--lr: 'fast' is not a number"),
+    ([*TRAIN, "--out", "new.h5", "--momentum", "1.5"], 2, r"--momentum: 1.5 is not in 0 .. 1"),
+    ([*TRAIN, "--out", "new.h5", "--epochs", "2.5"], 2, "--epochs: '2.5' is not a whole number"),
+    ([*TRAIN, "--out", "new.h5", "--slots", "3"], 2, "--slots: 3 is no power of two"),
+    ([*TRAIN, "--out", "new.h5", "--gpu"], 2, "no option --gpu"),
+    ([*TRAIN, "--out"], 2, "--out needs a value"),
+    ([*TRAIN, "--out", "new.h5", "more"], 2, "unexpected 'more'"),
+    ([*TRAIN, "--out", "new.h5", "--data", "data"], 2, "data"),
+    ([*TRAIN, "--out", "new.h5", "--data", "idx:gone"], 1, "gone"),
+    ([*TRAIN, "--out", "new.h5", "--data", "idx:nothing"], 1, "nothing/train-(images|labels)"),
+    ([*TRAIN, "--out", "new.h5", "--data", short], 1, "short/train-images.*"),
+    ([*TRAIN, "--out", "new.h5", "--data", magic], 1, "magic/train-images"),
+    ([*TRAIN, "--out", "new.h5", "--data", other_count], 1, "119.*120|120.*119"),
+    ([*TRAIN, "--out", "new.h5", "--data", empty], 1, "empty/train-images"),
+    ([*TRAIN, "--out", "new.h5", "--data", packed], 1, "packed/train-images.*gz"),
+    ([*TRAIN, "--out", "new.h5", "--data", odd], 2, "2x2 pool does not divide the 5x5 map"),
+    ([*TRAIN, "--out", "new.h5", "--data", "cifar10:cifar"], 1, "data_batch_3.bin: label 12 in record 7: this set has 10 labels"),
+    ([*TRAIN, "--out", "new.h5", "--train-images", "121"], 1, "121.*120|120.*121"),
+    ([*TRAIN, "--out", "gone/new.h5"], 1, "gone/new.h5"),
+    ([*TRAIN, "--out", "text.h5"], 3, "text.h5: not an HDF5 file"),
+    ([*TRAIN, "--out", "sweep.h5"], 3, "sweep.h5: not a filterscope model file"),
+    ([*TRAIN, "--out", "cut_model.h5"], 3, "cut_model.h5: not an HDF5 file, or truncated"),
+    ([*TRAIN, "--out", "rotten_model.h5"], 3, "rotten_model.h5: damaged"),
+    ([*TRAIN, "--out", "model.h5", "--lr", "0.03", "--seed", "2"], 3, "lr: file has 0.02, this command has 0.03; seed: file has 1"),
+    ([*TRAIN, "--out", "model.h5", "--data", small], 3, "train-data: file has 120 images of 32x32x1, 4 labels, CRC"),
+    ([*TRAIN, "--out", "new.h5", "--lr", "1e3", "--fc-lr", "1e3", "--epochs", "50"], 1, "the loss is -?(nan|inf) in epoch|training has diverged"),
+    (["sweep", "--model", "model.h5"], 2, "usage: filterscope sweep"),
+    ([*SWEEP, "--out", "new.h5", "--model", "gone.h5"], 1, "gone.h5: No such file"),
+    ([*SWEEP, "--out", "new.h5", "--model", "cut_model.h5"], 3, "cut_model.h5"),
+    ([*SWEEP, "--out", "new.h5", "--data", grey3], 3, "trained on 32x32x1 images with 4 labels, idx:three has 32x32x1 with 3"),
+    ([*SWEEP, "--out", "new.h5", "--layers", "1,6"], 2, "--layers: '6' is no layer of vgg6, which has layers 1 to 5"),
+    ([*SWEEP, "--out", "new.h5", "--layers", ","], 2, "--layers"),
+    ([*SWEEP, "--out", "new.h5", "--test-images", "3"], 1, "no test image of label 3"),
+    ([*SWEEP, "--out", "new.h5", "--threshold", "nan"], 2, "--threshold: 'nan' is not a number"),
+    ([*SWEEP, "--out", "gone/new.h5"], 1, "gone/new.h5"),
+    ([*SWEEP, "--out", "sweep.h5", "--epochs", "2", "--lr", "0.5"], 3, "epochs: file has 1, this command has 2; lr: file has 0.01"),
+    ([*SWEEP, "--out", "sweep.h5", "--literal"], 3, "silencing: file has one pass, this command has literal"),
+    ([*SWEEP, "--out", "cut_sweep.h5"], 3, "cut_sweep.h5.*truncated"),
+    ([*SWEEP, "--out", "stub_sweep.h5"], 3, "stub_sweep.h5"),
+    ([*SWEEP, "--out", "empty_sweep.h5"], 3, "empty_sweep.h5"),
+    ([*SWEEP, "--out", "text.h5"], 3, "text.h5: not an HDF5 file"),
+    ([*SWEEP, "--out", "model.h5"], 3, "model.h5"),
+    ([*SWEEP, "--out", "folder.h5"], 3, "folder.h5"),
+    (["plan", "--model", "model.h5", "--data", "idx:gone"], 1, "gone"),
+    (["status", "gone.h5"], 1, "gone.h5: .*No such file"),
+    (["status", "text.h5"], 3, "text.h5: not an HDF5 file"),
+    (["status", "model.h5"], 3, "model.h5"),
+    (["status"], 2, "usage: filterscope status"),
+    (["check", "cut_sweep.h5"], 3, "cut_sweep.h5"),
+    (["export", "sweep.h5", "--table", "units"], 2, "--table: 'units' is none of layers, filters, probes"),
+    (["sweeep"], 2, "no command 'sweeep'"),
+]
+
+
+def fingerprint():
+    """Every file below the folder with its content."""
+    found = {}
+    for root, _, names in os.walk("."):
+        for name in names:
+            with open(os.path.join(root, name), "rb") as file:
+                found[os.path.join(root, name)] = hashlib.sha1(file.read()).hexdigest()
+    return found
+
+
+before, failures, slowest = fingerprint(), 0, 0.0
+for words, code, pattern in CASES:
+    for ranks in (1, 3) if words[0] in ("train", "sweep", "plan") else (1,):
+        started = time.monotonic()
+        done = run(ranks, *words, expect=None)
+        took = time.monotonic() - started
+        slowest = max(slowest, took)
+        said = [line for line in done.stderr.splitlines() if line.startswith("filterscope:")]
+        after = fingerprint()
+        good = done.returncode == code and len(said) == 1 and re.search(pattern, said[0]) and took < 30 and after == before
+        failures += not good
+        line = " ".join(str(word) for word in words if not str(word).startswith("/"))
+        print(f"{'ok  ' if good else 'FAIL'} {ranks} rank{'s' if ranks > 1 else ' '} exit {done.returncode}  {line}\n"
+              f"       {' | '.join(said) or done.stderr[-300:]}")
+        if after != before:
+            print("       changed:", sorted(set(after.items()) ^ set(before.items())))
+            before = after
+print(f"{len(CASES)} bad inputs, {failures} failures, the slowest took {slowest:.1f} s")
+sys.exit(failures > 0)

@@ -1,0 +1,89 @@
+"""What the integration tests share: running the program on real MPI, small data sets, and comparing results files."""
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+BUILD = os.environ["FILTERSCOPE_BUILD"]
+BINARY = os.path.join(BUILD, "filterscope")
+FASHION = "/usr/share/datasets/fashion-mnist"
+TIMEOUT = 300
+
+if os.geteuid() == 0:
+    os.environ["OMPI_ALLOW_RUN_AS_ROOT"] = os.environ["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+
+def skip(reason):
+    print("skipped:", reason)
+    sys.exit(77)
+
+
+def folder():
+    """A scratch folder that is removed at exit, unless KEEP is set."""
+    path = tempfile.mkdtemp(prefix="filterscope-")
+    if not os.environ.get("KEEP"):
+        import atexit
+        atexit.register(shutil.rmtree, path, True)
+    return path
+
+
+def launch(ranks, *words):
+    """The command that runs filterscope on so many ranks, more than there are cores if need be."""
+    mpi = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", str(ranks)]
+    return (mpi if ranks > 1 else []) + [BINARY, *map(str, words)]
+
+
+def run(ranks, *words, expect=0, env=None):
+    """Runs filterscope; fails the test, printing the command that repeats it, where the exit code is another."""
+    command = launch(ranks, *words)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, env={**os.environ, **(env or {})})
+    if expect is not None and done.returncode != expect:
+        print("command:", " ".join(command))
+        print(done.stdout[-3000:], done.stderr[-3000:])
+        sys.exit(f"exit code {done.returncode}, expected {expect}")
+    return done
+
+
+def write_idx(path, array):
+    with open(path, "wb") as file:
+        file.write(struct.pack(">HBB", 0, 8, array.ndim))
+        file.write(struct.pack(f">{array.ndim}I", *array.shape))
+        file.write(array.astype(np.uint8).tobytes())
+
+
+def make_idx(path, labels=4, train=120, test=60, size=32, seed=1):
+    """A small IDX data set whose labels can be learned: each has its own blurred pattern, plus noise."""
+    os.makedirs(path, exist_ok=True)
+    random = np.random.default_rng(seed)
+    pattern = random.integers(0, 256, (labels, 4, 4)).repeat(size // 4, 1).repeat(size // 4, 2)
+    for name, count in (("train", train), ("t10k", test)):
+        label = np.arange(count) % labels
+        images = np.clip(pattern[label] + random.normal(0, 40, (count, size, size)), 0, 255)
+        write_idx(f"{path}/{name}-images-idx3-ubyte", images)
+        write_idx(f"{path}/{name}-labels-idx1-ubyte", label)
+    return f"idx:{path}"
+
+
+def train_small(path, data, ranks=2, arch="vgg6", epochs=1, **options):
+    words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", value)]
+    run(ranks, "train", "--arch", arch, "--data", data, "--out", path, "--epochs", epochs, "--batch", 20, "--slots", 4,
+        "--lr", 0.02, "--fc-lr", 0.02, "--momentum", 0.9, "--fc-momentum", 0.9, *words)
+
+
+def identical(left, right, exclude=()):
+    """Whether h5diff finds no difference between two HDF5 files outside the excluded paths."""
+    words = [word for path in exclude for word in ("--exclude-path", path)]
+    done = subprocess.run(["h5diff", *words, left, right], capture_output=True, text=True)
+    if done.returncode:
+        print("command:", " ".join(["h5diff", *words, left, right]))
+        print(done.stdout[-2000:], done.stderr[-2000:])
+    return done.returncode == 0
+
+
+VARYING = ("/provenance", "/resume")  # how a run went, not what it found

@@ -1,0 +1,21 @@
+"""Weights, fields and tables are the same bits on 1, 2, 3 and 5 ranks, for training and for both forms of a sweep."""
+from common import VARYING, folder, identical, make_idx, run, train_small
+
+here = folder()
+data = make_idx(f"{here}/data")
+RANKS = (1, 2, 3, 5)
+
+for ranks in RANKS:
+    train_small(f"{here}/model{ranks}.h5", data, ranks, epochs=2)
+    assert identical(f"{here}/model1.h5", f"{here}/model{ranks}.h5", ("/history",)), f"models of 1 and {ranks} ranks"
+
+for form, layers in (((), "all"), (("--literal",), "4,5"), (("--team", 1), "all")):
+    for ranks in RANKS:
+        out = f"{here}/sweep{ranks}{''.join(map(str, form))}.h5"
+        run(ranks, "sweep", "--model", f"{here}/model1.h5", "--data", data, "--out", out, "--epochs", 3, "--batch", 20,
+            "--test-every", 2, "--slots", 4, "--filters-per-unit", 100, "--layers", layers, *form,
+            *(("--test-images", 8) if "--literal" in form else ()))
+        assert identical(f"{here}/sweep1{''.join(map(str, form))}.h5", out, VARYING), f"sweeps of 1 and {ranks} ranks {form}"
+    print(f"sweep {' '.join(map(str, form)) or '(one pass)'}: {RANKS} ranks give the same bits")
+
+assert identical(f"{here}/sweep1.h5", f"{here}/sweep1--team1.h5", VARYING), "teams change no bit"

@@ -1,0 +1,28 @@
+#!/bin/sh
+# Installs what is missing, builds and passes every test. The last line is "N passed, N failed, N skipped"; a failing or missing
+# test makes the exit code non-zero.
+#
+#   CIFAR10_DIR, CIFAR100_DIR   folders of the CIFAR binary versions; tests that need one are skipped where it is unset
+set -eu
+home=$(cd "$(dirname "$0")/.." && pwd)
+. "$home/jobs/common.sh"
+
+# shellcheck disable=SC2086 # a list of words
+install_packages $build_packages libcmocka-dev hdf5-tools python3-h5py python3-numpy python3-matplotlib dataset-fashion-mnist
+
+# A copy of CIFAR beside the source tree is used without being asked for.
+unpack=$home/../shared/data/unpack.sh
+if [ -z "${CIFAR10_DIR:-}" ] && [ -x "$unpack" ]; then
+    command -v xz >/dev/null || install_packages xz-utils
+    cache=${TMPDIR:-/tmp}/filterscope-data-$(id -u)
+    "$unpack" "$cache" >/dev/null
+    export CIFAR10_DIR="$cache/cifar-10-batches-bin" CIFAR100_DIR="$cache/cifar-100-binary"
+fi
+
+build tests
+cd "$home"
+code=0
+meson test -C build --num-processes 1 --print-errorlogs || code=$?
+python=$(find_python json)
+meson test -C build --list 2>/dev/null | "$python" tests/count.py build/meson-logs/testlog.json || exit 1
+exit $code

@@ -1,0 +1,152 @@
+/* The model file: round trip, and what it refuses. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <hdf5.h>
+
+#include "filterscope/model_file.h"
+#include "support.h"
+
+static char path[64];
+
+static fs_model make_model(void)
+{
+    fs_model model = {.epochs = 3, .epoch = 2, .batch = 5, .right = 1LL << 40, .loss = 1.25};
+    assert_int_equal(fs_network_create(fs_arch_find("vgg6"), 32, 32, 1, 4, 7, &model.net), FS_OK);
+    fs_config_set(&model.config, "arch", "vgg6");
+    fs_config_set(&model.config, "lr", "0.1");
+    model.label_name = calloc(4, sizeof *model.label_name);
+    model.history = calloc(3, sizeof *model.history);
+    for (int k = 0; k < 4; k++)
+        snprintf(model.label_name[k], FS_LABEL_NAME_BYTES, "label %d", k);
+    for (int e = 0; e < 2; e++)
+        model.history[e] = (fs_train_row){e + 1, 0.1, 0.2, 1.5 - e, 0.5, 0.25, 60};
+    fs_random_uniform(8, FS_RANDOM_WEIGHTS, 0, 1, model.net.velocity, model.net.parameters);
+    fs_random_uniform(9, FS_RANDOM_WEIGHTS, 0, 1, model.net.statistic, model.net.statistics);
+    return model;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    snprintf(path, sizeof path, "/tmp/filterscope-XXXXXX");
+    int file = mkstemp(path);
+    return close(file);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    return unlink(path);
+}
+
+static void a_model_comes_back_as_it_was(void **state)
+{
+    (void)state;
+    fs_model model = make_model(), read;
+    assert_int_equal(fs_model_save(path, &model), FS_OK);
+    assert_int_equal(fs_model_load(path, &read), FS_OK);
+    assert_int_equal(read.epochs, 3);
+    assert_int_equal(read.epoch, 2);
+    assert_int_equal(read.batch, 5);
+    assert_true(read.right == 1LL << 40 && read.loss == 1.25);
+    assert_int_equal(fs_config_match(path, &read.config, &model.config), FS_OK);
+    assert_memory_equal(read.label_name, model.label_name, 4 * sizeof *model.label_name);
+    for (int e = 0; e < 2; e++)
+        assert_true(read.history[e].epoch == e + 1 && read.history[e].train_loss == 1.5 - e);
+    assert_memory_equal(read.net.parameter, model.net.parameter, model.net.parameters * sizeof(float));
+    assert_memory_equal(read.net.velocity, model.net.velocity, model.net.parameters * sizeof(float));
+    assert_memory_equal(read.net.statistic, model.net.statistic, model.net.statistics * sizeof(float));
+    fs_model_free(&model);
+    fs_model_free(&read);
+}
+
+static void a_weight_that_is_not_a_number_is_named(void **state)
+{
+    (void)state;
+    fs_model model = make_model(), read;
+    int op = 3;
+    while (!model.net.op[op].weights)
+        op++;
+    model.net.parameter[model.net.op[op].weight + 11] = NAN;
+    assert_int_equal(fs_model_save(path, &model), FS_OK);
+    assert_int_equal(fs_model_load(path, &read), FS_ERROR);
+    assert_non_null(strstr(fs_message(), path));
+    assert_non_null(strstr(fs_message(), "is nan"));
+    assert_null(read.net.parameter);
+    fs_model_free(&model);
+}
+
+static void truncated_files_are_refused_at_any_length(void **state)
+{
+    (void)state;
+    fs_model model = make_model(), read;
+    assert_int_equal(fs_model_save(path, &model), FS_OK);
+    struct stat whole;
+    assert_int_equal(stat(path, &whole), 0);
+    for (off_t size = whole.st_size - 1; size > 0; size = size / 3) {
+        assert_int_equal(truncate(path, size), 0);
+        assert_int_equal(fs_model_load(path, &read), FS_MISMATCH);
+    }
+    assert_int_equal(truncate(path, 0), 0);
+    assert_int_equal(fs_model_load(path, &read), FS_MISMATCH);
+    fs_model_free(&model);
+}
+
+/* Overwrites one array with zeros of the wrong or the right shape. */
+static void replace(const char *name, int dimensions, const hsize_t *size)
+{
+    hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), space = H5Screate_simple(dimensions, size, NULL);
+    assert_true(H5Ldelete(file, name, H5P_DEFAULT) >= 0);
+    hid_t set = H5Dcreate2(file, name, H5T_IEEE_F32LE, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    H5Dclose(set);
+    H5Sclose(space);
+    H5Fclose(file);
+}
+
+static void arrays_of_another_shape_or_content_are_refused_by_name(void **state)
+{
+    (void)state;
+    fs_model model = make_model(), read;
+    const hsize_t wrong[4] = {3, 3, 1, 65}, right[4] = {3, 3, 1, 64};
+    assert_int_equal(fs_model_save(path, &model), FS_OK);
+    replace("/parameter/conv1.weight", 4, right);
+    assert_int_equal(fs_model_load(path, &read), FS_MISMATCH);
+    assert_non_null(strstr(fs_message(), "damaged"));
+    replace("/parameter/conv1.weight", 4, wrong);
+    assert_int_equal(fs_model_load(path, &read), FS_MISMATCH);
+    assert_non_null(strstr(fs_message(), "/parameter/conv1.weight"));
+    fs_model_free(&model);
+}
+
+static void a_failed_save_leaves_the_old_model_and_no_temporary(void **state)
+{
+    (void)state;
+    fs_model model = make_model();
+    assert_int_equal(fs_model_save("/nowhere/model.h5", &model), FS_ERROR);
+    assert_non_null(strstr(fs_message(), "/nowhere/model.h5"));
+    assert_int_equal(fs_model_save("/dev/null/model.h5", &model), FS_ERROR);
+    char temporary[80];
+    snprintf(temporary, sizeof temporary, "%s.tmp", path);
+    assert_int_not_equal(access(temporary, F_OK), 0);
+    fs_model_free(&model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_model_comes_back_as_it_was, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_weight_that_is_not_a_number_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(truncated_files_are_refused_at_any_length, setup, teardown),
+        cmocka_unit_test_setup_teardown(arrays_of_another_shape_or_content_are_refused_by_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_failed_save_leaves_the_old_model_and_no_temporary, setup, teardown),
+    };
+    return cmocka_run_group_tests_name("model_file", tests, NULL, NULL);
+}
