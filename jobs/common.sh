@@ -3,6 +3,7 @@
 #   install_packages NAME...   installs Debian packages that are missing, with apt-get; sudo only when not root
 #   find_python MODULE...      prints a python3 that can import the modules: $PYTHON, python3 on PATH or /usr/bin/python3
 #   build tests|program        builds into $home/build, optimised
+#   cores                      prints the number of cores (not hardware threads) that this process may use
 #   launch N COMMAND...        runs COMMAND on N ranks, one a core where that can be had
 
 home=${home:-$(cd "$(dirname "$0")/.." && pwd)}
@@ -79,10 +80,21 @@ build() {
     cd - >/dev/null
 }
 
+cores() {
+    allowed=$(env -u OMP_NUM_THREADS nproc) # nproc would print OMP_NUM_THREADS
+    physical=$(lscpu -p=CORE,SOCKET 2>/dev/null | grep -v '^#' | sort -u | wc -l)
+    say $((physical > 0 && physical < allowed ? physical : allowed))
+}
+
 launch() {
     ranks=$1
     shift
-    bind=core # in some containers binding fails: then the kernel places the ranks
-    mpirun --bind-to core -np "$ranks" true >/dev/null 2>&1 || bind=none
-    mpirun --bind-to $bind -np "$ranks" "$@"
+    place='--bind-to core'
+    if [ "$ranks" -gt "$(cores)" ]; then
+        place='--oversubscribe --bind-to none'
+    elif ! mpirun --bind-to core -np "$ranks" true >/dev/null 2>&1; then
+        place='--bind-to none' # in some containers binding fails: then the kernel places the ranks
+    fi
+    # shellcheck disable=SC2086 # a list of words
+    mpirun $place -np "$ranks" "$@"
 }

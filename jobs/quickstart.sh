@@ -19,8 +19,8 @@ ARCH=${ARCH:-vgg6}
 EPOCHS=${EPOCHS:-2}
 PROBE_EPOCHS=${PROBE_EPOCHS:-4}
 PROBE_IMAGES=${PROBE_IMAGES:-15000}
-cores=$(nproc)
-RANKS=${RANKS:-$((cores < 4 ? cores : 4))}
+RANKS=${RANKS:-$(cores)}
+[ "$RANKS" -le 4 ] || RANKS=4
 
 check() { # exit code of filterscope
     case $1 in

@@ -6,7 +6,8 @@
  *     fs_results_write_*  payload first, then its record; each an independent overwrite of a fixed place
  *     fs_results_close
  *
- * Layout. Tables are one-dimensional compound datasets of int32, uint32, float64 and fixed-length strings.
+ * Layout. Little-endian; tables are one-dimensional packed compound datasets of int32, uint32, float64 and null-padded
+ * strings. Arrays of several dimensions have an attribute `axes` that names them, slowest first.
  *
  *     /                           attributes format = "filterscope-results", format_version = 1
  *     /config                     table   key, value: the configuration that the results depend on
@@ -19,16 +20,23 @@
  *     /silence/filters            table   a row a filter, layers in order
  *     /silence/layers             table   a row a layer
  *     /silence/cluster_sizes      int32   [layers, K + 1]   clusters of each size
- *     /units                      table   kind, layer, first, count, state, crc
- *     /state                      table   one row: complete, crc (of /silence/layers and /silence/cluster_sizes)
- *     /resume/slots               table   [layers x 2] epoch, batch, sequence, right, loss, crc
+ *     /units                      table   kind, layer, first, count, state (1: done), crc
+ *     /state                      table   one row: complete (1), crc
+ *     /resume/slots               table   [layers x 2] epoch, batch, right, loss, sequence, crc; sequence 0: empty
  *     /resume/<layer>/state       float32 [2, 2, K, height x width x filters]   (slot; weight, momentum)
- *     /provenance/launches        table   one row a start of the program
- *     /provenance/units           table   attempt, rank, started, finished, seconds of each unit
+ *     /provenance/launches        table   one row a start of the program; time 0: a free row
+ *     /provenance/units           table   attempt, rank, started, finished, seconds of each unit; times since 1970
  *     /provenance/epoch_seconds   float64 [layers, epochs]
  *
  * <layer> is the convolution's number in the network, from 1, in decimal. Two complete runs of one configuration differ
- * under /resume and /provenance only, whatever their rank counts. Until they are computed, floats are NaN and the rest 0. */
+ * under /resume and /provenance only, whatever their rank counts. Until they are computed, floats are NaN and the rest 0
+ * (in /provenance/launches, floats too); layer, epoch and filter numbers are there from the beginning.
+ *
+ * CRCs are CRC-32C over bytes as they are in the file:
+ *     a probe            /probe/<layer>/weight, then the layer's rows of /probe/history in order of epochs
+ *     a block of filters its parts of /silence/<layer>/field, of /silence/<layer>/cluster, of /silence/filters
+ *     /state             /silence/layers, then /silence/cluster_sizes
+ *     a slot             its weight, its momentum, then its row of /resume/slots without crc */
 #ifndef FILTERSCOPE_RESULTS_H
 #define FILTERSCOPE_RESULTS_H
 
@@ -144,24 +152,28 @@ enum { FS_LAUNCHES = 1000 }; /* rows of /provenance/launches; a later launch ove
 
 typedef struct fs_results fs_results;
 
-/* Not collective (call on one rank). Creates the file at PATH.tmp: contiguous, unfiltered, early-allocated, filled; closes,
- * fsyncs, renames, fsyncs the folder. FS_ERROR when `path` exists already, or on any failed call (disk full, no folder, no
- * permission), the message naming path and cause and PATH.tmp removed. An existing result is never touched. */
+/* Not collective (call on one rank; needs no MPI_Init). Creates the file at PATH.tmp: contiguous, unfiltered, allocated early
+ * and filled; closes, fsyncs, renames, fsyncs the folder. What a crash left at PATH.tmp is replaced. FS_ERROR when `path` exists
+ * already, when a number of the plan is out of range, or on any failed call (disk full, no folder, no permission), the
+ * message naming path and cause and PATH.tmp removed. An existing result is never touched. */
 fs_status fs_results_create(const char *path, const fs_results_plan *plan);
 
-/* 8 bytes a float and so on: the size in bytes that fs_results_create will allocate, to within the metadata. */
+/* Not collective. Bytes that fs_results_create will allocate, without the metadata (about 12 KiB and 2 KiB a layer). */
 uint64_t fs_results_bytes(const fs_results_plan *plan);
 
 /* Collective on comm where comm is not MPI_COMM_NULL: opens for writing through MPI-IO. With MPI_COMM_NULL: not collective,
- * read-only, also while a sweep is writing. FS_ERROR: no such file, no permission. FS_MISMATCH: not an HDF5 file, truncated,
- * not a filterscope results file, or another format version. *results is NULL after a failure. The status can differ
- * between ranks; the caller agrees on it. */
+ * without MPI_Init if need be, read-only, also while a sweep is writing. FS_ERROR: no such file, no permission. FS_MISMATCH:
+ * not an HDF5 file, truncated, not a filterscope results file, another format version, or lengths and numbers that do not
+ * agree, the message naming the object. A file that is refused is not changed. *results is NULL after a failure. All ranks
+ * return the same status and message. */
 fs_status fs_results_open(const char *path, MPI_Comm comm, fs_results **results);
 
-/* Collective on the comm that opened it. NULL is allowed. FS_ERROR where the last bytes could not be written. */
+/* Collective on the comm that opened it. NULL is allowed. A session that wrote ends with an fsync on every rank. FS_ERROR
+ * where bytes could not be written; `results` is released all the same. */
 fs_status fs_results_close(fs_results *results);
 
-/* Not collective, here and for all that follow. The plan that is in the file; owned by `results`. */
+/* Not collective, here and for all that follow. The plan that is in the file; owned by `results`. `index` is a layer's place
+ * in plan->layer, `unit` a unit's in plan->unit; one that the plan doesn't have is FS_ERROR, as is a failed read or write. */
 const fs_results_plan *fs_results_plan_of(const fs_results *results);
 
 /* done[units] becomes 1 where the unit's record says done AND its payload has the recorded CRC, else 0; damaged[units]
@@ -171,7 +183,8 @@ fs_status fs_results_read_done(fs_results *results, uint8_t *done, uint8_t *dama
 /* recorded[units] becomes 1 where the record says done, without reading payloads (status). */
 fs_status fs_results_read_recorded(fs_results *results, uint8_t *recorded);
 
-/* *complete: the sweep finished and /state's CRC matches the layer tables; *damaged (NULL: not wanted): it finished and it doesn't. */
+/* *complete: the sweep finished and /state's CRC matches the layer tables; *damaged (NULL: not wanted): it finished and the
+ * CRC does not match. */
 fs_status fs_results_read_complete(fs_results *results, int *complete, int *damaged);
 
 /* The newest valid slot of layer `index` into `state`, whose arrays the caller allocated. Without one (none yet, or both
@@ -194,13 +207,15 @@ fs_status fs_results_read_filters(fs_results *results, int index, int first, int
 /* row: [layers]. */
 fs_status fs_results_read_layers(fs_results *results, fs_silence_layer_row *row);
 
-/* Adds a row to /provenance/launches. */
+/* Adds a row, whose time is not 0, to /provenance/launches. On one rank at a time. */
 fs_status fs_results_write_launch(fs_results *results, const fs_launch *launch);
 
-/* Notes in /provenance/units that `rank` starts on the unit now; its attempt goes up by one. */
+/* The unit's record is taken back, if it had one: what is being computed again is unfinished, not damaged. Then notes in
+ * /provenance/units that `rank` starts on it now; its attempt goes up by one. Before anything else is written of the unit. */
 fs_status fs_results_write_start(fs_results *results, int unit, int rank);
 
-/* Writes `state` into the older of layer `index`'s two slots: arrays first, then the header with the CRC of both. */
+/* Writes `state` into the older of layer `index`'s two slots (the invalid one, if only one is valid): arrays first, then the
+ * header with the CRC of both. One process at a time writes a layer's slots, and no other has since it opened the file. */
 fs_status fs_results_write_state(fs_results *results, int index, const fs_probe_state *state);
 
 /* One row of layer `index`'s history, at its epoch, and the epoch's wall time. */
@@ -218,7 +233,8 @@ fs_status fs_results_write_silence(fs_results *results, int unit, const float *f
 fs_status fs_results_write_layers(fs_results *results, const fs_silence_layer_row *row, const int32_t *sizes);
 
 /* Verifies every record, slot and /state against its payload; prints a line for each damaged one to `out` (what, where,
- * recorded and found CRC). FS_OK without damage (an unfinished file is not damaged), FS_MISMATCH with. */
+ * recorded and found CRC). FS_OK without damage, FS_MISMATCH with. An unfinished file is not damaged, nor is the older slot
+ * of a layer, which a kill leaves half overwritten. */
 fs_status fs_results_check(fs_results *results, FILE *out);
 
 #endif

@@ -137,10 +137,10 @@ static fs_status find_model(struct arguments *a, const fs_arch *arch, const fs_d
     if (!a->settings.slots)
         a->settings.slots = slots ? atoi(slots) : fs_default_slots(ranks);
     describe(a, train, test, &now);
-    if (resumes)
-        return (status = fs_config_match(a->out, &model->config, &now))
-                   ? status
-                   : plan_epochs(a->out, a->settings.recipe.epochs, model);
+    if (resumes) {
+        status = fs_config_match(a->out, &model->config, &now);
+        return status ? status : plan_epochs(a->out, a->settings.recipe.epochs, model);
+    }
     status = fs_network_create(arch, train->height, train->width, train->channels, train->labels, a->settings.seed,
                                &model->net);
     if (status)

@@ -41,7 +41,7 @@ static fs_status check_unit(struct check *check, int unit, const fs_unit_row *ro
     describe_unit(check->results, unit, what, where, sizeof what);
     if (row->state != 1) {
         check->damaged++;
-        fprintf(check->out, "damaged: %s (/units): recorded state %d, which is neither 0 nor 1\n", what, row->state);
+        fprintf(check->out, "damaged: %s (/units): recorded state %d is neither 0 nor 1\n", what, row->state);
     } else if (row->crc != crc) {
         report(check, what, where, row->crc, crc);
     }
@@ -103,6 +103,7 @@ fs_status fs_results_check(fs_results *results, FILE *out)
     if (!status)
         status = check_tables(&check);
     if (!status && check.damaged)
-        status = fs_fail(FS_MISMATCH, "%s: %d damaged record%s", results->path, check.damaged, check.damaged == 1 ? "" : "s");
+        status = fs_fail(FS_MISMATCH, "%s: %d damaged record%s", results->path, check.damaged,
+                         check.damaged == 1 ? "" : "s");
     return status;
 }

@@ -98,13 +98,15 @@ static const fs_form forms[FS_PLACE_NAMES] = {
     [FS_PLACE_HISTORY] = {.name = "/probe/history", .shape = "H", TABLE(fs_history_row, history_columns)},
     [FS_PLACE_FILTERS] = {.name = "/silence/filters", .shape = "A", TABLE(fs_filter_row, filter_columns)},
     [FS_PLACE_MEANS] = {.name = "/silence/layers", .shape = "L", TABLE(fs_silence_layer_row, means_columns)},
-    [FS_PLACE_SIZES] = {.name = "/silence/cluster_sizes", .shape = "LS", .axes = "layer, cluster size", VALUES(int32_value, 4)},
+    [FS_PLACE_SIZES] = {.name = "/silence/cluster_sizes", .shape = "LS", .axes = "layer, cluster size",
+                        VALUES(int32_value, 4)},
     [FS_PLACE_UNITS] = {.name = "/units", .shape = "U", TABLE(fs_unit_row, unit_columns)},
     [FS_PLACE_STATE] = {.name = "/state", .shape = "1", TABLE(fs_state_row, state_columns)},
     [FS_PLACE_SLOTS] = {.name = "/resume/slots", .shape = "D", TABLE(fs_slot_row, slot_columns)},
     [FS_PLACE_LAUNCHES] = {.name = "/provenance/launches", .shape = "P", TABLE(fs_launch, launch_columns), .zeroed = 1},
     [FS_PLACE_RUNS] = {.name = "/provenance/units", .shape = "U", TABLE(fs_run_row, run_columns)},
-    [FS_PLACE_SECONDS] = {.name = "/provenance/epoch_seconds", .shape = "LE", .axes = "layer, epoch", VALUES(float64_value, 8)},
+    [FS_PLACE_SECONDS] = {.name = "/provenance/epoch_seconds", .shape = "LE", .axes = "layer, epoch",
+                          VALUES(float64_value, 8)},
     [FS_PLACE_WEIGHT] = {"/probe", "weight", "KFYX", "output unit, filter, y, x", VALUES(float32_value, 4)},
     [FS_PLACE_FIELD] = {"/silence", "field", "FKK", "filter, input label, output unit", VALUES(float32_value, 4)},
     [FS_PLACE_CLUSTER] = {"/silence", "cluster", "FK", "filter, label", VALUES(int32_value, 4)},
@@ -225,7 +227,8 @@ void fs_form_fill(const fs_form *form, void *element)
     for (int i = 0; i == 0 || i < form->columns; i++) {
         const fs_column *column = &form->column[i];
         if (!form->zeroed && (column->kind == FS_FLOAT32 || column->kind == FS_FLOAT64))
-            memcpy((char *)element + column->offset, column->kind == FS_FLOAT32 ? (const void *)&narrow : &wide, column->bytes);
+            memcpy((char *)element + column->offset, column->kind == FS_FLOAT32 ? (const void *)&narrow : &wide,
+                   column->bytes);
     }
 }
 

@@ -35,7 +35,8 @@ static fs_status inspect(fs_results *results, int writing)
         return fs_fail(FS_MISMATCH, "%s: not an HDF5 file", results->path);
     uint64_t end = fs_superblock_end(results->descriptor), bytes = (uint64_t)found.st_size;
     if (end == 0)
-        return fs_fail(FS_MISMATCH, "%s: not a filterscope results file, or damaged: its superblock is another", results->path);
+        return fs_fail(FS_MISMATCH, "%s: not a filterscope results file, or damaged: its superblock is another",
+                       results->path);
     if (bytes != end)
         return fs_fail(FS_MISMATCH, "%s: %s: it has %llu bytes and should have %llu", results->path,
                        bytes < end ? "truncated" : "damaged", (unsigned long long)bytes, (unsigned long long)end);
@@ -81,7 +82,8 @@ static fs_status check_format(const fs_results *results)
     if (!ours)
         return fs_fail(FS_MISMATCH, "%s: not a filterscope results file", results->path);
     if (version != FS_FORMAT_VERSION)
-        return fs_fail(FS_MISMATCH, "%s: format version %d; this program knows %d", results->path, version, FS_FORMAT_VERSION);
+        return fs_fail(FS_MISMATCH, "%s: format version %d; this program knows %d", results->path, version,
+                       FS_FORMAT_VERSION);
     return FS_OK;
 }
 
@@ -207,7 +209,8 @@ static fs_status read_units(fs_results *results)
         int index = index_of(&results->plan, row[unit].layer);
         results->unit[unit] = (fs_unit){row[unit].kind, index, row[unit].first, row[unit].count};
         if (index < 0)
-            status = fs_fail(FS_MISMATCH, "%s: row %d of /units: there is no layer %d", results->path, unit, row[unit].layer);
+            status =
+                fs_fail(FS_MISMATCH, "%s: row %d of /units: there is no layer %d", results->path, unit, row[unit].layer);
     }
     free(row);
     return status;
@@ -237,8 +240,8 @@ static fs_status read_plan(fs_results *results)
 }
 
 /* Collective on comm. The file is opened for writing only where every rank has read it and found it to be sound: HDF5 may
- * change a foreign file by opening it so. Where H5Fopen then fails on some ranks only (a node lost its file system), what the
- * others opened is left open, since they could not close it without them: the caller ends the job. */
+ * change a foreign file by opening it so. Where H5Fopen then fails on some ranks only (a node lost its file system), what
+ * the others opened is left open, since closing is collective, too: the caller ends the job. */
 static fs_status open_parallel(fs_results *results, MPI_Comm comm, fs_status status)
 {
     fs_status closed = close_file(results);

@@ -6,24 +6,24 @@
 
 /* What is known of a layer's two resume slots. */
 typedef struct fs_newest {
-    int known; /* 0: look into the file */
-    int slot;  /* the newest valid one; -1: neither is */
+    int known;         /* 0: look into the file */
+    int slot;          /* the newest valid one; -1: neither is */
     uint32_t sequence; /* of that one; else the highest there is */
-    fs_slot_row row;
+    fs_slot_row row;   /* of that one */
 } fs_newest;
 
 struct fs_results {
     char *path;
-    int descriptor; /* open for the whole session */
+    int descriptor; /* open for the whole session, see fs_results_close */
     uint64_t bytes; /* of the file */
     hid_t file;
-    fs_results_plan plan;
+    fs_results_plan plan; /* of what the next four own */
     fs_config config;
     char (*label_name)[FS_LABEL_NAME_BYTES];
     fs_layer_row *layer;
     fs_unit *unit;
     int places;
-    fs_place *place; /* [places] */
+    fs_place *place;   /* [places] */
     fs_newest *newest; /* [layers] */
     void *buffer;      /* FS_SUM_BYTES */
 };

@@ -1,0 +1,87 @@
+/* Units and bundles. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "filterscope/plan.h"
+
+static void a_plan_has_a_probe_and_blocks_for_each_layer(void **state)
+{
+    (void)state;
+    fs_network net;
+    fs_plan plan;
+    assert_int_equal(fs_network_create(fs_arch_find("vgg6"), 32, 32, 3, 10, 1, &net), FS_OK);
+    assert_int_equal(fs_plan_create(&net, "1,5", 100, &plan), FS_OK);
+    assert_int_equal(plan.layers, 2);
+    assert_true(plan.layer[0].layer == 1 && plan.layer[0].height == 16 && plan.layer[0].pooled == 1);
+    assert_true(plan.layer[1].layer == 5 && plan.layer[1].filters == 512 && plan.layer[1].width == 1);
+    assert_int_equal(fs_plan_features(&plan, 0), 64 * 16 * 16);
+    static const fs_unit expected[] = {
+        {FS_UNIT_PROBE, 0, 0, 64},     {FS_UNIT_PROBE, 1, 0, 512},    {FS_UNIT_SILENCE, 0, 0, 64},
+        {FS_UNIT_SILENCE, 1, 0, 100},  {FS_UNIT_SILENCE, 1, 100, 100}, {FS_UNIT_SILENCE, 1, 200, 100},
+        {FS_UNIT_SILENCE, 1, 300, 100}, {FS_UNIT_SILENCE, 1, 400, 100}, {FS_UNIT_SILENCE, 1, 500, 12},
+    };
+    assert_int_equal(plan.units, sizeof expected / sizeof *expected);
+    assert_memory_equal(plan.unit, expected, sizeof expected);
+    fs_plan_free(&plan);
+    fs_network_free(&net);
+}
+
+static void a_layer_that_is_none_is_named(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"0", "6", "x", "1,", "1,2x", "", "1.5"};
+    fs_network net;
+    assert_int_equal(fs_network_create(fs_arch_find("vgg6"), 32, 32, 3, 10, 1, &net), FS_OK);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        fs_plan plan;
+        fs_status status = fs_plan_create(&net, bad[i], 64, &plan);
+        if (strcmp(bad[i], "1,") == 0) { /* a comma at the end is no layer, and harmless */
+            assert_int_equal(status, FS_OK);
+            fs_plan_free(&plan);
+            continue;
+        }
+        assert_int_equal(status, FS_USAGE);
+        assert_non_null(strstr(fs_message(), "--layers"));
+    }
+    fs_network_free(&net);
+}
+
+static void bundles_cover_all_layers_and_the_dearest_is_as_cheap_as_can_be(void **state)
+{
+    (void)state;
+    fs_network net;
+    fs_plan plan;
+    int index[FS_MOST_LAYERS], bundle[FS_MOST_LAYERS];
+    assert_int_equal(fs_network_create(fs_arch_find("vgg16"), 32, 32, 3, 10, 1, &net), FS_OK);
+    assert_int_equal(fs_plan_create(&net, "all", 64, &plan), FS_OK);
+    for (int i = 0; i < plan.layers; i++)
+        index[i] = i;
+    assert_int_equal(fs_plan_bundles(&net, &plan, index, 13, 1, bundle), 1);
+    for (int i = 0; i < 13; i++)
+        assert_int_equal(bundle[i], 0);
+    int bundles = fs_plan_bundles(&net, &plan, index, 13, 20, bundle);
+    assert_in_range(bundles, 2, 13);
+    assert_int_equal(bundle[12], 0); /* the deepest trunk is the longest job */
+    for (int i = 1; i < 13; i++)
+        assert_true(bundle[i - 1] == bundle[i] || bundle[i - 1] == bundle[i] + 1);
+    assert_int_equal(bundle[0], bundles - 1);
+    /* more than one layer beside the deepest one would make the dearest bundle dearer than it must be */
+    assert_true(bundle[11] != 0);
+    fs_plan_free(&plan);
+    fs_network_free(&net);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_plan_has_a_probe_and_blocks_for_each_layer),
+        cmocka_unit_test(a_layer_that_is_none_is_named),
+        cmocka_unit_test(bundles_cover_all_layers_and_the_dearest_is_as_cheap_as_can_be),
+    };
+    return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
+}
