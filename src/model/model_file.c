@@ -276,17 +276,54 @@ static fs_status write_all(hid_t file, const fs_model *model)
     return done ? each_array(file, net, write_array, NULL) : fs_fail(FS_ERROR, "cannot write attributes and tables");
 }
 
-/* What HDF5 leaves in the system's cache is not yet safe: fsync, then the new name, then the folder that holds the name. */
-static fs_status publish(const char *temporary, const char *path)
+/* The file as HDF5 builds it in memory: HDF5 1.10 crashes when a disk that is full keeps it from closing a file. */
+static fs_status build_image(const fs_model *model, void **image, size_t *size)
 {
-    char folder[4096];
+    enum { STEP = 16 << 20 }; /* bytes by which the memory grows */
+    hid_t in_memory = H5Pcreate(H5P_FILE_ACCESS);
+    H5Pset_fapl_core(in_memory, STEP, 0);
+    hid_t file = H5Fcreate("model", H5F_ACC_TRUNC, H5P_DEFAULT, in_memory);
+    H5Pclose(in_memory);
+    if (file < 0)
+        return fs_fail(FS_ERROR, "out of memory for the model file");
+    fs_status status = write_all(file, model);
+    ssize_t bytes = status || H5Fflush(file, H5F_SCOPE_GLOBAL) < 0 ? -1 : H5Fget_file_image(file, NULL, 0);
+    if (bytes > 0 && (*image = fs_alloc((size_t)bytes, 1, "the model file")) &&
+        H5Fget_file_image(file, *image, (size_t)bytes) == bytes)
+        *size = (size_t)bytes;
+    else if (!status)
+        status = fs_fail(FS_ERROR, "out of memory for the model file");
+    H5Fclose(file);
+    return status;
+}
+
+/* 1 where all bytes are on the disk. */
+static int write_bytes(const char *path, const char *bytes, size_t size)
+{
+    int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), done = file >= 0;
+    while (done && size) {
+        ssize_t written = write(file, bytes, size);
+        done = written > 0 || (written < 0 && errno == EINTR);
+        bytes += written > 0 ? written : 0;
+        size -= written > 0 ? (size_t)written : 0;
+    }
+    done = done && fsync(file) == 0;
+    if (file >= 0 && close(file) != 0)
+        done = 0;
+    return done;
+}
+
+/* Bytes on the disk, then the new name, then the folder that holds the name. */
+static fs_status publish(const char *path, const void *bytes, size_t size)
+{
+    char temporary[4096], folder[4096];
+    snprintf(temporary, sizeof temporary, "%s.tmp", path);
     snprintf(folder, sizeof folder, "%s", path);
-    int file = open(temporary, O_RDONLY);
-    int synced = file >= 0 && fsync(file) == 0;
-    if (file >= 0)
-        close(file);
-    if (!synced || rename(temporary, path) != 0)
-        return fs_fail(FS_ERROR, "%s: cannot be completed: %s", path, strerror(errno));
+    if (!write_bytes(temporary, bytes, size) || rename(temporary, path) != 0) {
+        fs_status status = fs_fail(FS_ERROR, "%s: cannot be written: %s", temporary, strerror(errno));
+        unlink(temporary);
+        return status;
+    }
     int directory = open(dirname(folder), O_RDONLY | O_DIRECTORY);
     if (directory >= 0) {
         fsync(directory); /* some file systems cannot: the rename is done all the same */
@@ -297,25 +334,15 @@ static fs_status publish(const char *temporary, const char *path)
 
 fs_status fs_model_save(const char *path, const fs_model *model)
 {
-    char temporary[4096];
-    snprintf(temporary, sizeof temporary, "%s.tmp", path);
+    void *image = NULL;
+    size_t size = 0;
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* one message of ours instead of HDF5's stack */
-    errno = 0;
-    hid_t file = H5Fcreate(temporary, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
-    if (file < 0)
-        return fs_fail(FS_ERROR, "%s: cannot be created: %s", temporary, errno ? strerror(errno) : "HDF5 failed");
-    fs_status status = write_all(file, model);
-    int cause = errno;
-    if (H5Fclose(file) < 0 && !status) {
-        cause = errno;
-        status = fs_fail(FS_ERROR, "cannot be closed");
-    }
+    fs_status status = build_image(model, &image, &size);
     if (status)
-        fs_fail(status, "%s: %s%s%s", temporary, fs_message(), cause ? ": " : "", cause ? strerror(cause) : "");
+        fs_fail(status, "%s: %s", path, fs_message());
     else
-        status = publish(temporary, path);
-    if (status)
-        unlink(temporary);
+        status = publish(path, image, size);
+    free(image);
     return status;
 }
 

@@ -2,7 +2,7 @@
 #include "filterscope/conv.h"
 
 #include "filterscope/layers.h"
-#include "winograd.h"
+#include "nn/winograd.h"
 
 /* A map of one row or column leaves most of a Winograd tile empty. */
 static int takes_winograd(const fs_conv_shape *shape)

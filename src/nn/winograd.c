@@ -4,12 +4,13 @@
  *
  * and both axes one after the other. All tiles' products at one of the P x P places of the transformed tile are one GEMM:
  * M[place] = V[place] U[place], V [tiles][channels], U [channels][filters], M [tiles][filters]. */
-#include "winograd.h"
+#include "nn/winograd.h"
 
 #include <cblas.h>
 #include <string.h>
 
 #include "base/simd.h"
+#include "nn/gemm.h"
 
 /* One algorithm: its tile sizes. Both have their transforms below. */
 struct form {
@@ -168,11 +169,6 @@ static size_t places_of(const struct form *form)
     return (size_t)form->points * form->points;
 }
 
-size_t fs_winograd_prepared(const fs_conv_shape *shape)
-{
-    return places_of(form_of(shape)) * shape->channels * shape->filters;
-}
-
 /* Tiles of a batch: a grid on each image. */
 struct grid {
     int height, width; /* of the map */
@@ -297,30 +293,44 @@ FS_SIMD static void outputs_of(const struct form *form, const float *m, const st
         store_tiles(m, g, filters, first, count, block, 2, 3, tile_output2, bias, y);
 }
 
-/* Weights of LANES neighbouring (channel, filter) pairs at a time. */
-INLINE void transform_weights(const float *weight, size_t pairs, int flipped, int points, tile_transform *transform,
-                              float *prepared)
+/* Where U(row, column) of one place is: row-major, or in panels of so many columns for fs_gemm. */
+struct order {
+    size_t rows, columns;
+    size_t panel; /* 0: row-major */
+};
+
+static struct order order_of(size_t rows, size_t columns)
 {
-    for (size_t pair = 0; pair < pairs; pair += LANES) {
-        vector taps[MOST * MOST], result[MOST * MOST];
-        for (int row = 0; row < 3; row++)
-            for (int column = 0; column < 3; column++) {
-                int tap = row * 3 + column;
-                taps[row * MOST + column] = *(const vector *)(weight + (flipped ? 8 - tap : tap) * pairs + pair);
-            }
-        transform(taps, result);
-        for (int row = 0; row < points; row++)
-            for (int column = 0; column < points; column++)
-                *(vector *)(prepared + (row * points + column) * pairs + pair) = result[row * MOST + column];
-    }
+    size_t panel = (size_t)fs_gemm_panel();
+    return (struct order){rows, columns, panel && columns % panel == 0 ? panel : 0};
 }
 
-FS_SIMD static void weights_of(const struct form *form, const float *weight, size_t pairs, int flipped, float *prepared)
+/* LANES neighbouring columns at a time, in the order of the places' memory; weight [3][3][rows][columns]. */
+INLINE void transform_weights(const float *weight, const struct order *o, int flipped, int points, tile_transform *transform,
+                              float *prepared)
+{
+    size_t pairs = o->rows * o->columns, width = o->panel ? o->panel : o->columns;
+    for (size_t panel = 0; panel < pairs; panel += o->rows * width)
+        for (size_t row = 0; row < o->rows; row++)
+            for (size_t column = 0; column < width; column += LANES) {
+                vector taps[MOST * MOST], result[MOST * MOST];
+                const float *first = weight + row * o->columns + panel / o->rows + column;
+                float *position = prepared + panel + row * width + column;
+                for (int tap = 0; tap < 9; tap++)
+                    taps[tap / 3 * MOST + tap % 3] = *(const vector *)(first + (flipped ? 8 - tap : tap) * pairs);
+                transform(taps, result);
+                for (int place = 0; place < points * points; place++)
+                    *(vector *)(position + place * pairs) = result[place / points * MOST + place % points];
+            }
+}
+
+FS_SIMD static void weights_of(const struct form *form, const float *weight, const struct order *o, int flipped,
+                               float *prepared)
 {
     if (form == &form4)
-        transform_weights(weight, pairs, flipped, 6, tile_weight4, prepared);
+        transform_weights(weight, o, flipped, 6, tile_weight4, prepared);
     else
-        transform_weights(weight, pairs, flipped, 3, tile_weight2, prepared);
+        transform_weights(weight, o, flipped, 3, tile_weight2, prepared);
 }
 
 INLINE void transform_weights_back(const float *room, size_t pairs, int points, tile_transform *transform, float *dweight)
@@ -345,17 +355,52 @@ FS_SIMD static void weights_back(const struct form *form, const float *room, siz
         transform_weights_back(room, pairs, 3, tile_weight_back2, dweight);
 }
 
-void fs_winograd_prepare(const fs_conv_shape *shape, const float *weight, int flipped, float *prepared)
+/* [9][rows][columns] to [9][columns][rows], rows and columns multiples of LANES: block by block, for the cache's sake. */
+static void transpose_taps(const float *weight, size_t rows, size_t columns, float *transposed)
 {
-    weights_of(form_of(shape), weight, (size_t)shape->channels * shape->filters, flipped, prepared);
+    for (size_t tap = 0; tap < 9; tap++, weight += rows * columns, transposed += rows * columns)
+        for (size_t row = 0; row < rows; row += LANES)
+            for (size_t column = 0; column < columns; column++)
+                for (size_t i = 0; i < LANES; i++)
+                    transposed[column * rows + row + i] = weight[(row + i) * columns + column];
 }
 
-/* x [..][depth] to y [..][width]: the forward pass, and with U transposed the gradient of the input. */
-static void convolve(const fs_conv_shape *shape, int images, const float *x, const float *u, CBLAS_TRANSPOSE transposed,
-                     int depth, int width, const float *bias, float *y, float *scratch)
+size_t fs_winograd_prepared(const fs_conv_shape *shape)
+{
+    return (places_of(form_of(shape)) + 9) * shape->channels * shape->filters; /* 9: room for the transposed weights */
+}
+
+void fs_winograd_prepare(const fs_conv_shape *shape, const float *weight, int flipped, float *prepared)
+{
+    const struct form *form = form_of(shape);
+    size_t channels = (size_t)shape->channels, filters = (size_t)shape->filters;
+    struct order order = flipped ? order_of(filters, channels) : order_of(channels, filters);
+    if (flipped) {
+        float *transposed = prepared + places_of(form) * channels * filters;
+        transpose_taps(weight, channels, filters, transposed);
+        weight = transposed;
+    }
+    weights_of(form, weight, &order, flipped, prepared);
+}
+
+/* One place: M [tiles][width] = V [tiles][depth] U. */
+static void multiply(const struct order *o, size_t tiles, const float *v, const float *u, float *m)
+{
+    int depth = (int)o->rows, width = (int)o->columns;
+    if (o->panel)
+        fs_gemm((int)tiles, width, depth, v, o->rows + PAD, 1, u, o->panel, o->rows * o->panel, m, o->columns + PAD, 0);
+    else
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)tiles, width, depth, 1.0f, v, depth + PAD, u, width, 0.0f,
+                    m, width + PAD);
+}
+
+/* x [..][depth] to y [..][width], with U [depth][width]: the forward pass, and the gradient of the input. */
+static void convolve(const fs_conv_shape *shape, int images, const float *x, const float *u, int depth, int width,
+                     const float *bias, float *y, float *scratch)
 {
     const struct form *form = form_of(shape);
     struct grid g = grid_of(shape, images);
+    struct order order = order_of((size_t)depth, (size_t)width);
     size_t block = block_of(shape, images), places = places_of(form);
     size_t v_floats = place_floats(block, depth), m_floats = place_floats(block, width);
     float *v = scratch, *m = scratch + places * v_floats;
@@ -363,8 +408,7 @@ static void convolve(const fs_conv_shape *shape, int images, const float *x, con
         size_t count = first + block < g.tiles ? block : g.tiles - first;
         inputs_of(form, x, &g, depth, first, count, block, v);
         for (size_t place = 0; place < places; place++)
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, transposed, (int)count, width, depth, 1.0f, v + place * v_floats,
-                        depth + PAD, u + place * depth * width, shape->filters, 0.0f, m + place * m_floats, width + PAD);
+            multiply(&order, count, v + place * v_floats, u + place * order.rows * order.columns, m + place * m_floats);
         outputs_of(form, m, &g, width, first, count, block, bias, y);
     }
 }
@@ -372,13 +416,25 @@ static void convolve(const fs_conv_shape *shape, int images, const float *x, con
 void fs_winograd_forward(const fs_conv_shape *shape, int images, const float *x, const float *prepared, const float *bias,
                          float *y, float *scratch)
 {
-    convolve(shape, images, x, prepared, CblasNoTrans, shape->channels, shape->filters, bias, y, scratch);
+    convolve(shape, images, x, prepared, shape->channels, shape->filters, bias, y, scratch);
 }
 
 void fs_winograd_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *flipped, float *dx,
                                 float *scratch)
 {
-    convolve(shape, images, dy, flipped, CblasTrans, shape->filters, shape->channels, NULL, dx, scratch);
+    convolve(shape, images, dy, flipped, shape->filters, shape->channels, NULL, dx, scratch);
+}
+
+/* One place: dU [channels][filters] = or += V' E, V [tiles][channels], E [tiles][filters]. */
+static void multiply_back(int channels, int filters, size_t tiles, const float *v, const float *e, float *u, int add)
+{
+    int panel = fs_gemm_panel();
+    if (panel && filters % panel == 0)
+        fs_gemm(channels, filters, (int)tiles, v, 1, (size_t)channels + PAD, e, (size_t)filters + PAD, (size_t)panel, u,
+                (size_t)filters, add);
+    else
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, channels, filters, (int)tiles, 1.0f, v, channels + PAD, e,
+                    filters + PAD, add ? 1.0f : 0.0f, u, filters);
 }
 
 void fs_winograd_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy, float *dweight,
@@ -395,9 +451,7 @@ void fs_winograd_backward_weight(const fs_conv_shape *shape, int images, const f
         inputs_of(form, x, &g, channels, first, count, block, v);
         gradients_of(form, dy, &g, filters, first, count, block, e);
         for (size_t place = 0; place < places; place++)
-            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, channels, filters, (int)count, 1.0f, v + place * v_floats,
-                        channels + PAD, e + place * e_floats, filters + PAD, first ? 1.0f : 0.0f, room + place * pairs,
-                        filters);
+            multiply_back(channels, filters, count, v + place * v_floats, e + place * e_floats, room + place * pairs, first > 0);
     }
     weights_back(form, room, pairs, dweight);
 }

@@ -1,10 +1,12 @@
 /* The model file: round trip, and what it refuses. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -139,6 +141,28 @@ static void a_failed_save_leaves_the_old_model_and_no_temporary(void **state)
     fs_model_free(&model);
 }
 
+/* A limit on the size of files stands for the full disk. */
+static void a_full_disk_leaves_the_old_model(void **state)
+{
+    (void)state;
+    fs_model model = make_model(), read;
+    struct rlimit before, small = {1 << 20, 1 << 20};
+    assert_int_equal(fs_model_save(path, &model), FS_OK);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small.rlim_max = before.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    model.epoch = 3;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    fs_status status = fs_model_save(path, &model);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(status, FS_ERROR);
+    assert_non_null(strstr(fs_message(), "File too large"));
+    assert_int_equal(fs_model_load(path, &read), FS_OK);
+    assert_int_equal(read.epoch, 2);
+    fs_model_free(&model);
+    fs_model_free(&read);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -146,6 +170,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_weight_that_is_not_a_number_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(truncated_files_are_refused_at_any_length, setup, teardown),
         cmocka_unit_test_setup_teardown(arrays_of_another_shape_or_content_are_refused_by_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_full_disk_leaves_the_old_model, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failed_save_leaves_the_old_model_and_no_temporary, setup, teardown),
     };
     return cmocka_run_group_tests_name("model_file", tests, NULL, NULL);
