@@ -42,8 +42,8 @@ installed=$(date +%s)
 code=0
 # shellcheck disable=SC2086 # options are lists of words
 launch "$RANKS" "$home/build/filterscope" train --arch "$ARCH" --data "$DATA" --out "$OUT/model.h5" --epochs "$EPOCHS" \
-    --lr 0.02 --momentum 0.9 --weight-decay 5e-4 --lr-decay 0.25 --lr-every 1 \
-    --fc-lr 0.02 --fc-momentum 0.9 --fc-weight-decay 5e-4 --fc-lr-decay 0.25 ${TRAIN_OPTIONS:-} || code=$?
+    --lr 0.02 --momentum 0.9 --weight-decay 5e-4 --lr-decay 0.2 --lr-every 1 \
+    --fc-lr 0.002 --fc-momentum 0.9 --fc-weight-decay 5e-4 --fc-lr-decay 0.2 ${TRAIN_OPTIONS:-} || code=$?
 check $code
 # shellcheck disable=SC2086
 launch "$RANKS" "$home/build/filterscope" sweep --model "$OUT/model.h5" --data "$DATA" --out "$OUT/sweep.h5" \
