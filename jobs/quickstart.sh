@@ -7,7 +7,7 @@
 #   RANKS          MPI ranks (one a core, at most 4)
 #   DATA           data set (idx:/usr/share/datasets/fashion-mnist, from Debian's dataset-fashion-mnist)
 #   ARCH           architecture (vgg6)
-#   EPOCHS         of training (2)
+#   EPOCHS         of training (3)
 #   PROBE_EPOCHS   of the probes (4), on the first PROBE_IMAGES (15000) training images
 #   TRAIN_OPTIONS, SWEEP_OPTIONS   more options of filterscope train and sweep
 set -eu
@@ -16,11 +16,12 @@ set -eu
 OUT=${OUT:-$home/quickstart}
 DATA=${DATA:-idx:/usr/share/datasets/fashion-mnist}
 ARCH=${ARCH:-vgg6}
-EPOCHS=${EPOCHS:-2}
+EPOCHS=${EPOCHS:-3}
 PROBE_EPOCHS=${PROBE_EPOCHS:-4}
 PROBE_IMAGES=${PROBE_IMAGES:-15000}
 RANKS=${RANKS:-$(cores)}
 [ "$RANKS" -le 4 ] || RANKS=4
+[ "$RANKS" -le 2 ] && slots=2 || slots=4 # few and large slots: results depend on their number, not on the ranks
 
 check() { # exit code of filterscope
     case $1 in
@@ -42,12 +43,12 @@ installed=$(date +%s)
 code=0
 # shellcheck disable=SC2086 # options are lists of words
 launch "$RANKS" "$home/build/filterscope" train --arch "$ARCH" --data "$DATA" --out "$OUT/model.h5" --epochs "$EPOCHS" \
-    --lr 0.02 --momentum 0.9 --weight-decay 5e-4 --lr-decay 0.2 --lr-every 1 \
-    --fc-lr 0.002 --fc-momentum 0.9 --fc-weight-decay 5e-4 --fc-lr-decay 0.2 ${TRAIN_OPTIONS:-} || code=$?
+    --lr 0.02 --momentum 0.9 --weight-decay 5e-4 --lr-decay 0.3 --lr-every 1 \
+    --fc-lr 0.002 --fc-momentum 0.9 --fc-weight-decay 5e-4 --fc-lr-decay 0.5 --slots $slots ${TRAIN_OPTIONS:-} || code=$?
 check $code
 # shellcheck disable=SC2086
 launch "$RANKS" "$home/build/filterscope" sweep --model "$OUT/model.h5" --data "$DATA" --out "$OUT/sweep.h5" \
-    --epochs "$PROBE_EPOCHS" --train-images "$PROBE_IMAGES" --test-every "$PROBE_EPOCHS" ${SWEEP_OPTIONS:-} || code=$?
+    --epochs "$PROBE_EPOCHS" --train-images "$PROBE_IMAGES" --test-every "$PROBE_EPOCHS" --slots $slots ${SWEEP_OPTIONS:-} || code=$?
 check $code
 
 for table in layers filters probes; do

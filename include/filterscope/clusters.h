@@ -37,21 +37,21 @@ typedef struct fs_layer_means {
 typedef struct fs_layer_measure {
     int filters;
     int dead;
-    int clustered;             /* filters with at least one cluster */
-    fs_layer_means all;        /* over all filters */
-    fs_layer_means with;       /* over the filters with at least one cluster */
-    double cluster_size;       /* mean C_s over all clusters of the layer pooled; NaN without clusters */
-    double signal;             /* sum_f sum_c |c| / K                      (ours, step 8) */
-    double noise_internal;     /* sum_f sum_c |c|(|c|-1) / (K(K-1))        (ours, step 8) */
-    double noise_external;     /* sum_f n_f / (K(K-1))                     (ours, step 8) */
-    double snr;                /* signal / (noise_internal + noise_external); inf or NaN where that divides by 0 */
+    int clustered;         /* filters with at least one cluster */
+    fs_layer_means all;    /* over all filters */
+    fs_layer_means with;   /* over the filters with at least one cluster */
+    double cluster_size;   /* mean C_s over all clusters of the layer pooled; NaN without clusters */
+    double signal;         /* sum_f sum_c |c| / K                      (ours, step 8) */
+    double noise_internal; /* sum_f sum_c |c|(|c|-1) / (K(K-1))        (ours, step 8) */
+    double noise_external; /* sum_f n_f / (K(K-1))                     (ours, step 8) */
+    double snr;            /* signal / (noise_internal + noise_external); inf or NaN where that divides by 0 */
 } fs_layer_measure;
 
 /* Not collective. Step 7 and 8 over one layer.
  *   measure    in   [filters]
  *   cluster    in   int32 [filters][labels], as fs_measure_filter wrote it
  *   histogram  out  int32 [labels + 1]: clusters of each size; [0] is 0 */
-void fs_measure_layer(int labels, int filters, const fs_filter_measure *measure, const int32_t *cluster,
-                      int32_t *histogram, fs_layer_measure *layer);
+void fs_measure_layer(int labels, int filters, const fs_filter_measure *measure, const int32_t *cluster, int32_t *histogram,
+                      fs_layer_measure *layer);
 
 #endif

@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 typedef struct fs_conv_shape {
-    int height;   /* of the input map */
+    int height; /* of the input map */
     int width;
     int channels; /* C, of the input */
     int filters;  /* F, channels of the output */
@@ -44,8 +44,8 @@ void fs_conv_forward(const fs_conv_shape *shape, int images, const float *x, con
                      const float *bias, float *y, float *scratch);
 void fs_conv_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy, float *dweight,
                              float *dbias, float *scratch);
-void fs_conv_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *weight,
-                            const float *prepared, float *dx, float *scratch);
+void fs_conv_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *weight, const float *prepared,
+                            float *dx, float *scratch);
 
 /* The same by im2col + GEMM, for any shape. */
 size_t fs_conv_im2col_scratch(const fs_conv_shape *shape, int images);
@@ -57,11 +57,10 @@ void fs_conv_im2col_backward_input(const fs_conv_shape *shape, int images, const
                                    float *scratch);
 
 /* The same by definition, summed in double: slow, and what the tests compare with. */
-void fs_conv_naive_forward(const fs_conv_shape *shape, int images, const float *x, const float *weight,
-                           const float *bias, float *y);
-void fs_conv_naive_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy,
-                                   float *dweight, float *dbias);
-void fs_conv_naive_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *weight,
-                                  float *dx);
+void fs_conv_naive_forward(const fs_conv_shape *shape, int images, const float *x, const float *weight, const float *bias,
+                           float *y);
+void fs_conv_naive_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy, float *dweight,
+                                   float *dbias);
+void fs_conv_naive_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *weight, float *dx);
 
 #endif

@@ -11,15 +11,15 @@ enum { FS_LABEL_NAME_BYTES = 32, FS_MAX_LABELS = 65535 };
 
 /* One split (training or test) of a data set. Zero-initialise before use; release with fs_dataset_close. */
 typedef struct fs_dataset {
-    int images;      /* >= 1 */
-    int height;      /* pixels; IDX images of 28x28 are padded to 32x32 with black (0) */
-    int width;       /* pixels */
-    int channels;    /* 3 (red, green, blue) or 1 (grey) */
-    int labels;      /* K >= 2; every label is in 0..K-1 */
-    uint8_t *pixels; /* [images][height][width][channels], 0..255 */
-    uint16_t *label; /* [images] */
+    int images;                              /* >= 1 */
+    int height;                              /* pixels; IDX images of 28x28 are padded to 32x32 with black (0) */
+    int width;                               /* pixels */
+    int channels;                            /* 3 (red, green, blue) or 1 (grey) */
+    int labels;                              /* K >= 2; every label is in 0..K-1 */
+    uint8_t *pixels;                         /* [images][height][width][channels], 0..255 */
+    uint16_t *label;                         /* [images] */
     char (*label_name)[FS_LABEL_NAME_BYTES]; /* [labels], zero-padded; "0", "1", ... where the set names none */
-    uint32_t crc;    /* CRC-32C of pixels, then label: what a resume compares */
+    uint32_t crc;                            /* CRC-32C of pixels, then label: what a resume compares */
 } fs_dataset;
 
 typedef enum fs_split { FS_TRAIN, FS_TEST } fs_split;

@@ -26,8 +26,8 @@ void fs_batchnorm_backward_sums(size_t rows, int channels, const float *x, const
                                 const float *inverse, double *sums);
 
 /* dx = gamma inverse (dy - sums[0]/batch_rows - xhat sums[1]/batch_rows), sums over the whole batch. dx may be dy. */
-void fs_batchnorm_backward(size_t rows, int channels, const float *x, const float *dy, const float *mean,
-                           const float *inverse, const float *gamma, const double *sums, double batch_rows, float *dx);
+void fs_batchnorm_backward(size_t rows, int channels, const float *x, const float *dy, const float *mean, const float *inverse,
+                           const float *gamma, const double *sums, double batch_rows, float *dx);
 
 /* Inference with the running statistics [2][channels]; in place on x; followed by ReLU where relu is not 0. */
 void fs_batchnorm_infer(size_t rows, int channels, float *x, const float *running, const float *gamma, const float *beta,
@@ -42,16 +42,14 @@ void fs_relu_backward(size_t count, const float *y, float *dy);
 /* Pools of size x size pixels with stride size; height and width are of the input, multiples of size. winner: uint8
  * [images][height/size][width/size][channels], place of the maximum in the window (row-major; the first at a tie);
  * NULL where no backward follows. size <= 16. */
-void fs_maxpool_forward(int images, int height, int width, int channels, int size, const float *x, float *y,
-                        uint8_t *winner);
-void fs_maxpool_backward(int images, int height, int width, int channels, int size, const float *dy,
-                         const uint8_t *winner, float *dx);
+void fs_maxpool_forward(int images, int height, int width, int channels, int size, const float *x, float *y, uint8_t *winner);
+void fs_maxpool_backward(int images, int height, int width, int channels, int size, const float *dy, const uint8_t *winner,
+                         float *dx);
 void fs_avgpool_forward(int images, int height, int width, int channels, int size, const float *x, float *y);
 void fs_avgpool_backward(int images, int height, int width, int channels, int size, const float *dy, float *dx);
 
 /* y [images][outputs] = x [images][inputs] weight^T + bias; weight [outputs][inputs]; bias [outputs] or NULL. */
-void fs_linear_forward(int images, int inputs, int outputs, const float *x, const float *weight, const float *bias,
-                       float *y);
+void fs_linear_forward(int images, int inputs, int outputs, const float *x, const float *weight, const float *bias, float *y);
 void fs_linear_backward_weight(int images, int inputs, int outputs, const float *x, const float *dy, float *dweight,
                                float *dbias);
 void fs_linear_backward_input(int images, int inputs, int outputs, const float *dy, const float *weight, float *dx);

@@ -10,15 +10,15 @@
 
 /* Settings of phase one for one group of parameters. */
 typedef struct fs_group_recipe {
-    double lr;           /* of the first epoch */
-    double lr_decay;     /* lr is multiplied by this every fs_recipe.decay_every epochs */
+    double lr;       /* of the first epoch */
+    double lr_decay; /* lr is multiplied by this every fs_recipe.decay_every epochs */
     double momentum;
     double weight_decay; /* L2 */
 } fs_group_recipe;
 
 typedef struct fs_recipe {
     int epochs;
-    int decay_every;    /* epochs */
+    int decay_every;      /* epochs */
     fs_group_recipe conv; /* convolutions and their batch normalisation */
     fs_group_recipe fc;   /* fully connected layers */
 } fs_recipe;
@@ -44,9 +44,9 @@ typedef enum fs_op_kind { FS_CONV, FS_BATCHNORM, FS_RELU, FS_MAXPOOL, FS_AVGPOOL
  * in that order (y, x, channel), and its channels are its units. */
 typedef struct fs_op {
     fs_op_kind kind;
-    int layer;  /* number of the convolution it belongs to, from 1; 0 for fully connected layers */
-    int probed; /* 1 for the last operation of a convolution layer: its output is what a probe sees */
-    int height, width, channels;             /* of the input */
+    int layer;                   /* number of the convolution it belongs to, from 1; 0 for fully connected layers */
+    int probed;                  /* 1 for the last operation of a convolution layer: its output is what a probe sees */
+    int height, width, channels; /* of the input */
     int out_height, out_width, out_channels; /* of the output */
     int kernel, stride, pad;                 /* convolutions; pools have kernel = stride = size */
     size_t weight, weights; /* offset and number in fs_network.parameter: conv [kernel][kernel][channels][filters], batch

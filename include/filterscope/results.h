@@ -70,11 +70,11 @@ typedef struct fs_layer_row {
 
 /* What a file is made for; everything is borrowed. */
 typedef struct fs_results_plan {
-    int labels;                                     /* K */
-    const char (*label_name)[FS_LABEL_NAME_BYTES];  /* [labels] */
-    int layers;                                     /* probed layers */
-    const fs_layer_row *layer;                      /* [layers] */
-    int epochs;                                     /* of each probe */
+    int labels;                                    /* K */
+    const char (*label_name)[FS_LABEL_NAME_BYTES]; /* [labels] */
+    int layers;                                    /* probed layers */
+    const fs_layer_row *layer;                     /* [layers] */
+    int epochs;                                    /* of each probe */
     int units;
     const fs_unit *unit; /* [units] */
     const fs_config *config;
@@ -109,30 +109,30 @@ typedef struct fs_silence_layer_row {
     int32_t layer;
     int32_t filters;
     int32_t dead;
-    int32_t clustered;     /* filters with at least one cluster */
-    double sr;             /* test SR of the layer's probe after its last epoch */
-    double clusters;       /* means over all filters ... */
+    int32_t clustered; /* filters with at least one cluster */
+    double sr;         /* test SR of the layer's probe after its last epoch */
+    double clusters;   /* means over all filters ... */
     double covered;
     double noise;
-    double clusters_with;  /* ... and over those with at least one cluster */
+    double clusters_with; /* ... and over those with at least one cluster */
     double covered_with;
     double noise_with;
-    double cluster_size;   /* mean C_s, all clusters pooled */
-    double signal;         /* (ours, step 8), as are the next three */
+    double cluster_size; /* mean C_s, all clusters pooled */
+    double signal;       /* (ours, step 8), as are the next three */
     double noise_internal;
     double noise_external;
     double snr;
-    double share;          /* mean share of the selected unit over the filters that are not dead (ours) */
+    double share; /* mean share of the selected unit over the filters that are not dead (ours) */
 } fs_silence_layer_row;
 
 /* State of a probe in training: what a resume needs to go on with the same bits. */
 typedef struct fs_probe_state {
-    int epoch;        /* epochs that are complete */
-    int batch;        /* batches done of the next one */
-    int64_t right;    /* right answers in those batches */
-    double loss;      /* summed loss of those batches */
-    float *weight;    /* [K][height x width x filters], feature order (y, x, filter); owned by the caller */
-    float *momentum;  /* the same shape */
+    int epoch;       /* epochs that are complete */
+    int batch;       /* batches done of the next one */
+    int64_t right;   /* right answers in those batches */
+    double loss;     /* summed loss of those batches */
+    float *weight;   /* [K][height x width x filters], feature order (y, x, filter); owned by the caller */
+    float *momentum; /* the same shape */
 } fs_probe_state;
 
 /* One start of the program. Strings are zero-padded. */
@@ -153,8 +153,8 @@ enum { FS_LAUNCHES = 1000 }; /* rows of /provenance/launches; a later launch ove
 typedef struct fs_results fs_results;
 
 /* Not collective (call on one rank; needs no MPI_Init). Creates the file at PATH.tmp: contiguous, unfiltered, allocated early
- * and filled; closes, fsyncs, renames, fsyncs the folder. What a crash left at PATH.tmp is replaced. FS_ERROR when `path` exists
- * already, when a number of the plan is out of range, or on any failed call (disk full, no folder, no permission), the
+ * and filled; closes, fsyncs, renames, fsyncs the folder. What a crash left at PATH.tmp is replaced. FS_ERROR when `path`
+ * exists already, when a number of the plan is out of range, or on any failed call (disk full, no folder, no permission), the
  * message naming path and cause and PATH.tmp removed. An existing result is never touched. */
 fs_status fs_results_create(const char *path, const fs_results_plan *plan);
 

@@ -48,7 +48,7 @@ fs_status fs_silence(MPI_Comm comm, const fs_network *net, const fs_dataset *tes
 /* Not collective. The experiment as the paper describes it: for each of the filters first .. first+count-1, all other weights
  * of the probe are set to 0 and the whole test set is run. `fields` has room for `count` filters.
  * FS_OK; FS_STOPPED (poll); FS_ERROR (no memory). */
-fs_status fs_silence_literal(const fs_network *net, const fs_dataset *test, int batch, const fs_silence_layer *layer,
-                             int first, int count, fs_poll *poll, void *context, fs_fields *fields);
+fs_status fs_silence_literal(const fs_network *net, const fs_dataset *test, int batch, const fs_silence_layer *layer, int first,
+                             int count, fs_poll *poll, void *context, fs_fields *fields);
 
 #endif

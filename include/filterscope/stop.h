@@ -6,7 +6,8 @@
  * SLURM_JOB_END_TIME (seconds since 1970) is set, the last `reserve` seconds before it count as a signal too. */
 void fs_stop_install(int reserve);
 
-/* Not collective. Why to stop ("SIGTERM", "the job's time is nearly over", ...), or NULL to go on. Cheap; asked once a batch. */
+/* Not collective. Why to stop ("SIGTERM", "the job's time is nearly over", ...), or NULL to go on. Cheap; asked once a batch.
+ */
 const char *fs_stop_wanted(void);
 
 /* Not collective. Seconds from some fixed point, never going back. */

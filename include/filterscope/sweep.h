@@ -26,12 +26,11 @@ typedef struct fs_sweep_input {
     const fs_launch *launch; /* the row to add to /provenance/launches */
 } fs_sweep_input;
 
-/* Collective on comm. Computes what is not finished in the results file `path`, which exists and fits the plan: every unit once,
- * every finished one recorded at once. Units whose payload is damaged are named on standard error and computed again. Prints
- * progress to standard output.
- * FS_OK: complete (also where nothing was left). FS_STOPPED: stopped cleanly with work left. FS_ERROR, FS_MISMATCH: the
- * message says why. The same status on every rank; where a team alone meets an error that the others cannot hear of, it prints
- * the message and ends the job with MPI_Abort and that status. */
+/* Collective on comm. Computes what is not finished in the results file `path`, which exists and fits the plan: every unit
+ * once, every finished one recorded at once. Units whose payload is damaged are named on standard error and computed again.
+ * Prints progress to standard output. FS_OK: complete (also where nothing was left). FS_STOPPED: stopped cleanly with work
+ * left. FS_ERROR, FS_MISMATCH: the message says why. The same status on every rank; where a team alone meets an error that the
+ * others cannot hear of, it prints the message and ends the job with MPI_Abort and that status. */
 fs_status fs_sweep(MPI_Comm comm, const char *path, const fs_sweep_input *input);
 
 #endif

@@ -110,8 +110,10 @@ static fs_status export_layers(fs_results *results)
                "signal,noise_internal,noise_external,snr,share\n");
     for (int i = 0; i < plan->layers && !status; i++) {
         const fs_silence_layer_row *r = &row[i];
-        const double values[] = {r->sr, r->clusters, r->covered, r->noise, r->clusters_with, r->covered_with, r->noise_with,
-                                 r->cluster_size, r->signal, r->noise_internal, r->noise_external, r->snr, r->share};
+        const double values[] = {
+            r->sr,         r->clusters,     r->covered, r->noise,          r->clusters_with,  r->covered_with,
+            r->noise_with, r->cluster_size, r->signal,  r->noise_internal, r->noise_external, r->snr,
+            r->share};
         printf("%d,%d,%d,%d", r->layer, r->filters, r->dead, r->clustered);
         for (size_t v = 0; v < sizeof values / sizeof *values; v++)
             print_double(values[v]);
@@ -167,8 +169,10 @@ static fs_status export_probes(fs_results *results)
 
 fs_status fs_cli_export(int argc, char **argv)
 {
-    static const struct { const char *name; fs_status (*print)(fs_results *results); } tables[] = {
-        {"layers", export_layers}, {"filters", export_filters}, {"probes", export_probes}};
+    static const struct {
+        const char *name;
+        fs_status (*print)(fs_results *results);
+    } tables[] = {{"layers", export_layers}, {"filters", export_filters}, {"probes", export_probes}};
     const char *table = "layers";
     const fs_option options[] = {{"table", FS_OPTION_TEXT, &table, 0, 0, "layers, filters or probes (layers)"}, {NULL}};
     fs_results *results;

@@ -71,9 +71,8 @@ static void list_options(const fs_option *options, struct option *list)
 {
     int count = 0;
     for (; options[count].name; count++)
-        list[count] = (struct option){options[count].name,
-                                      options[count].kind == FS_OPTION_FLAG ? no_argument : required_argument, NULL,
-                                      1000 + count};
+        list[count] = (struct option){
+            options[count].name, options[count].kind == FS_OPTION_FLAG ? no_argument : required_argument, NULL, 1000 + count};
     list[count++] = (struct option){"help", no_argument, NULL, 'h'};
     list[count] = (struct option){0};
 }
@@ -98,8 +97,7 @@ fs_status fs_options_read(int argc, char **argv, const char *usage, const fs_opt
         if (code == ':')
             return fs_fail(FS_USAGE, "%s: %s needs a value", argv[0], argv[optind - 1]);
         if (code == '?')
-            return fs_fail(FS_USAGE, "%s: no option %s (filterscope %s --help lists them)", argv[0], argv[optind - 1],
-                           argv[0]);
+            return fs_fail(FS_USAGE, "%s: no option %s (filterscope %s --help lists them)", argv[0], argv[optind - 1], argv[0]);
         fs_status status = read_value(&options[code - 1000], optarg);
         if (status)
             return status;

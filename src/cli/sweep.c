@@ -35,8 +35,14 @@ static fs_status read_arguments(int argc, char **argv, const char *usage, struct
     fs_probe_settings *p = &a->settings.probe;
     *a = (struct arguments){.layers = "all", .filters_per_unit = 64, .reserve = 60};
     a->settings.threshold = 0.3;
-    *p = (fs_probe_settings){.epochs = 200, .batch = 100, .test_every = 10, .lr = 0.01, .lr_decay = 0.975,
-                             .momentum = 0.975, .weight_decay = 1e-3, .seed = 1};
+    *p = (fs_probe_settings){.epochs = 200,
+                             .batch = 100,
+                             .test_every = 10,
+                             .lr = 0.01,
+                             .lr_decay = 0.975,
+                             .momentum = 0.975,
+                             .weight_decay = 1e-3,
+                             .seed = 1};
     const fs_option options[] = {
         {"model", FS_OPTION_TEXT, &a->model, 0, 0, "model file of filterscope train"},
         {"data", FS_OPTION_TEXT, &a->data, 0, 0, "cifar10:DIR, cifar100:DIR or idx:DIR"},
@@ -77,8 +83,8 @@ static fs_status check_model(const struct arguments *a, const fs_model *model, c
     if (net->height != data->height || net->width != data->width || net->channels != data->channels ||
         net->labels != data->labels)
         return fs_fail(FS_MISMATCH, "%s: was trained on %dx%dx%d images with %d labels, %s has %dx%dx%d with %d", a->model,
-                       net->height, net->width, net->channels, net->labels, a->data, data->height, data->width,
-                       data->channels, data->labels);
+                       net->height, net->width, net->channels, net->labels, a->data, data->height, data->width, data->channels,
+                       data->labels);
     return FS_OK;
 }
 
@@ -262,7 +268,8 @@ static void print_units(const struct job *job, double rate)
     double hours = images / rate * (1 + probes / deepest) / 3600;
     if (job->a.settings.literal)
         for (int i = 0; i < plan->layers; i++)
-            hours += plan->layer[i].filters * (double)job->test.images / rate * fs_plan_trunk_cost(net, plan, i) / deepest / 3600;
+            hours +=
+                plan->layer[i].filters * (double)job->test.images / rate * fs_plan_trunk_cost(net, plan, i) / deepest / 3600;
     printf("\nunits: %d probes, %.0f blocks of filters\n", plan->layers, blocks);
     printf("time:  about %.2f hours on one core like this (%.0f images/s measured), %.2f on %d ranks\n", hours, rate,
            hours / job->a.settings.slots, job->a.settings.slots);

@@ -82,7 +82,10 @@ static void fill_recipe(fs_recipe *own, const fs_recipe *recipe)
 static void describe_group(fs_config *config, const char *prefix, const fs_group_recipe *group)
 {
     char key[FS_CONFIG_KEY_BYTES];
-    const struct { const char *name; double value; } settings[] = {
+    const struct {
+        const char *name;
+        double value;
+    } settings[] = {
         {"lr", group->lr}, {"lr-decay", group->lr_decay}, {"momentum", group->momentum}, {"weight-decay", group->weight_decay}};
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         snprintf(key, sizeof key, "%s%s", prefix, settings[i].name);
@@ -141,8 +144,8 @@ static fs_status find_model(struct arguments *a, const fs_arch *arch, const fs_d
         status = fs_config_match(a->out, &model->config, &now);
         return status ? status : plan_epochs(a->out, a->settings.recipe.epochs, model);
     }
-    status = fs_network_create(arch, train->height, train->width, train->channels, train->labels, a->settings.seed,
-                               &model->net);
+    status =
+        fs_network_create(arch, train->height, train->width, train->channels, train->labels, a->settings.seed, &model->net);
     if (status)
         return status;
     model->config = now;

@@ -19,8 +19,7 @@ typedef struct cifar_layout {
 static const cifar_layout cifar10 = {
     10,
     1,
-    {{"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"},
-     {"test_batch.bin"}}};
+    {{"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"}, {"test_batch.bin"}}};
 static const cifar_layout cifar100 = {100, 2, {{"train.bin"}, {"test.bin"}}};
 
 static size_t record_bytes(const cifar_layout *layout)
@@ -35,9 +34,8 @@ static fs_status count_records(const cifar_layout *layout, const char *path, int
     if (fs_data_file_size(path, &bytes) != FS_OK)
         return FS_ERROR;
     if (bytes % size)
-        return fs_fail(FS_ERROR,
-                       "%s: %llu bytes are not a whole number of %llu-byte records (%llu records and %llu bytes)", path,
-                       (unsigned long long)bytes, (unsigned long long)size, (unsigned long long)(bytes / size),
+        return fs_fail(FS_ERROR, "%s: %llu bytes are not a whole number of %llu-byte records (%llu records and %llu bytes)",
+                       path, (unsigned long long)bytes, (unsigned long long)size, (unsigned long long)(bytes / size),
                        (unsigned long long)(bytes % size));
     if (bytes / size > INT_MAX / FILES_MOST) /* so that the sum over all files cannot overflow */
         return fs_fail(FS_ERROR, "%s: %llu records: at most %d can be read", path, (unsigned long long)(bytes / size),
@@ -54,8 +52,7 @@ static void interleave(const uint8_t *planes, uint8_t *pixels)
 }
 
 /* Image `image` of the split from record `record` of `file`. */
-static fs_status read_record(const cifar_layout *layout, const char *path, FILE *file, int record, fs_dataset *data,
-                             int image)
+static fs_status read_record(const cifar_layout *layout, const char *path, FILE *file, int record, fs_dataset *data, int image)
 {
     uint8_t bytes[LABEL_BYTES_MOST + CHANNELS * PLANE];
     errno = 0;
@@ -64,8 +61,7 @@ static fs_status read_record(const cifar_layout *layout, const char *path, FILE 
                        ferror(file) ? strerror(errno) : "the file has become shorter");
     int label = bytes[layout->label_bytes - 1];
     if (label >= layout->labels)
-        return fs_fail(FS_ERROR, "%s: label %d in record %d: this set has %d labels", path, label, record,
-                       layout->labels);
+        return fs_fail(FS_ERROR, "%s: label %d in record %d: this set has %d labels", path, label, record, layout->labels);
     data->label[image] = (uint16_t)label;
     interleave(bytes + layout->label_bytes, data->pixels + (size_t)image * CHANNELS * PLANE);
     return FS_OK;

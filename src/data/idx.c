@@ -51,8 +51,7 @@ static fs_status find_file(const char *folder, const char *split, const idx_kind
         if (errno != ENOENT)
             return fs_fail(FS_ERROR, "%s: %s", path, strerror(errno));
     }
-    return fs_fail(FS_ERROR, "%s/%s-%s-%s: no such file, neither plain nor .gz", folder, split, kind->what,
-                   kind->ending);
+    return fs_fail(FS_ERROR, "%s/%s-%s-%s: no such file, neither plain nor .gz", folder, split, kind->what, kind->ending);
 }
 
 /* zlib's message begins with the path; position and size tell how far the file is good. */
@@ -90,8 +89,7 @@ static fs_status check_total(const idx_file *file)
         return fs_fail(FS_ERROR, "%s: %llu bytes, where its header makes them %llu: %s", file->path, bytes, total,
                        bytes < total ? "truncated" : "trailing bytes after the data");
     if (total / DEFLATE_RATIO_MOST > bytes)
-        return fs_fail(FS_ERROR, "%s: truncated: %llu bytes cannot unpack to the %llu of its header", file->path, bytes,
-                       total);
+        return fs_fail(FS_ERROR, "%s: truncated: %llu bytes cannot unpack to the %llu of its header", file->path, bytes, total);
     return FS_OK;
 }
 
@@ -110,8 +108,8 @@ static fs_status read_header(idx_file *file, const idx_kind *kind)
         if (read_number(file, &file->size[i]) != FS_OK)
             return FS_ERROR;
         if (file->size[i] < 1 || file->size[i] > most)
-            return fs_fail(FS_ERROR, "%s: %s of %s is %u in the header: expected 1..%u", file->path, axis[i],
-                           kind->what, file->size[i], most);
+            return fs_fail(FS_ERROR, "%s: %s of %s is %u in the header: expected 1..%u", file->path, axis[i], kind->what,
+                           file->size[i], most);
         data *= file->size[i];
     }
     file->total = 4 + 4 * (uint64_t)kind->axes + data;
@@ -184,8 +182,7 @@ static fs_status count_labels(const idx_labels *train, int *labels)
     for (int i = 0; i < train->count; i++)
         largest = train->label[i] > largest ? train->label[i] : largest;
     if (largest == 0)
-        return fs_fail(FS_ERROR, "%s: all %d labels are 0: a set needs at least 2 labels", train->file.path,
-                       train->count);
+        return fs_fail(FS_ERROR, "%s: all %d labels are 0: a set needs at least 2 labels", train->file.path, train->count);
     *labels = largest + 1;
     return FS_OK;
 }
@@ -194,8 +191,8 @@ static fs_status check_labels(const idx_labels *test, int labels)
 {
     for (int i = 0; i < test->count; i++)
         if (test->label[i] >= labels)
-            return fs_fail(FS_ERROR, "%s: label %d in record %d: this set has %d labels", test->file.path,
-                           test->label[i], i, labels);
+            return fs_fail(FS_ERROR, "%s: label %d in record %d: this set has %d labels", test->file.path, test->label[i], i,
+                           labels);
     return FS_OK;
 }
 
@@ -235,16 +232,14 @@ cleanup:
 }
 
 /* The images of `split`, whose labels are `labels`. */
-static fs_status read_images(const char *folder, const char *split, const idx_labels *labels, int limit,
-                             fs_dataset *data)
+static fs_status read_images(const char *folder, const char *split, const idx_labels *labels, int limit, fs_dataset *data)
 {
     fs_status rc = FS_ERROR;
     idx_file file = {0};
     if (open_file(folder, split, &image_kind, &file) != FS_OK)
         goto cleanup;
     if ((int)file.size[0] != labels->count) {
-        fs_fail(FS_ERROR, "%s: %u images, but %d labels in %s", file.path, file.size[0], labels->count,
-                labels->file.path);
+        fs_fail(FS_ERROR, "%s: %u images, but %d labels in %s", file.path, file.size[0], labels->count, labels->file.path);
         goto cleanup;
     }
     data->height = (int)file.size[1] + 2 * border(&file);

@@ -5,14 +5,20 @@
 #include <string.h>
 
 /* AVGG-16's published settings, here also for the architectures without any (ours). */
-#define RECIPE_AVGG16                                                                                                  \
-    {                                                                                                                  \
-        200, 20, {0.011, 0.6, 0.98, 1.15e-3}, {0.007, 1.0, 0.982, 1.35e-3}                                             \
+#define RECIPE_AVGG16                                                                                                          \
+    {                                                                                                                          \
+        200, 20, {0.011, 0.6, 0.98, 1.15e-3},                                                                                  \
+        {                                                                                                                      \
+            0.007, 1.0, 0.982, 1.35e-3                                                                                         \
+        }                                                                                                                      \
     }
 /* VGG-11's published settings (the pruning paper); its momentum and L2 are the same for both groups. */
-#define RECIPE_VGG11                                                                                                   \
-    {                                                                                                                  \
-        260, 20, {0.028, 0.6, 0.9175, 1e-3}, {0.01, 1.0, 0.9175, 1e-3}                                                 \
+#define RECIPE_VGG11                                                                                                           \
+    {                                                                                                                          \
+        260, 20, {0.028, 0.6, 0.9175, 1e-3},                                                                                   \
+        {                                                                                                                      \
+            0.01, 1.0, 0.9175, 1e-3                                                                                            \
+        }                                                                                                                      \
     }
 
 static const fs_arch table[] = {

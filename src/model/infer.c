@@ -58,8 +58,9 @@ void fs_workspace_free(fs_workspace *space)
     *space = (fs_workspace){0};
 }
 
-/* Applies operation `i` to x, with *prepared at its prepared weights or the next; returns how many operations it stood for (batch norm takes a following ReLU along). `out` is
- * where the result may go; *result tells where it went, since some operations work in place. */
+/* Applies operation `i` to x, with *prepared at its prepared weights or the next; returns how many operations it stood for
+ * (batch norm takes a following ReLU along). `out` is where the result may go; *result tells where it went, since some
+ * operations work in place. */
 static int apply(const fs_network *net, int i, int images, float *x, float *out, const float **prepared, float *scratch,
                  float **result)
 {
@@ -75,8 +76,8 @@ static int apply(const fs_network *net, int i, int images, float *x, float *out,
     }
     case FS_BATCHNORM: {
         int relu = i + 1 < net->ops && net->op[i + 1].kind == FS_RELU;
-        fs_batchnorm_infer((size_t)images * op->height * op->width, op->channels, x, net->statistic + op->statistic,
-                           weight, bias, relu);
+        fs_batchnorm_infer((size_t)images * op->height * op->width, op->channels, x, net->statistic + op->statistic, weight,
+                           bias, relu);
         *result = x;
         return 1 + relu;
     }

@@ -57,11 +57,11 @@ static fs_status visit_pair(hid_t file, const char *group, const fs_op *op, cons
                             visit *each, void *context)
 {
     int norm = op->kind == FS_BATCHNORM;
-    fs_status status = visit_one(file, group, kind, number, norm ? "gamma" : "weight", values + op->weight, op->weights,
-                                 op, each, context);
+    fs_status status =
+        visit_one(file, group, kind, number, norm ? "gamma" : "weight", values + op->weight, op->weights, op, each, context);
     if (!status && op->biases)
-        status = visit_one(file, group, kind, number, norm ? "beta" : "bias", values + op->bias, op->biases, NULL, each,
-                           context);
+        status =
+            visit_one(file, group, kind, number, norm ? "beta" : "bias", values + op->bias, op->biases, NULL, each, context);
     return status;
 }
 
@@ -84,8 +84,8 @@ static fs_status each_array(hid_t file, const fs_network *net, visit *each, void
         float *running = net->statistic + op->statistic;
         status = visit_one(file, "statistic", kind, number, "mean", running, op->weights, NULL, each, context);
         if (!status)
-            status = visit_one(file, "statistic", kind, number, "variance", running + op->weights, op->weights, NULL, each,
-                               context);
+            status =
+                visit_one(file, "statistic", kind, number, "variance", running + op->weights, op->weights, NULL, each, context);
     }
     return status;
 }
@@ -157,11 +157,11 @@ struct numbers {
 static void list_attributes(struct numbers *n, struct attribute list[ATTRIBUTES])
 {
     const struct attribute all[ATTRIBUTES] = {
-        {"height", H5T_NATIVE_INT32, &n->height},   {"width", H5T_NATIVE_INT32, &n->width},
+        {"height", H5T_NATIVE_INT32, &n->height},     {"width", H5T_NATIVE_INT32, &n->width},
         {"channels", H5T_NATIVE_INT32, &n->channels}, {"labels", H5T_NATIVE_INT32, &n->labels},
-        {"epochs", H5T_NATIVE_INT32, &n->epochs},   {"epoch", H5T_NATIVE_INT32, &n->epoch},
-        {"batch", H5T_NATIVE_INT32, &n->batch},     {"right", H5T_NATIVE_INT64, &n->right},
-        {"loss", H5T_NATIVE_DOUBLE, &n->loss},      {"crc", H5T_NATIVE_UINT32, &n->crc},
+        {"epochs", H5T_NATIVE_INT32, &n->epochs},     {"epoch", H5T_NATIVE_INT32, &n->epoch},
+        {"batch", H5T_NATIVE_INT32, &n->batch},       {"right", H5T_NATIVE_INT64, &n->right},
+        {"loss", H5T_NATIVE_DOUBLE, &n->loss},        {"crc", H5T_NATIVE_UINT32, &n->crc},
     };
     memcpy(list, all, sizeof all);
 }
@@ -251,7 +251,7 @@ static int read_table(hid_t file, const char *path, hid_t type, hsize_t rows, vo
 static fs_status write_all(hid_t file, const fs_model *model)
 {
     const fs_network *net = &model->net;
-    struct numbers n = {net->height, net->width,   net->channels, net->labels, model->epochs,
+    struct numbers n = {net->height,  net->width,   net->channels, net->labels, model->epochs,
                         model->epoch, model->batch, model->right,  model->loss, 0};
     struct attribute list[ATTRIBUTES];
     list_attributes(&n, list);
@@ -348,7 +348,7 @@ fs_status fs_model_save(const char *path, const fs_model *model)
 
 static fs_status read_header(hid_t file, struct numbers *n, char *arch, size_t arch_bytes)
 {
-    char found[sizeof ((fs_network *)0)->arch + 1] = "";
+    char found[sizeof((fs_network *)0)->arch + 1] = "";
     int32_t version = 0;
     hid_t text = string_type(arch_bytes);
     int read = read_attribute(file, "format", text, found) && strcmp(found, format) == 0;
@@ -421,8 +421,7 @@ static fs_status read_all(hid_t file, fs_model *model)
         return status;
     uint32_t crc = 0;
     each_array(file, &model->net, sum_array, &crc);
-    return crc == n.crc ? FS_OK
-                        : fs_fail(FS_MISMATCH, "damaged: the arrays' CRC is %08x, recorded is %08x", crc, n.crc);
+    return crc == n.crc ? FS_OK : fs_fail(FS_MISMATCH, "damaged: the arrays' CRC is %08x, recorded is %08x", crc, n.crc);
 }
 
 fs_status fs_model_load(const char *path, fs_model *model)

@@ -3,8 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "filterscope/layers.h"
 #include "base/simd.h"
+#include "filterscope/layers.h"
 
 FS_SIMD void fs_batchnorm_sums(size_t rows, int channels, const float *x, double *sums)
 {
@@ -58,8 +58,7 @@ FS_SIMD void fs_batchnorm_backward_sums(size_t rows, int channels, const float *
 }
 
 FS_SIMD void fs_batchnorm_backward(size_t rows, int channels, const float *x, const float *dy, const float *mean,
-                                   const float *inverse, const float *gamma, const double *sums, double batch_rows,
-                                   float *dx)
+                                   const float *inverse, const float *gamma, const double *sums, double batch_rows, float *dx)
 {
     float share = (float)(1.0 / batch_rows);
     for (size_t row = 0; row < rows; row++, x += channels, dy += channels, dx += channels)

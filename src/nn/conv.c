@@ -49,8 +49,8 @@ void fs_conv_backward_weight(const fs_conv_shape *shape, int images, const float
         fs_sum_rows((size_t)images * shape->height * shape->width, shape->filters, dy, dbias);
 }
 
-void fs_conv_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *weight,
-                            const float *prepared, float *dx, float *scratch)
+void fs_conv_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *weight, const float *prepared,
+                            float *dx, float *scratch)
 {
     if (takes_winograd(shape))
         fs_winograd_backward_input(shape, images, dy, prepared, dx, scratch);

@@ -75,8 +75,7 @@ static void gather_rows(const fs_conv_shape *shape, const float *x, size_t first
                 continue;
             }
             memset(column, 0, w.first * channels * sizeof *column);
-            memcpy(column + w.first * channels, x + offset_of(shape, &w, ky),
-                   (w.last - w.first) * channels * sizeof *column);
+            memcpy(column + w.first * channels, x + offset_of(shape, &w, ky), (w.last - w.first) * channels * sizeof *column);
             memset(column + w.last * channels, 0, (shape->kernel - w.last) * channels * sizeof *column);
         }
     }
@@ -95,7 +94,7 @@ static void scatter_rows(const fs_conv_shape *shape, const float *column, size_t
 }
 
 void fs_conv_im2col_forward(const fs_conv_shape *shape, int images, const float *x, const float *weight, const float *bias,
-                     float *y, float *scratch)
+                            float *y, float *scratch)
 {
     size_t all = pixels_out(shape, images), block = block_rows(shape, images);
     int depth = (int)row_floats(shape), filters = shape->filters;
@@ -106,13 +105,13 @@ void fs_conv_im2col_forward(const fs_conv_shape *shape, int images, const float 
         if (bias)
             for (size_t row = 0; row < rows; row++)
                 memcpy(out + row * filters, bias, filters * sizeof *out);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, filters, depth, 1.0f, scratch, depth, weight,
-                    filters, bias ? 1.0f : 0.0f, out, filters);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, filters, depth, 1.0f, scratch, depth, weight, filters,
+                    bias ? 1.0f : 0.0f, out, filters);
     }
 }
 
 void fs_conv_im2col_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy, float *dweight,
-                             float *dbias, float *scratch)
+                                    float *dbias, float *scratch)
 {
     size_t all = pixels_out(shape, images), block = block_rows(shape, images);
     int depth = (int)row_floats(shape), filters = shape->filters;
@@ -127,15 +126,15 @@ void fs_conv_im2col_backward_weight(const fs_conv_shape *shape, int images, cons
 }
 
 void fs_conv_im2col_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *weight, float *dx,
-                            float *scratch)
+                                   float *scratch)
 {
     size_t all = pixels_out(shape, images), block = block_rows(shape, images);
     int depth = (int)row_floats(shape), filters = shape->filters;
     memset(dx, 0, (size_t)images * shape->height * shape->width * shape->channels * sizeof *dx);
     for (size_t first = 0; first < all; first += block) {
         size_t rows = first + block < all ? block : all - first;
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, depth, filters, 1.0f, dy + first * filters,
-                    filters, weight, filters, 0.0f, scratch, depth);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, depth, filters, 1.0f, dy + first * filters, filters,
+                    weight, filters, 0.0f, scratch, depth);
         scatter_rows(shape, scratch, first, rows, dx);
     }
 }

@@ -23,8 +23,7 @@ static void for_each_pair(const fs_conv_shape *shape, int images, visit *each, v
                     for (int kx = 0; kx < shape->kernel; kx++) {
                         int iy = source(shape, oy, ky, shape->height), ix = source(shape, ox, kx, shape->width);
                         if (iy >= 0 && ix >= 0)
-                            each(shape, ((size_t)n * shape->height + iy) * shape->width + ix,
-                                 (size_t)ky * shape->kernel + kx,
+                            each(shape, ((size_t)n * shape->height + iy) * shape->width + ix, (size_t)ky * shape->kernel + kx,
                                  ((size_t)n * out_height + oy) * out_width + ox, context);
                     }
 }
@@ -40,8 +39,8 @@ static void add_forward(const fs_conv_shape *shape, size_t x_pixel, size_t tap, 
     struct product *p = context;
     for (int c = 0; c < shape->channels; c++)
         for (int f = 0; f < shape->filters; f++)
-            p->sum[y_pixel * shape->filters + f] += (double)p->x[x_pixel * shape->channels + c] *
-                                                    p->weight[(tap * shape->channels + c) * shape->filters + f];
+            p->sum[y_pixel * shape->filters + f] +=
+                (double)p->x[x_pixel * shape->channels + c] * p->weight[(tap * shape->channels + c) * shape->filters + f];
 }
 
 static void add_weight(const fs_conv_shape *shape, size_t x_pixel, size_t tap, size_t y_pixel, void *context)
@@ -58,8 +57,8 @@ static void add_input(const fs_conv_shape *shape, size_t x_pixel, size_t tap, si
     struct product *p = context;
     for (int c = 0; c < shape->channels; c++)
         for (int f = 0; f < shape->filters; f++)
-            p->sum[x_pixel * shape->channels + c] += (double)p->dy[y_pixel * shape->filters + f] *
-                                                     p->weight[(tap * shape->channels + c) * shape->filters + f];
+            p->sum[x_pixel * shape->channels + c] +=
+                (double)p->dy[y_pixel * shape->filters + f] * p->weight[(tap * shape->channels + c) * shape->filters + f];
 }
 
 static void sum_pairs(const fs_conv_shape *shape, int images, visit *each, struct product *p, size_t count, float *out)
@@ -78,8 +77,8 @@ static size_t pixels_out(const fs_conv_shape *shape, int images)
     return (size_t)images * fs_conv_out(shape, shape->height) * fs_conv_out(shape, shape->width);
 }
 
-void fs_conv_naive_forward(const fs_conv_shape *shape, int images, const float *x, const float *weight,
-                           const float *bias, float *y)
+void fs_conv_naive_forward(const fs_conv_shape *shape, int images, const float *x, const float *weight, const float *bias,
+                           float *y)
 {
     struct product p = {.x = x, .weight = weight};
     size_t count = pixels_out(shape, images) * shape->filters;
@@ -89,8 +88,8 @@ void fs_conv_naive_forward(const fs_conv_shape *shape, int images, const float *
             y[i] += bias[i % shape->filters];
 }
 
-void fs_conv_naive_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy,
-                                   float *dweight, float *dbias)
+void fs_conv_naive_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy, float *dweight,
+                                   float *dbias)
 {
     struct product p = {.x = x, .dy = dy};
     size_t weights = (size_t)shape->kernel * shape->kernel * shape->channels * shape->filters;
@@ -105,8 +104,7 @@ void fs_conv_naive_backward_weight(const fs_conv_shape *shape, int images, const
     }
 }
 
-void fs_conv_naive_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *weight,
-                                  float *dx)
+void fs_conv_naive_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *weight, float *dx)
 {
     struct product p = {.weight = weight, .dy = dy};
     sum_pairs(shape, images, add_input, &p, (size_t)images * shape->height * shape->width * shape->channels, dx);

@@ -50,7 +50,10 @@ KERNEL(avx512_1, 1, vector16, "avx512f")
 /* Kernels of one CPU generation, tallest first, the last of height 1. */
 struct generation {
     int panel;
-    struct { int height; kernel *run; } kernels[5];
+    struct {
+        int height;
+        kernel *run;
+    } kernels[5];
 };
 
 static const struct generation *this_generation(void)
@@ -80,6 +83,7 @@ void fs_gemm(int rows, int columns, int depth, const float *a, size_t a_row, siz
         for (int row = 0, k = 0; row < rows; row += generation->kernels[k].height) {
             while (generation->kernels[k].height > rows - row)
                 k++;
-            generation->kernels[k].run(depth, a + row * a_row, a_row, a_depth, b, b_depth, c + row * c_row + column, c_row, add);
+            generation->kernels[k].run(depth, a + row * a_row, a_row, a_depth, b, b_depth, c + row * c_row + column, c_row,
+                                       add);
         }
 }

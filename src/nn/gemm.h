@@ -1,5 +1,5 @@
-/* A matrix product for Winograd's many small GEMMs on one matrix of weights: unlike BLAS it takes weights that were packed once,
- * packs nothing itself and has no pass over C before. Kernels for AVX2 and AVX-512; elsewhere the callers use BLAS. */
+/* A matrix product for Winograd's many small GEMMs on one matrix of weights: unlike BLAS it takes weights that were packed
+ * once, packs nothing itself and has no pass over C before. Kernels for AVX2 and AVX-512; elsewhere the callers use BLAS. */
 #ifndef FILTERSCOPE_GEMM_H
 #define FILTERSCOPE_GEMM_H
 

@@ -41,8 +41,7 @@ FS_SIMD static void max_window(const float *first, int width, int channels, int 
     }
 }
 
-void fs_maxpool_forward(int images, int height, int width, int channels, int size, const float *x, float *y,
-                        uint8_t *winner)
+void fs_maxpool_forward(int images, int height, int width, int channels, int size, const float *x, float *y, uint8_t *winner)
 {
     for (int n = 0; n < images; n++)
         for (int oy = 0; oy < height / size; oy++)
@@ -53,8 +52,8 @@ void fs_maxpool_forward(int images, int height, int width, int channels, int siz
             }
 }
 
-void fs_maxpool_backward(int images, int height, int width, int channels, int size, const float *dy,
-                         const uint8_t *winner, float *dx)
+void fs_maxpool_backward(int images, int height, int width, int channels, int size, const float *dy, const uint8_t *winner,
+                         float *dx)
 {
     memset(dx, 0, (size_t)images * height * width * channels * sizeof *dx);
     for (int n = 0; n < images; n++)
@@ -93,8 +92,7 @@ void fs_avgpool_backward(int images, int height, int width, int channels, int si
             }
 }
 
-void fs_linear_forward(int images, int inputs, int outputs, const float *x, const float *weight, const float *bias,
-                       float *y)
+void fs_linear_forward(int images, int inputs, int outputs, const float *x, const float *weight, const float *bias, float *y)
 {
     if (bias)
         for (int n = 0; n < images; n++)
@@ -106,16 +104,16 @@ void fs_linear_forward(int images, int inputs, int outputs, const float *x, cons
 void fs_linear_backward_weight(int images, int inputs, int outputs, const float *x, const float *dy, float *dweight,
                                float *dbias)
 {
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, outputs, inputs, images, 1.0f, dy, outputs, x, inputs, 0.0f,
-                dweight, inputs);
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, outputs, inputs, images, 1.0f, dy, outputs, x, inputs, 0.0f, dweight,
+                inputs);
     if (dbias)
         fs_sum_rows((size_t)images, outputs, dy, dbias);
 }
 
 void fs_linear_backward_input(int images, int inputs, int outputs, const float *dy, const float *weight, float *dx)
 {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, images, inputs, outputs, 1.0f, dy, outputs, weight, inputs,
-                0.0f, dx, inputs);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, images, inputs, outputs, 1.0f, dy, outputs, weight, inputs, 0.0f, dx,
+                inputs);
 }
 
 int fs_argmax(int count, const float *values)

@@ -132,14 +132,14 @@ INLINE void transform_weight_back2(const vector *u, int step, vector *w)
 }
 
 /* Both axes of each transform, on a tile of vectors [MOST][MOST]. */
-#define BOTH_AXES(name, transform, rows, results)                                                                      \
-    INLINE void name(const vector *in, vector *out)                                                                    \
-    {                                                                                                                  \
-        vector half[MOST * MOST];                                                                                      \
-        for (int column = 0; column < (rows); column++)                                                                \
-            transform(in + column, MOST, half + column);                                                               \
-        for (int row = 0; row < (results); row++)                                                                      \
-            transform(half + row * MOST, 1, out + row * MOST);                                                         \
+#define BOTH_AXES(name, transform, rows, results)                                                                              \
+    INLINE void name(const vector *in, vector *out)                                                                            \
+    {                                                                                                                          \
+        vector half[MOST * MOST];                                                                                              \
+        for (int column = 0; column < (rows); column++)                                                                        \
+            transform(in + column, MOST, half + column);                                                                       \
+        for (int row = 0; row < (results); row++)                                                                              \
+            transform(half + row * MOST, 1, out + row * MOST);                                                                 \
     }
 
 BOTH_AXES(tile_input4, transform_input4, 6, 6)
@@ -207,8 +207,8 @@ size_t fs_winograd_scratch(const fs_conv_shape *shape, int images)
 }
 
 /* The pixels of a tile that begins at (y, x) of `image`, LANES channels from `channel` on; 0 outside the map. */
-INLINE void load_tile(const float *map, const struct grid *g, size_t image, int y, int x, int size, int channels,
-                      int channel, vector *tile)
+INLINE void load_tile(const float *map, const struct grid *g, size_t image, int y, int x, int size, int channels, int channel,
+                      vector *tile)
 {
     for (int row = 0; row < size; row++)
         for (int column = 0; column < size; column++) {
@@ -451,7 +451,8 @@ void fs_winograd_backward_weight(const fs_conv_shape *shape, int images, const f
         inputs_of(form, x, &g, channels, first, count, block, v);
         gradients_of(form, dy, &g, filters, first, count, block, e);
         for (size_t place = 0; place < places; place++)
-            multiply_back(channels, filters, count, v + place * v_floats, e + place * e_floats, room + place * pairs, first > 0);
+            multiply_back(channels, filters, count, v + place * v_floats, e + place * e_floats, room + place * pairs,
+                          first > 0);
     }
     weights_back(form, room, pairs, dweight);
 }

@@ -5,7 +5,8 @@
 
 #include "filterscope/conv.h"
 
-/* Not collective, like everything here. 1 where these functions apply: the kernel above, channels and filters in multiples of 8. */
+/* Not collective, like everything here. 1 where these functions apply: the kernel above, channels and filters in multiples
+ * of 8. */
 int fs_winograd_fits(const fs_conv_shape *shape);
 
 /* Floats of transformed weights (with room to transpose them), and of scratch for up to `images` images. */

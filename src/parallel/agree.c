@@ -6,23 +6,33 @@
 static int severity(fs_status status)
 {
     switch (status) {
-    case FS_OK: return 0;
-    case FS_STOPPED: return 1;
-    case FS_USAGE: return 2;
-    case FS_MISMATCH: return 3;
-    case FS_ERROR: break;
+    case FS_OK:
+        return 0;
+    case FS_STOPPED:
+        return 1;
+    case FS_USAGE:
+        return 2;
+    case FS_MISMATCH:
+        return 3;
+    case FS_ERROR:
+        break;
     }
     return 4;
 }
 
 fs_status fs_agree(MPI_Comm comm, fs_status status)
 {
-    struct { int severity, rank; } mine = {severity(status), 0}, worst;
+    struct {
+        int severity, rank;
+    } mine = {severity(status), 0}, worst;
     MPI_Comm_rank(comm, &mine.rank);
     MPI_Allreduce(&mine, &worst, 1, MPI_2INT, MPI_MAXLOC, comm); /* the lowest rank at a tie */
     if (worst.severity == 0)
         return FS_OK;
-    struct { int status; char message[1024]; } said = {.status = (int)status};
+    struct {
+        int status;
+        char message[1024];
+    } said = {.status = (int)status};
     strncpy(said.message, fs_message(), sizeof said.message - 1);
     MPI_Bcast(&said, (int)sizeof said, MPI_BYTE, worst.rank, comm);
     return fs_fail((fs_status)said.status, "%s", said.message);

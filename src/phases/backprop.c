@@ -12,18 +12,18 @@ enum { DEPTH = 13 }; /* log2(FS_MOST_SLOTS) + 1 */
 struct fs_backprop {
     const fs_network *net;
     const fs_slots *own;
-    int images;        /* of the batch in work, over all ranks */
-    float *input;      /* [local images][inputs] */
-    uint16_t *label;   /* [local images] */
-    float **output;    /* [ops]: [local images][outputs]; ReLU's is its input's, in place */
-    uint8_t **winner;  /* [ops]: of max pools */
-    float **moments;   /* [ops]: of batch norm, mean [channels] and inverse [channels] */
-    double **totals;   /* [ops]: of batch norm, dbeta [channels] and dgamma [channels] */
-    float *delta[2];   /* [local images][largest map]: gradients of the maps, in turn */
-    float *scratch;    /* of the convolutions */
-    float *prepared;   /* weights of the convolution in work */
-    double *slot_sums; /* [local slots][2 x most channels] */
-    float *gradient;   /* [parameters] */
+    int images;            /* of the batch in work, over all ranks */
+    float *input;          /* [local images][inputs] */
+    uint16_t *label;       /* [local images] */
+    float **output;        /* [ops]: [local images][outputs]; ReLU's is its input's, in place */
+    uint8_t **winner;      /* [ops]: of max pools */
+    float **moments;       /* [ops]: of batch norm, mean [channels] and inverse [channels] */
+    double **totals;       /* [ops]: of batch norm, dbeta [channels] and dgamma [channels] */
+    float *delta[2];       /* [local images][largest map]: gradients of the maps, in turn */
+    float *scratch;        /* of the convolutions */
+    float *prepared;       /* weights of the convolution in work */
+    double *slot_sums;     /* [local slots][2 x most channels] */
+    float *gradient;       /* [parameters] */
     float *partial[DEPTH]; /* gradient of one operation, for each level of the tree over local slots */
 };
 
@@ -92,9 +92,8 @@ static int allocate_ops(fs_backprop *b, size_t local)
             return 0;
         if (op->kind == FS_MAXPOOL && !(b->winner[i] = fs_alloc(count, 1, "pools")))
             return 0;
-        if (op->kind == FS_BATCHNORM &&
-            (!(b->moments[i] = fs_alloc(2 * op->weights, sizeof(float), "batch statistics")) ||
-             !(b->totals[i] = fs_alloc(2 * op->weights, sizeof(double), "batch statistics"))))
+        if (op->kind == FS_BATCHNORM && (!(b->moments[i] = fs_alloc(2 * op->weights, sizeof(float), "batch statistics")) ||
+                                         !(b->totals[i] = fs_alloc(2 * op->weights, sizeof(double), "batch statistics"))))
             return 0;
     }
     return 1;
@@ -214,8 +213,8 @@ static void forward_slot(fs_backprop *b, int i, int images, int offset, const fl
         break;
     }
     case FS_BATCHNORM:
-        fs_batchnorm_forward(rows_of(op, images), op->channels, x, b->moments[i], b->moments[i] + op->channels, weight,
-                             bias, y);
+        fs_batchnorm_forward(rows_of(op, images), op->channels, x, b->moments[i], b->moments[i] + op->channels, weight, bias,
+                             y);
         break;
     case FS_RELU:
         fs_relu_forward(images * fs_op_outputs(op), y);
@@ -258,8 +257,7 @@ static void forward(fs_backprop *b)
         for (int s = 0; s < b->own->count; s++) {
             int offset, images = slot_images(b, b->own->first + s, &offset);
             if (images)
-                forward_slot(b, i, images, offset, x + offset * fs_op_inputs(op),
-                             b->output[i] + offset * fs_op_outputs(op));
+                forward_slot(b, i, images, offset, x + offset * fs_op_inputs(op), b->output[i] + offset * fs_op_outputs(op));
         }
     }
 }
@@ -345,8 +343,7 @@ static void backward_slot(fs_backprop *b, int i, int images, int offset, float *
     }
     case FS_BATCHNORM:
         fs_batchnorm_backward(rows_of(op, images), op->channels, input_of(b, i) + at, dy, b->moments[i],
-                              b->moments[i] + op->channels, weight_of(b, op), b->totals[i],
-                              (double)rows_of(op, b->images), dy);
+                              b->moments[i] + op->channels, weight_of(b, op), b->totals[i], (double)rows_of(op, b->images), dy);
         break;
     case FS_RELU:
         fs_relu_backward(images * fs_op_outputs(op), b->output[i] + at, dy);

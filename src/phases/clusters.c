@@ -118,8 +118,8 @@ static void divide_means(fs_layer_means *sum, int filters)
     sum->noise /= filters;
 }
 
-void fs_measure_layer(int labels, int filters, const fs_filter_measure *measure, const int32_t *cluster,
-                      int32_t *histogram, fs_layer_measure *layer)
+void fs_measure_layer(int labels, int filters, const fs_filter_measure *measure, const int32_t *cluster, int32_t *histogram,
+                      fs_layer_measure *layer)
 {
     double pairs = 0, off_diagonal = (double)labels * (labels - 1);
     *layer = (fs_layer_measure){.filters = filters};

@@ -24,24 +24,24 @@ struct trainer {
     int count;
     fs_workspace space;
     int *order;
-    uint16_t *label;         /* [batch] of the slot in work */
-    float *logits;           /* [batch][labels] */
-    float *gradient[DEPTH];  /* for each level of the tree over local slots: all probes' gradients, in order */
-    double *slot_sums;       /* [local slots + 1][count][SUMS] */
-    int *active;             /* [count]: takes part in this batch */
-    int *of_layer;           /* [layers + 1]: probe of a layer, -1 for none */
-    size_t *place;           /* [count + 1]: offset of each probe's gradient */
+    uint16_t *label;        /* [batch] of the slot in work */
+    float *logits;          /* [batch][labels] */
+    float *gradient[DEPTH]; /* for each level of the tree over local slots: all probes' gradients, in order */
+    double *slot_sums;      /* [local slots + 1][count][SUMS] */
+    int *active;            /* [count]: takes part in this batch */
+    int *of_layer;          /* [layers + 1]: probe of a layer, -1 for none */
+    size_t *place;          /* [count + 1]: offset of each probe's gradient */
     /* what the hook is to do */
-    float *slot_gradient;    /* NULL: only count right answers */
-    double *sums;            /* [count][SUMS] of the slot */
+    float *slot_gradient; /* NULL: only count right answers */
+    double *sums;         /* [count][SUMS] of the slot */
     int batch_images;
 };
 
 void fs_probe_initialise(fs_probe *probe, int labels, uint64_t seed)
 {
     size_t weights = probe->features * (size_t)labels;
-    fs_random_uniform(seed, FS_RANDOM_PROBE, (uint32_t)probe->layer, 1.0f / sqrtf((float)probe->features),
-                      probe->state.weight, weights);
+    fs_random_uniform(seed, FS_RANDOM_PROBE, (uint32_t)probe->layer, 1.0f / sqrtf((float)probe->features), probe->state.weight,
+                      weights);
     memset(probe->state.momentum, 0, weights * sizeof *probe->state.momentum);
     probe->state.epoch = probe->state.batch = 0;
     probe->state.right = 0;
@@ -285,8 +285,8 @@ fs_status fs_probe_train(const fs_slots *own, const fs_network *net, const fs_da
                          const fs_probe_settings *settings, fs_probe *probes, int count, const fs_probe_events *events,
                          int speaks)
 {
-    struct trainer t = {.own = own, .net = net, .train = train, .test = test, .settings = settings, .probes = probes,
-                        .count = count};
+    struct trainer t = {
+        .own = own, .net = net, .train = train, .test = test, .settings = settings, .probes = probes, .count = count};
     fs_status status = fs_agree(own->comm, allocate(&t));
     if (!status)
         status = run(&t, events, speaks);

@@ -60,8 +60,8 @@ static int run_test_set(struct experiment *e, const fs_network *net, fs_poll *po
     return 0;
 }
 
-static fs_status run_filters(struct experiment *e, const fs_network *net, int first, int count, fs_poll *poll,
-                             void *context, fs_fields *fields)
+static fs_status run_filters(struct experiment *e, const fs_network *net, int first, int count, fs_poll *poll, void *context,
+                             fs_fields *fields)
 {
     size_t labels = (size_t)e->labels, elements = labels * labels;
     for (int f = 0; f < count; f++) {
@@ -79,8 +79,8 @@ static fs_status run_filters(struct experiment *e, const fs_network *net, int fi
     return FS_OK;
 }
 
-fs_status fs_silence_literal(const fs_network *net, const fs_dataset *test, int batch, const fs_silence_layer *layer,
-                             int first, int count, fs_poll *poll, void *context, fs_fields *fields)
+fs_status fs_silence_literal(const fs_network *net, const fs_dataset *test, int batch, const fs_silence_layer *layer, int first,
+                             int count, fs_poll *poll, void *context, fs_fields *fields)
 {
     struct experiment e = {.test = test, .layer = layer, .labels = net->labels};
     size_t labels = (size_t)net->labels, features = (size_t)layer->pixels * layer->filters;

@@ -79,8 +79,7 @@ static void step(struct loop *l, int epoch)
     const float *gradient = fs_backprop_gradient(l->backprop);
     size_t conv = l->model->net.conv_parameters;
     step_group(l->model, gradient, 0, conv, &recipe->conv, lr_of(&recipe->conv, recipe->decay_every, epoch));
-    step_group(l->model, gradient, conv, l->model->net.parameters, &recipe->fc,
-               lr_of(&recipe->fc, recipe->decay_every, epoch));
+    step_group(l->model, gradient, conv, l->model->net.parameters, &recipe->fc, lr_of(&recipe->fc, recipe->decay_every, epoch));
 }
 
 /* Rank 0 writes; all learn how it went. A model that has diverged is not written over one that has not. */
@@ -106,8 +105,8 @@ static fs_status run_batches(struct loop *l, int epoch, fs_progress *progress)
         load_batch(l, epoch, first, count);
         fs_backprop_run(l->backprop, count, fs_stop_wanted() != NULL, &sums);
         if (!isfinite(sums.loss))
-            return fs_fail(FS_ERROR, "the loss is %g in epoch %d, batch %d: a lower --lr or --fc-lr may help", sums.loss,
-                           epoch, first / batch);
+            return fs_fail(FS_ERROR, "the loss is %g in epoch %d, batch %d: a lower --lr or --fc-lr may help", sums.loss, epoch,
+                           first / batch);
         step(l, epoch);
         model->batch++;
         model->loss += sums.loss;

@@ -103,7 +103,6 @@ fs_status fs_results_check(fs_results *results, FILE *out)
     if (!status)
         status = check_tables(&check);
     if (!status && check.damaged)
-        status = fs_fail(FS_MISMATCH, "%s: %d damaged record%s", results->path, check.damaged,
-                         check.damaged == 1 ? "" : "s");
+        status = fs_fail(FS_MISMATCH, "%s: %d damaged record%s", results->path, check.damaged, check.damaged == 1 ? "" : "s");
     return status;
 }

@@ -25,7 +25,10 @@ static fs_status text(const struct judge *judge, const char *what, int row, cons
 
 static fs_status check_counts(const struct judge *judge, const fs_results_plan *plan)
 {
-    const struct { const char *what; long value, least, most; } counts[] = {
+    const struct {
+        const char *what;
+        long value, least, most;
+    } counts[] = {
         {"number of labels", plan->labels, 1, FS_MAX_LABELS},
         {"number of layers", plan->layers, 1, FS_MOST_PLAN_LAYERS},
         {"number of epochs", plan->epochs, 1, FS_MOST_PLAN_EPOCHS},

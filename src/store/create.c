@@ -81,8 +81,8 @@ static void means_row(const fs_results_plan *plan, uint64_t number, void *row)
 static void unit_row(const fs_results_plan *plan, uint64_t number, void *row)
 {
     const fs_unit *unit = &plan->unit[number];
-    *(fs_unit_row *)row = (fs_unit_row){
-        .kind = unit->kind, .layer = plan->layer[unit->index].layer, .first = unit->first, .count = unit->count};
+    *(fs_unit_row *)row =
+        (fs_unit_row){.kind = unit->kind, .layer = plan->layer[unit->index].layer, .first = unit->first, .count = unit->count};
 }
 
 static known_row *const known_rows[FS_PLACES_ONCE] = {

@@ -9,7 +9,10 @@
 /* One type serves file and memory, so that a CRC over memory is the CRC of the file and HDF5 converts nothing. */
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "results files are little-endian");
 
-#define COLUMN(row, member, kind) {#member, kind, offsetof(row, member), sizeof(((row *)0)->member)}
+#define COLUMN(row, member, kind)                                                                                              \
+    {                                                                                                                          \
+#member, kind, offsetof(row, member), sizeof(((row *)0)->member)                                                       \
+    }
 #define TABLE(row, list) .column = list, .columns = sizeof list / sizeof *list, .bytes = sizeof(row)
 #define VALUES(value, size) .column = &value, .bytes = size
 
@@ -19,9 +22,8 @@ static const fs_column config_columns[] = {
 };
 
 static const fs_column layer_columns[] = {
-    COLUMN(fs_layer_row, layer, FS_INT32),   COLUMN(fs_layer_row, name, FS_TEXT),
-    COLUMN(fs_layer_row, filters, FS_INT32), COLUMN(fs_layer_row, height, FS_INT32),
-    COLUMN(fs_layer_row, width, FS_INT32),   COLUMN(fs_layer_row, pooled, FS_INT32),
+    COLUMN(fs_layer_row, layer, FS_INT32),  COLUMN(fs_layer_row, name, FS_TEXT),   COLUMN(fs_layer_row, filters, FS_INT32),
+    COLUMN(fs_layer_row, height, FS_INT32), COLUMN(fs_layer_row, width, FS_INT32), COLUMN(fs_layer_row, pooled, FS_INT32),
 };
 
 static const fs_column history_columns[] = {
@@ -76,13 +78,13 @@ static const fs_column slot_columns[] = {
 };
 
 static const fs_column launch_columns[] = {
-    COLUMN(fs_launch, time, FS_FLOAT64),   COLUMN(fs_launch, ranks, FS_INT32),    COLUMN(fs_launch, teams, FS_INT32),
-    COLUMN(fs_launch, version, FS_TEXT),   COLUMN(fs_launch, libraries, FS_TEXT), COLUMN(fs_launch, blas_core, FS_TEXT),
-    COLUMN(fs_launch, hosts, FS_TEXT),     COLUMN(fs_launch, job, FS_TEXT),       COLUMN(fs_launch, command, FS_TEXT),
+    COLUMN(fs_launch, time, FS_FLOAT64), COLUMN(fs_launch, ranks, FS_INT32),    COLUMN(fs_launch, teams, FS_INT32),
+    COLUMN(fs_launch, version, FS_TEXT), COLUMN(fs_launch, libraries, FS_TEXT), COLUMN(fs_launch, blas_core, FS_TEXT),
+    COLUMN(fs_launch, hosts, FS_TEXT),   COLUMN(fs_launch, job, FS_TEXT),       COLUMN(fs_launch, command, FS_TEXT),
 };
 
 static const fs_column run_columns[] = {
-    COLUMN(fs_run_row, attempt, FS_INT32),    COLUMN(fs_run_row, rank, FS_INT32),       COLUMN(fs_run_row, started, FS_FLOAT64),
+    COLUMN(fs_run_row, attempt, FS_INT32),    COLUMN(fs_run_row, rank, FS_INT32),      COLUMN(fs_run_row, started, FS_FLOAT64),
     COLUMN(fs_run_row, finished, FS_FLOAT64), COLUMN(fs_run_row, seconds, FS_FLOAT64),
 };
 
@@ -98,15 +100,13 @@ static const fs_form forms[FS_PLACE_NAMES] = {
     [FS_PLACE_HISTORY] = {.name = "/probe/history", .shape = "H", TABLE(fs_history_row, history_columns)},
     [FS_PLACE_FILTERS] = {.name = "/silence/filters", .shape = "A", TABLE(fs_filter_row, filter_columns)},
     [FS_PLACE_MEANS] = {.name = "/silence/layers", .shape = "L", TABLE(fs_silence_layer_row, means_columns)},
-    [FS_PLACE_SIZES] = {.name = "/silence/cluster_sizes", .shape = "LS", .axes = "layer, cluster size",
-                        VALUES(int32_value, 4)},
+    [FS_PLACE_SIZES] = {.name = "/silence/cluster_sizes", .shape = "LS", .axes = "layer, cluster size", VALUES(int32_value, 4)},
     [FS_PLACE_UNITS] = {.name = "/units", .shape = "U", TABLE(fs_unit_row, unit_columns)},
     [FS_PLACE_STATE] = {.name = "/state", .shape = "1", TABLE(fs_state_row, state_columns)},
     [FS_PLACE_SLOTS] = {.name = "/resume/slots", .shape = "D", TABLE(fs_slot_row, slot_columns)},
     [FS_PLACE_LAUNCHES] = {.name = "/provenance/launches", .shape = "P", TABLE(fs_launch, launch_columns), .zeroed = 1},
     [FS_PLACE_RUNS] = {.name = "/provenance/units", .shape = "U", TABLE(fs_run_row, run_columns)},
-    [FS_PLACE_SECONDS] = {.name = "/provenance/epoch_seconds", .shape = "LE", .axes = "layer, epoch",
-                          VALUES(float64_value, 8)},
+    [FS_PLACE_SECONDS] = {.name = "/provenance/epoch_seconds", .shape = "LE", .axes = "layer, epoch", VALUES(float64_value, 8)},
     [FS_PLACE_WEIGHT] = {"/probe", "weight", "KFYX", "output unit, filter, y, x", VALUES(float32_value, 4)},
     [FS_PLACE_FIELD] = {"/silence", "field", "FKK", "filter, input label, output unit", VALUES(float32_value, 4)},
     [FS_PLACE_CLUSTER] = {"/silence", "cluster", "FK", "filter, label", VALUES(int32_value, 4)},
@@ -140,22 +140,38 @@ static hsize_t extent(char letter, const fs_results_plan *plan, int index)
 {
     const fs_layer_row *layer = &plan->layer[index];
     switch (letter) {
-    case '1': return 1;
-    case '2': return 2;
-    case 'A': return all_filters(plan);
-    case 'C': return (hsize_t)plan->config->count;
-    case 'D': return 2 * (hsize_t)plan->layers;
-    case 'E': return (hsize_t)plan->epochs;
-    case 'F': return (hsize_t)layer->filters;
-    case 'H': return (hsize_t)plan->layers * (hsize_t)plan->epochs;
-    case 'K': return (hsize_t)plan->labels;
-    case 'L': return (hsize_t)plan->layers;
-    case 'P': return FS_LAUNCHES;
-    case 'S': return (hsize_t)plan->labels + 1;
-    case 'U': return (hsize_t)plan->units;
-    case 'V': return (hsize_t)layer->height * (hsize_t)layer->width * (hsize_t)layer->filters;
-    case 'X': return (hsize_t)layer->width;
-    case 'Y': return (hsize_t)layer->height;
+    case '1':
+        return 1;
+    case '2':
+        return 2;
+    case 'A':
+        return all_filters(plan);
+    case 'C':
+        return (hsize_t)plan->config->count;
+    case 'D':
+        return 2 * (hsize_t)plan->layers;
+    case 'E':
+        return (hsize_t)plan->epochs;
+    case 'F':
+        return (hsize_t)layer->filters;
+    case 'H':
+        return (hsize_t)plan->layers * (hsize_t)plan->epochs;
+    case 'K':
+        return (hsize_t)plan->labels;
+    case 'L':
+        return (hsize_t)plan->layers;
+    case 'P':
+        return FS_LAUNCHES;
+    case 'S':
+        return (hsize_t)plan->labels + 1;
+    case 'U':
+        return (hsize_t)plan->units;
+    case 'V':
+        return (hsize_t)layer->height * (hsize_t)layer->width * (hsize_t)layer->filters;
+    case 'X':
+        return (hsize_t)layer->width;
+    case 'Y':
+        return (hsize_t)layer->height;
     }
     assert(!"a letter of a shape");
     return 0;
@@ -192,11 +208,16 @@ hid_t fs_text_type(size_t bytes)
 static hid_t value_type(const fs_column *column)
 {
     switch (column->kind) {
-    case FS_INT32: return H5Tcopy(H5T_STD_I32LE);
-    case FS_UINT32: return H5Tcopy(H5T_STD_U32LE);
-    case FS_FLOAT32: return H5Tcopy(H5T_IEEE_F32LE);
-    case FS_FLOAT64: return H5Tcopy(H5T_IEEE_F64LE);
-    case FS_TEXT: return fs_text_type(column->bytes);
+    case FS_INT32:
+        return H5Tcopy(H5T_STD_I32LE);
+    case FS_UINT32:
+        return H5Tcopy(H5T_STD_U32LE);
+    case FS_FLOAT32:
+        return H5Tcopy(H5T_IEEE_F32LE);
+    case FS_FLOAT64:
+        return H5Tcopy(H5T_IEEE_F64LE);
+    case FS_TEXT:
+        return fs_text_type(column->bytes);
     }
     return -1;
 }
@@ -227,8 +248,7 @@ void fs_form_fill(const fs_form *form, void *element)
     for (int i = 0; i == 0 || i < form->columns; i++) {
         const fs_column *column = &form->column[i];
         if (!form->zeroed && (column->kind == FS_FLOAT32 || column->kind == FS_FLOAT64))
-            memcpy((char *)element + column->offset, column->kind == FS_FLOAT32 ? (const void *)&narrow : &wide,
-                   column->bytes);
+            memcpy((char *)element + column->offset, column->kind == FS_FLOAT32 ? (const void *)&narrow : &wide, column->bytes);
     }
 }
 

@@ -68,8 +68,7 @@ fs_unit_row *fs_records_read(fs_results *results)
 static fs_status sum_history(fs_results *results, int index, uint32_t *crc)
 {
     uint64_t epochs = (uint64_t)results->plan.epochs;
-    return fs_place_sum(fs_store_place(results, FS_PLACE_HISTORY, 0), (uint64_t)index * epochs, epochs, results->buffer,
-                        crc);
+    return fs_place_sum(fs_store_place(results, FS_PLACE_HISTORY, 0), (uint64_t)index * epochs, epochs, results->buffer, crc);
 }
 
 static fs_status sum_probe(fs_results *results, int index, uint32_t *crc)
@@ -255,16 +254,20 @@ fs_status fs_results_write_silence(fs_results *results, int unit, const float *f
     if (status)
         return status;
     const fs_unit *u = &results->plan.unit[unit];
-    const struct { fs_place_name name; uint64_t first, count; const void *elements; size_t bytes; } parts[] = {
+    const struct {
+        fs_place_name name;
+        uint64_t first, count;
+        const void *elements;
+        size_t bytes;
+    } parts[] = {
         {FS_PLACE_FIELD, fs_store_field(results, u->first), fs_store_field(results, u->count), field, sizeof *field},
-        {FS_PLACE_CLUSTER, fs_store_cluster(results, u->first), fs_store_cluster(results, u->count), cluster,
-         sizeof *cluster},
+        {FS_PLACE_CLUSTER, fs_store_cluster(results, u->first), fs_store_cluster(results, u->count), cluster, sizeof *cluster},
         {FS_PLACE_FILTERS, fs_store_filter(results, u->index, u->first), (uint64_t)u->count, row, sizeof *row},
     };
     uint32_t crc = 0;
     for (int p = 0; p < 3 && !status; p++) {
-        status = fs_place_write(fs_store_place(results, parts[p].name, u->index), parts[p].first, parts[p].count,
-                                parts[p].elements);
+        status =
+            fs_place_write(fs_store_place(results, parts[p].name, u->index), parts[p].first, parts[p].count, parts[p].elements);
         crc = fs_crc32c(crc, parts[p].elements, parts[p].count * parts[p].bytes);
     }
     return status ? status : finish(results, unit, crc);

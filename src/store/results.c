@@ -35,8 +35,7 @@ static fs_status inspect(fs_results *results, int writing)
         return fs_fail(FS_MISMATCH, "%s: not an HDF5 file", results->path);
     uint64_t end = fs_superblock_end(results->descriptor), bytes = (uint64_t)found.st_size;
     if (end == 0)
-        return fs_fail(FS_MISMATCH, "%s: not a filterscope results file, or damaged: its superblock is another",
-                       results->path);
+        return fs_fail(FS_MISMATCH, "%s: not a filterscope results file, or damaged: its superblock is another", results->path);
     if (bytes != end)
         return fs_fail(FS_MISMATCH, "%s: %s: it has %llu bytes and should have %llu", results->path,
                        bytes < end ? "truncated" : "damaged", (unsigned long long)bytes, (unsigned long long)end);
@@ -82,8 +81,7 @@ static fs_status check_format(const fs_results *results)
     if (!ours)
         return fs_fail(FS_MISMATCH, "%s: not a filterscope results file", results->path);
     if (version != FS_FORMAT_VERSION)
-        return fs_fail(FS_MISMATCH, "%s: format version %d; this program knows %d", results->path, version,
-                       FS_FORMAT_VERSION);
+        return fs_fail(FS_MISMATCH, "%s: format version %d; this program knows %d", results->path, version, FS_FORMAT_VERSION);
     return FS_OK;
 }
 
@@ -107,7 +105,11 @@ static long long length_of(hid_t file, fs_place_name name, int dimension)
 static fs_status learn_counts(fs_results *results)
 {
     fs_results_plan *plan = &results->plan;
-    const struct { fs_place_name name; int dimension, least, most; int *count; } counts[] = {
+    const struct {
+        fs_place_name name;
+        int dimension, least, most;
+        int *count;
+    } counts[] = {
         {FS_PLACE_CONFIG, 0, 0, FS_CONFIG_ENTRIES, &results->config.count},
         {FS_PLACE_LABELS, 0, 1, FS_MAX_LABELS, &plan->labels},
         {FS_PLACE_LAYERS, 0, 1, FS_MOST_PLAN_LAYERS, &plan->layers},
@@ -209,8 +211,7 @@ static fs_status read_units(fs_results *results)
         int index = index_of(&results->plan, row[unit].layer);
         results->unit[unit] = (fs_unit){row[unit].kind, index, row[unit].first, row[unit].count};
         if (index < 0)
-            status =
-                fs_fail(FS_MISMATCH, "%s: row %d of /units: there is no layer %d", results->path, unit, row[unit].layer);
+            status = fs_fail(FS_MISMATCH, "%s: row %d of /units: there is no layer %d", results->path, unit, row[unit].layer);
     }
     free(row);
     return status;

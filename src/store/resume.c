@@ -16,8 +16,8 @@ fs_status fs_resume_sum(fs_results *results, int index, int slot, const fs_slot_
 {
     uint64_t both = 2 * fs_store_weights(results, index);
     *crc = 0;
-    fs_status status = fs_place_sum(fs_store_place(results, FS_PLACE_TRAINING, index), (uint64_t)slot * both, both,
-                                    results->buffer, crc);
+    fs_status status =
+        fs_place_sum(fs_store_place(results, FS_PLACE_TRAINING, index), (uint64_t)slot * both, both, results->buffer, crc);
     *crc = sum_header(*crc, row);
     return status;
 }
@@ -102,7 +102,10 @@ fs_status fs_results_write_state(fs_results *results, int index, const fs_probe_
     const fs_place *place = fs_store_place(results, FS_PLACE_TRAINING, index);
     uint64_t weights = fs_store_weights(results, index);
     int slot = newest->slot < 0 ? 0 : 1 - newest->slot;
-    fs_slot_row row = {.epoch = state->epoch, .batch = state->batch, .right = (double)state->right, .loss = state->loss,
+    fs_slot_row row = {.epoch = state->epoch,
+                       .batch = state->batch,
+                       .right = (double)state->right,
+                       .loss = state->loss,
                        .sequence = newest->sequence < UINT32_MAX ? newest->sequence + 1 : 1};
     uint32_t crc = fs_crc32c(0, state->weight, weights * sizeof *state->weight);
     row.crc = sum_header(fs_crc32c(crc, state->momentum, weights * sizeof *state->momentum), &row);

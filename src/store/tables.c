@@ -20,8 +20,8 @@ fs_status fs_results_write_history(fs_results *results, int index, const fs_hist
     if (status)
         return status;
     if (row->layer != results->plan.layer[index].layer || row->epoch < 1 || row->epoch > results->plan.epochs)
-        return fs_fail(FS_ERROR, "%s: epoch %d of layer %d is no row of layer %d's history, which has %d epochs",
-                       results->path, row->epoch, row->layer, results->plan.layer[index].layer, results->plan.epochs);
+        return fs_fail(FS_ERROR, "%s: epoch %d of layer %d is no row of layer %d's history, which has %d epochs", results->path,
+                       row->epoch, row->layer, results->plan.layer[index].layer, results->plan.epochs);
     uint64_t place = (uint64_t)index * (uint64_t)results->plan.epochs + (uint64_t)row->epoch - 1;
     status = fs_place_write(fs_store_place(results, FS_PLACE_SECONDS, 0), place, 1, &seconds);
     return status ? status : fs_place_write(fs_store_place(results, FS_PLACE_HISTORY, 0), place, 1, row);

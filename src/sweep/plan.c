@@ -59,8 +59,7 @@ fs_status fs_plan_create(const fs_network *net, const char *layers, int filters_
     for (int i = 0; i < plan->layers; i++)
         for (int first = 0; first < plan->layer[i].filters; first += filters_per_unit) {
             int left = plan->layer[i].filters - first;
-            plan->unit[plan->units++] =
-                (fs_unit){FS_UNIT_SILENCE, i, first, left < filters_per_unit ? left : filters_per_unit};
+            plan->unit[plan->units++] = (fs_unit){FS_UNIT_SILENCE, i, first, left < filters_per_unit ? left : filters_per_unit};
         }
     return FS_OK;
 }

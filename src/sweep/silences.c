@@ -241,16 +241,26 @@ static fs_status summarise_layer(fs_sweep_run *run, int index, fs_silence_layer_
     if (!status) {
         fs_layer_measure m;
         for (int f = 0; f < filters; f++)
-            measure[f] = (fs_filter_measure){.clusters = row[f].clusters, .covered = row[f].covered, .noise = row[f].noise,
-                                             .dead = row[f].dead};
+            measure[f] = (fs_filter_measure){
+                .clusters = row[f].clusters, .covered = row[f].covered, .noise = row[f].noise, .dead = row[f].dead};
         fs_measure_layer(labels, filters, measure, cluster, sizes, &m);
-        *out = (fs_silence_layer_row){.layer = in->plan->layer[index].layer, .filters = filters, .dead = m.dead,
-                                      .clustered = m.clustered, .sr = history[epochs - 1].test_sr,
-                                      .clusters = m.all.clusters, .covered = m.all.covered, .noise = m.all.noise,
-                                      .clusters_with = m.with.clusters, .covered_with = m.with.covered,
-                                      .noise_with = m.with.noise, .cluster_size = m.cluster_size, .signal = m.signal,
-                                      .noise_internal = m.noise_internal, .noise_external = m.noise_external,
-                                      .snr = m.snr, .share = mean_share(filters, row)};
+        *out = (fs_silence_layer_row){.layer = in->plan->layer[index].layer,
+                                      .filters = filters,
+                                      .dead = m.dead,
+                                      .clustered = m.clustered,
+                                      .sr = history[epochs - 1].test_sr,
+                                      .clusters = m.all.clusters,
+                                      .covered = m.all.covered,
+                                      .noise = m.all.noise,
+                                      .clusters_with = m.with.clusters,
+                                      .covered_with = m.with.covered,
+                                      .noise_with = m.with.noise,
+                                      .cluster_size = m.cluster_size,
+                                      .signal = m.signal,
+                                      .noise_internal = m.noise_internal,
+                                      .noise_external = m.noise_external,
+                                      .snr = m.snr,
+                                      .share = mean_share(filters, row)};
     }
     free(row);
     free(measure);
@@ -292,8 +302,8 @@ fs_status fs_sweep_silence(fs_sweep_run *run)
     if (!status && work.count && in->settings->literal)
         status = run_literal(&work);
     else if (!status && work.count)
-        status = fs_silence(run->world, in->net, in->test, in->settings->probe.batch, work.layer, work.count, poll,
-                            on_fields, &work, run->rank == 0);
+        status = fs_silence(run->world, in->net, in->test, in->settings->probe.batch, work.layer, work.count, poll, on_fields,
+                            &work, run->rank == 0);
     for (int i = 0; i < work.count; i++)
         free(work.weight[i]);
     return status;

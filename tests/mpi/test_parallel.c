@@ -1,4 +1,5 @@
-/* Slots, agreement, sharing and the coordinator's desk, on any number of ranks: each test passes on every rank or fails on some. */
+/* Slots, agreement, sharing and the coordinator's desk, on any number of ranks: each test passes on every rank or fails on
+ * some. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -90,7 +91,9 @@ static void ranks_agree_on_the_worst_status_and_its_message(void **state)
     (void)state;
     assert_int_equal(fs_agree(MPI_COMM_WORLD, FS_OK), FS_OK);
     int last = ranks - 1;
-    fs_status mine = rank == last ? fs_fail(FS_MISMATCH, "from rank %d", rank) : rank == 0 ? fs_fail(FS_STOPPED, "stop") : FS_OK;
+    fs_status mine = rank == last ? fs_fail(FS_MISMATCH, "from rank %d", rank)
+                     : rank == 0  ? fs_fail(FS_STOPPED, "stop")
+                                  : FS_OK;
     assert_int_equal(fs_agree(MPI_COMM_WORLD, mine), FS_MISMATCH);
     char expected[32];
     snprintf(expected, sizeof expected, "from rank %d", last);

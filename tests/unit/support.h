@@ -49,8 +49,7 @@ static inline double dot(size_t count, const float *a, const float *b)
 /* The loss as a function of whatever `context` holds; `room` is for intermediate results. */
 typedef double objective_function(const void *context, float *room);
 
-static inline double central_difference(float *variable, float step, objective_function *loss, const void *context,
-                                        float *room)
+static inline double central_difference(float *variable, float step, objective_function *loss, const void *context, float *room)
 {
     float origin = *variable;
     *variable = origin + step;

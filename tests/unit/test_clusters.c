@@ -17,8 +17,7 @@ static void a_matrix_by_hand(void **state)
      *     0 1 1 0            (2,1) internal: column 1, row outside {0, 1}
      *     0 0 0 0            (0,3) external: column 3 is in no cluster
      * with (0,3) = 1 */
-    const float field[16] = {1.0f, 0.9f, 0.1f, 0.8f, 0.5f, 0.7f, 0.6f, 0.0f,
-                             -2.f, 0.4f, 0.9f, 0.25f, 0.2f, 0.1f, 0.0f, 0.2f};
+    const float field[16] = {1.0f, 0.9f, 0.1f, 0.8f, 0.5f, 0.7f, 0.6f, 0.0f, -2.f, 0.4f, 0.9f, 0.25f, 0.2f, 0.1f, 0.0f, 0.2f};
     const int32_t expected[4] = {1, 1, 2, 0};
     int32_t cluster[4];
     fs_filter_measure m;

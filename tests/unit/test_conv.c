@@ -1,4 +1,5 @@
-/* Convolution: im2col + GEMM and Winograd against the naive kernel on odd shapes, and the naive kernel against central differences. */
+/* Convolution: im2col + GEMM and Winograd against the naive kernel on odd shapes, and the naive kernel against central
+ * differences. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -46,10 +47,13 @@ static void release(struct problem *p)
     free(p->scratch);
 }
 
-static const struct { fs_conv_shape shape; int images; } problems[] = {
-    {{32, 32, 1, 64, 3, 1, 1}, 2},  {{32, 32, 3, 64, 3, 1, 1}, 3}, {{7, 5, 3, 4, 3, 1, 1}, 1},  {{1, 1, 2, 3, 3, 1, 1}, 2},
-    {{2, 2, 33, 17, 3, 1, 1}, 5},   {{5, 9, 2, 3, 5, 2, 0}, 2},    {{6, 4, 3, 2, 5, 1, 4}, 2},  {{8, 8, 4, 4, 1, 1, 0}, 2},
-    {{9, 7, 2, 5, 3, 3, 2}, 3},     {{4, 4, 130, 66, 3, 1, 1}, 70}, {{3, 40, 1, 1, 3, 1, 1}, 30},
+static const struct {
+    fs_conv_shape shape;
+    int images;
+} problems[] = {
+    {{32, 32, 1, 64, 3, 1, 1}, 2}, {{32, 32, 3, 64, 3, 1, 1}, 3},  {{7, 5, 3, 4, 3, 1, 1}, 1},   {{1, 1, 2, 3, 3, 1, 1}, 2},
+    {{2, 2, 33, 17, 3, 1, 1}, 5},  {{5, 9, 2, 3, 5, 2, 0}, 2},     {{6, 4, 3, 2, 5, 1, 4}, 2},   {{8, 8, 4, 4, 1, 1, 0}, 2},
+    {{9, 7, 2, 5, 3, 3, 2}, 3},    {{4, 4, 130, 66, 3, 1, 1}, 70}, {{3, 40, 1, 1, 3, 1, 1}, 30},
 };
 enum { PROBLEMS = sizeof problems / sizeof *problems };
 
@@ -96,11 +100,15 @@ static void im2col_agrees_with_the_naive_kernel_on_input_gradients(void **state)
     }
 }
 
-/* Shapes that take Winograd's algorithm: whole and clipped tiles, the 2x2 form, more tiles than a block, and one that doesn't. */
-static const struct { fs_conv_shape shape; int images; } fast[] = {
-    {{32, 32, 64, 64, 3, 1, 1}, 2}, {{4, 4, 8, 16, 3, 1, 1}, 1}, {{2, 2, 16, 24, 3, 1, 1}, 200}, {{7, 9, 24, 8, 3, 1, 1}, 3},
-    {{3, 2, 8, 8, 3, 1, 1}, 5},     {{2, 2, 8, 8, 3, 1, 1}, 1},  {{1, 5, 16, 8, 3, 1, 1}, 2},    {{8, 8, 3, 8, 3, 1, 1}, 2},
-    {{4, 4, 256, 136, 3, 1, 1}, 150},
+/* Shapes that take Winograd's algorithm: whole and clipped tiles, the 2x2 form, more tiles than a block, and one that doesn't.
+ */
+static const struct {
+    fs_conv_shape shape;
+    int images;
+} fast[] = {
+    {{32, 32, 64, 64, 3, 1, 1}, 2}, {{4, 4, 8, 16, 3, 1, 1}, 1}, {{2, 2, 16, 24, 3, 1, 1}, 200},
+    {{7, 9, 24, 8, 3, 1, 1}, 3},    {{3, 2, 8, 8, 3, 1, 1}, 5},  {{2, 2, 8, 8, 3, 1, 1}, 1},
+    {{1, 5, 16, 8, 3, 1, 1}, 2},    {{8, 8, 3, 8, 3, 1, 1}, 2},  {{4, 4, 256, 136, 3, 1, 1}, 150},
 };
 enum { FAST = sizeof fast / sizeof *fast };
 

@@ -193,12 +193,12 @@ static fs_status open_set(const char *format, fs_split split, int limit, fs_data
     return fs_dataset_open(spec, split, limit, data);
 }
 
-#define assert_opens(format, split, limit, data)                                                                       \
-    do {                                                                                                               \
-        fs_status opened = open_set(format, split, limit, data);                                                       \
-        if (opened != FS_OK)                                                                                           \
-            print_error("%s\n", fs_message());                                                                         \
-        assert_int_equal(opened, FS_OK);                                                                               \
+#define assert_opens(format, split, limit, data)                                                                               \
+    do {                                                                                                                       \
+        fs_status opened = open_set(format, split, limit, data);                                                               \
+        if (opened != FS_OK)                                                                                                   \
+            print_error("%s\n", fs_message());                                                                                 \
+        assert_int_equal(opened, FS_OK);                                                                                       \
     } while (0)
 
 static void message_has(const char *part)

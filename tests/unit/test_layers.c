@@ -39,8 +39,11 @@ static double batchnorm(const struct layer *l, float *y)
 static void batchnorm_gradients_are_central_differences(void **state)
 {
     (void)state;
-    struct layer l = {.x = random_floats(1, 21), .dy = random_floats(2, 21), .gamma = random_floats(3, 3),
-                      .beta = random_floats(4, 3), .count = 21};
+    struct layer l = {.x = random_floats(1, 21),
+                      .dy = random_floats(2, 21),
+                      .gamma = random_floats(3, 3),
+                      .beta = random_floats(4, 3),
+                      .count = 21};
     double sums[6], totals[6];
     float mean[3], inverse[3], dx[21], y[21];
     fs_batchnorm_sums(ROWS, CHANNELS, l.x, sums);
@@ -166,8 +169,14 @@ static double linear(const struct layer *l, float *y)
 static void linear_gradients_are_central_differences(void **state)
 {
     (void)state;
-    struct layer l = {.images = 3, .channels = 5, .outputs = 4, .count = 12, .x = random_floats(1, 15),
-                      .weight = random_floats(2, 20), .beta = random_floats(3, 4), .dy = random_floats(4, 12)};
+    struct layer l = {.images = 3,
+                      .channels = 5,
+                      .outputs = 4,
+                      .count = 12,
+                      .x = random_floats(1, 15),
+                      .weight = random_floats(2, 20),
+                      .beta = random_floats(3, 4),
+                      .dy = random_floats(4, 12)};
     float dweight[20], dbias[4], dx[15], y[12];
     fs_linear_backward_weight(3, 5, 4, l.x, l.dy, dweight, dbias);
     fs_linear_backward_input(3, 5, 4, l.dy, l.weight, dx);

@@ -16,9 +16,12 @@
 static void the_architectures_have_the_maps_of_the_method(void **state)
 {
     (void)state;
-    static const struct { const char *name; int layers, inputs, hidden; } expected[] = {
-        {"vgg16", 13, 512, 4096}, {"vgg16-fc1", 13, 512, 0}, {"vgg11", 10, 2048, 0}, {"vgg6", 5, 512, 0},
-        {"avgg16", 13, 8192, 4096}, {"avgg6", 5, 2048, 0}, {"avgg8", 5, 8192, 8192},
+    static const struct {
+        const char *name;
+        int layers, inputs, hidden;
+    } expected[] = {
+        {"vgg16", 13, 512, 4096},   {"vgg16-fc1", 13, 512, 0}, {"vgg11", 10, 2048, 0},   {"vgg6", 5, 512, 0},
+        {"avgg16", 13, 8192, 4096}, {"avgg6", 5, 2048, 0},     {"avgg8", 5, 8192, 8192},
     };
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
         fs_network net;

@@ -21,8 +21,8 @@ static void a_plan_has_a_probe_and_blocks_for_each_layer(void **state)
     assert_true(plan.layer[1].layer == 5 && plan.layer[1].filters == 512 && plan.layer[1].width == 1);
     assert_int_equal(fs_plan_features(&plan, 0), 64 * 16 * 16);
     static const fs_unit expected[] = {
-        {FS_UNIT_PROBE, 0, 0, 64},     {FS_UNIT_PROBE, 1, 0, 512},    {FS_UNIT_SILENCE, 0, 0, 64},
-        {FS_UNIT_SILENCE, 1, 0, 100},  {FS_UNIT_SILENCE, 1, 100, 100}, {FS_UNIT_SILENCE, 1, 200, 100},
+        {FS_UNIT_PROBE, 0, 0, 64},      {FS_UNIT_PROBE, 1, 0, 512},     {FS_UNIT_SILENCE, 0, 0, 64},
+        {FS_UNIT_SILENCE, 1, 0, 100},   {FS_UNIT_SILENCE, 1, 100, 100}, {FS_UNIT_SILENCE, 1, 200, 100},
         {FS_UNIT_SILENCE, 1, 300, 100}, {FS_UNIT_SILENCE, 1, 400, 100}, {FS_UNIT_SILENCE, 1, 500, 12},
     };
     assert_int_equal(plan.units, sizeof expected / sizeof *expected);

@@ -383,8 +383,7 @@ static void a_creation_beyond_the_size_limit_leaves_nothing(void **state)
 static int create_on_small_disks(void)
 {
     mkdir("small", 0755);
-    if (unshare(CLONE_NEWNS | (geteuid() ? CLONE_NEWUSER : 0)) != 0 ||
-        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+    if (unshare(CLONE_NEWNS | (geteuid() ? CLONE_NEWUSER : 0)) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
         return 77;
     for (int kib = 4; kib <= 2048; kib *= 2) {
         char size[32];
@@ -526,7 +525,10 @@ static void wrong_places_are_refused(void **state)
 static void a_start_counts_attempts_and_takes_the_record_back(void **state)
 {
     (void)state;
-    struct { int32_t attempt, rank; double started, finished, seconds; } row[UNITS];
+    struct {
+        int32_t attempt, rank;
+        double started, finished, seconds;
+    } row[UNITS];
     size_t all;
     fs_results *results = created_and_opened();
     write_silence(results, 3);
@@ -654,7 +656,13 @@ static void an_overwritten_older_slot_is_no_damage(void **state)
 static void one_flipped_bit_is_found_where_it_is(void **state)
 {
     (void)state;
-    static const struct { const char *set; size_t offset; const char *units; int tables; const char *line; } cases[] = {
+    static const struct {
+        const char *set;
+        size_t offset;
+        const char *units;
+        int tables;
+        const char *line;
+    } cases[] = {
         {"/probe/1/weight", 479, "X111111", 0, "unit 0, the probe of layer 1 (/probe/1/weight, /probe/history)"},
         {"/probe/history", 239, "1X11111", 0, "unit 1, the probe of layer 3"},
         {"/silence/1/field", 128, "111X111", 0, "unit 3, filters 2 to 2 of layer 1"},
@@ -769,11 +777,15 @@ static void foreign_files_are_refused(void **state)
 static void numbers_that_cannot_be_are_refused(void **state)
 {
     (void)state;
-    static const struct { const char *set; size_t offset; const char *part; } cases[] = {
-        {"/layers", 36 + 3, "/silence/filters"},  /* filters of row 0 */
-        {"/layers", 52 + 1, "/probe/16387"},      /* number of row 1 */
-        {"/layers", 40, "/probe/1/weight"},       /* height of row 0 */
-        {"/layers", 4 + 5, ""},                   /* a letter of a name: nobody's business */
+    static const struct {
+        const char *set;
+        size_t offset;
+        const char *part;
+    } cases[] = {
+        {"/layers", 36 + 3, "/silence/filters"}, /* filters of row 0 */
+        {"/layers", 52 + 1, "/probe/16387"},     /* number of row 1 */
+        {"/layers", 40, "/probe/1/weight"},      /* height of row 0 */
+        {"/layers", 4 + 5, ""},                  /* a letter of a name: nobody's business */
         {"/units", 0, "/units: kind of row 0"},
         {"/units", 4, "row 0 of /units: there is no layer 65"},
         {"/units", 24 + 8, "/units: first of row 1"},
@@ -802,10 +814,27 @@ static void numbers_that_cannot_be_are_refused(void **state)
 /* --- metadata --- */
 
 static const char *const sets[] = {
-    "/config", "/labels", "/layers", "/units", "/state", "/probe/history", "/probe/1/weight", "/probe/3/weight",
-    "/silence/filters", "/silence/layers", "/silence/cluster_sizes", "/silence/1/field", "/silence/1/cluster",
-    "/silence/3/field", "/silence/3/cluster", "/resume/slots", "/resume/1/state", "/resume/3/state",
-    "/provenance/launches", "/provenance/units", "/provenance/epoch_seconds",
+    "/config",
+    "/labels",
+    "/layers",
+    "/units",
+    "/state",
+    "/probe/history",
+    "/probe/1/weight",
+    "/probe/3/weight",
+    "/silence/filters",
+    "/silence/layers",
+    "/silence/cluster_sizes",
+    "/silence/1/field",
+    "/silence/1/cluster",
+    "/silence/3/field",
+    "/silence/3/cluster",
+    "/resume/slots",
+    "/resume/1/state",
+    "/resume/3/state",
+    "/provenance/launches",
+    "/provenance/units",
+    "/provenance/epoch_seconds",
 };
 
 /* The file with zeros in place of all values. */
