@@ -101,7 +101,7 @@ def plot_filter(file, layer, number, names, threshold, folder):
     for colour, text in ((BLUE, "cluster"), (ORANGE, "noise")):
         right.scatter([], [], marker="s", color=colour, label=text)
     right.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
-    figure.suptitle(f"layer {layer}, filter {number}: {cluster.max()} clusters, noise {clipped.sum() - member.sum()}")
+    figure.suptitle(f"layer {layer}, filter {number}: N_c = {cluster.max()}, noise = {clipped.sum() - member.sum()}")
     figure.tight_layout()
     save(figure, folder, "filter")
 
