@@ -1,3 +1,5 @@
+# shellcheck shell=sh disable=SC2034 # what is unused here is used by the scripts
+#
 # What the scripts share; sourced, for POSIX sh. Sets `home`, the top of the source tree, unless it is set.
 #
 #   install_packages NAME...   installs Debian packages that are missing, with apt-get; sudo only when not root
@@ -64,10 +66,10 @@ find_python() {
     fail "no python3 with $*: install $(printf 'python3-%s ' "$@") or set PYTHON"
 }
 
-build() {
+build() (
     tests=false
     [ "$1" = tests ] && tests=true
-    cd "$home"
+    cd "$home" || exit
     log=$(mktemp)
     if [ ! -e build/build.ninja ]; then
         rm -rf build
@@ -77,8 +79,7 @@ build() {
     fi
     ninja -C build >"$log" 2>&1 || { cat "$log" >&2; fail "the build failed"; }
     rm -f "$log"
-    cd - >/dev/null
-}
+)
 
 cores() {
     allowed=$(env -u OMP_NUM_THREADS nproc) # nproc would print OMP_NUM_THREADS

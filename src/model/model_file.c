@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/hdf5_attribute.h"
 #include "filterscope/crc32c.h"
 #include "filterscope/memory.h"
 
@@ -177,20 +178,6 @@ static int write_attribute(hid_t file, const char *name, hid_t type, const void 
     return written >= 0;
 }
 
-/* Reads only where the stored type is of the same class: a string where a number is wanted is refused, not converted. */
-static int read_attribute(hid_t file, const char *name, hid_t type, void *value)
-{
-    if (H5Aexists(file, name) <= 0)
-        return 0;
-    hid_t attribute = H5Aopen(file, name, H5P_DEFAULT), stored = H5Aget_type(attribute), space = H5Aget_space(attribute);
-    int fits = H5Tget_class(stored) == H5Tget_class(type) && H5Tis_variable_str(stored) <= 0 &&
-               H5Sget_simple_extent_npoints(space) == 1 && H5Aread(attribute, type, value) >= 0;
-    H5Sclose(space);
-    H5Tclose(stored);
-    H5Aclose(attribute);
-    return fits;
-}
-
 static hid_t string_type(size_t bytes)
 {
     hid_t type = H5Tcopy(H5T_C_S1);
@@ -351,22 +338,22 @@ static fs_status read_header(hid_t file, struct numbers *n, char *arch, size_t a
     char found[sizeof((fs_network *)0)->arch + 1] = "";
     int32_t version = 0;
     hid_t text = string_type(arch_bytes);
-    int read = read_attribute(file, "format", text, found) && strcmp(found, format) == 0;
+    int read = fs_hdf5_read_attribute(file, "format", text, found) && strcmp(found, format) == 0;
     if (!read) {
         H5Tclose(text);
         return fs_fail(FS_MISMATCH, "not a filterscope model file");
     }
-    read = read_attribute(file, "format_version", H5T_NATIVE_INT32, &version);
+    read = fs_hdf5_read_attribute(file, "format_version", H5T_NATIVE_INT32, &version);
     if (read && version != FORMAT_VERSION) {
         H5Tclose(text);
         return fs_fail(FS_MISMATCH, "format version %d, this program reads %d", version, FORMAT_VERSION);
     }
-    read = read && read_attribute(file, "arch", text, arch);
+    read = read && fs_hdf5_read_attribute(file, "arch", text, arch);
     H5Tclose(text);
     struct attribute list[ATTRIBUTES];
     list_attributes(n, list);
     for (int i = 0; i < ATTRIBUTES && read; i++)
-        if (!read_attribute(file, list[i].name, list[i].type, list[i].value))
+        if (!fs_hdf5_read_attribute(file, list[i].name, list[i].type, list[i].value))
             return fs_fail(FS_MISMATCH, "attribute %s is missing", list[i].name);
     if (!read || n->height < 1 || n->height > 4096 || n->width < 1 || n->width > 4096 || n->channels < 1 ||
         n->channels > 4096 || n->labels < 2 || n->labels > FS_MAX_LABELS || n->epochs < 0 || n->epochs > MOST_EPOCHS ||

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hdf5_attribute.h"
 #include "filterscope/memory.h"
 #include "filterscope/slots.h" /* fs_agree */
 #include "store/store.h"
@@ -55,28 +56,13 @@ static fs_status open_file(fs_results *results, unsigned flags, MPI_Comm comm)
     return status;
 }
 
-/* 1 where the attribute is one element of the class of `type` and could be read: text where a number is wanted, or text of
- * varying length, is refused rather than converted. */
-static int read_attribute(hid_t file, const char *name, hid_t type, void *value)
-{
-    if (H5Aexists(file, name) <= 0)
-        return 0;
-    hid_t attribute = H5Aopen(file, name, H5P_DEFAULT), stored = H5Aget_type(attribute), space = H5Aget_space(attribute);
-    int fits = H5Tget_class(stored) == H5Tget_class(type) && H5Tis_variable_str(stored) <= 0 &&
-               H5Sget_simple_extent_npoints(space) == 1 && H5Aread(attribute, type, value) >= 0;
-    H5Sclose(space);
-    H5Tclose(stored);
-    H5Aclose(attribute);
-    return fits;
-}
-
 static fs_status check_format(const fs_results *results)
 {
     char format[64] = "";
     int32_t version = 0;
     hid_t text = fs_text_type(sizeof format - 1);
-    int ours = read_attribute(results->file, "format", text, format) && strcmp(format, FS_FORMAT) == 0 &&
-               read_attribute(results->file, "format_version", H5T_NATIVE_INT32, &version);
+    int ours = fs_hdf5_read_attribute(results->file, "format", text, format) && strcmp(format, FS_FORMAT) == 0 &&
+               fs_hdf5_read_attribute(results->file, "format_version", H5T_NATIVE_INT32, &version);
     H5Tclose(text);
     if (!ours)
         return fs_fail(FS_MISMATCH, "%s: not a filterscope results file", results->path);
