@@ -20,8 +20,8 @@ typedef struct fs_option {
     const char *help;
 } fs_option;
 
-/* Not collective. Reads "--name value", "--name=value" and the words in between; `words` (NULL: none are allowed) gets exactly
- * one. FS_USAGE names the option, the value and what is allowed. `--help` prints the table and returns FS_STOPPED. */
+/* Not collective. Reads "--name value", "--name=value" ; with `word` (NULL: none is allowed) exactly one word is wanted beside
+ * the options. FS_USAGE names the option, the value and what is allowed. `--help` prints the table and returns FS_STOPPED. */
 fs_status fs_options_read(int argc, char **argv, const char *usage, const fs_option *options, const char **word);
 
 /* Each runs one sub-command; argv[0] is its name. The first two are collective on MPI_COMM_WORLD. */

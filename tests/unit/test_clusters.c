@@ -33,6 +33,23 @@ static void a_matrix_by_hand(void **state)
     assert_true(m.largest == 1.0);
 }
 
+static void labels_join_only_where_both_directions_are_ones(void **state)
+{
+    (void)state;
+    const float upper[4] = {1, 1, 0, 1}, lower[4] = {1, 0, 1, 1}, both[4] = {1, 1, 1, 1};
+    const struct {
+        const float *field;
+        int clusters, internal;
+    } cases[3] = {{upper, 2, 1}, {lower, 2, 1}, {both, 1, 0}};
+    for (int i = 0; i < 3; i++) {
+        int32_t cluster[2];
+        fs_filter_measure m;
+        fs_measure_filter(2, cases[i].field, 0.3, cluster, &m);
+        assert_int_equal(m.clusters, cases[i].clusters);
+        assert_int_equal(m.internal, cases[i].internal);
+    }
+}
+
 static void a_value_at_the_threshold_is_clipped_to_zero(void **state)
 {
     (void)state;
@@ -94,6 +111,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_matrix_by_hand),
+        cmocka_unit_test(labels_join_only_where_both_directions_are_ones),
         cmocka_unit_test(a_value_at_the_threshold_is_clipped_to_zero),
         cmocka_unit_test(filters_without_a_positive_finite_largest_element_are_dead),
         cmocka_unit_test(a_layer_by_hand),
