@@ -20,7 +20,7 @@ typedef struct fs_option {
     const char *help;
 } fs_option;
 
-/* Not collective. Reads "--name value", "--name=value" ; with `word` (NULL: none is allowed) exactly one word is wanted beside
+/* Not collective. Reads "--name value", "--name=value"; with `word` (NULL: none is allowed) exactly one word is wanted beside
  * the options. FS_USAGE names the option, the value and what is allowed. `--help` prints the table and returns FS_STOPPED. */
 fs_status fs_options_read(int argc, char **argv, const char *usage, const fs_option *options, const char **word);
 
