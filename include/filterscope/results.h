@@ -47,6 +47,7 @@
 #include "filterscope/clusters.h"
 #include "filterscope/config.h"
 #include "filterscope/dataset.h"
+#include "filterscope/lock.h"
 #include "filterscope/status.h"
 
 typedef enum fs_unit_kind { FS_UNIT_PROBE = 1, FS_UNIT_SILENCE = 2 } fs_unit_kind;
@@ -171,6 +172,10 @@ fs_status fs_results_open(const char *path, MPI_Comm comm, fs_results **results)
 /* Collective on the comm that opened it. NULL is allowed. A session that wrote ends with an fsync on every rank. FS_ERROR
  * where bytes could not be written; `results` is released all the same. */
 fs_status fs_results_close(fs_results *results);
+
+/* Not collective. From now on each fs_results_write_* first sees that `key`'s lock is still held for this job, and is FS_ERROR
+ * where it isn't: what a rank of a job that was taken for dead would write, it doesn't. `key` is borrowed. */
+void fs_results_guard(fs_results *results, const fs_lock_key *key);
 
 /* Not collective, here and for all that follow. The plan that is in the file; owned by `results`. `index` is a layer's place
  * in plan->layer, `unit` a unit's in plan->unit; one that the plan doesn't have is FS_ERROR, as is a failed read or write. */

@@ -8,15 +8,16 @@ typedef enum fs_status {
     FS_ERROR = 1,    /* bad input data, a failed system call, no memory */
     FS_USAGE = 2,    /* the command line cannot be carried out */
     FS_MISMATCH = 3, /* a file belongs to another configuration, or is damaged */
+    FS_LOST = 70,    /* a rank died or got stuck; what is recorded stays, the same command resumes */
     FS_STOPPED = 75  /* stopped cleanly with work left; the same command resumes */
 } fs_status;
 
-/* Not collective. Sets the process's error message and returns `status`, so that a failure is one line:
+/* Not collective. Sets this thread's error message and returns `status`, so that a failure is one line:
  *     return fs_fail(FS_ERROR, "%s: label %d in record %zu: this set has %d labels", ...);
  * The message names the value and the place, has no trailing newline and is cut at 1023 characters. */
 fs_status fs_fail(fs_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Not collective. The message of the last fs_fail in this process; "" before the first. Owned by the library. */
+/* Not collective. The message of the last fs_fail in this thread; "" before the first. Owned by the library. */
 const char *fs_message(void);
 
 #endif

@@ -10,6 +10,9 @@ void fs_stop_install(int reserve);
  */
 const char *fs_stop_wanted(void);
 
+/* Not collective; from any thread. How often that was asked: grows while a process makes progress. */
+unsigned fs_stop_asked(void);
+
 /* Not collective. Seconds from some fixed point, never going back. */
 double fs_seconds(void);
 

@@ -24,6 +24,7 @@ typedef struct fs_sweep_input {
     const fs_plan *plan;
     const fs_sweep_settings *settings;
     const fs_launch *launch; /* the row to add to /provenance/launches */
+    const fs_lock_key *lock; /* of the results file, held by rank 0; NULL: the caller sees to it that nobody else writes */
 } fs_sweep_input;
 
 /* Collective on comm. Computes what is not finished in the results file `path`, which exists and fits the plan: every unit

@@ -3,6 +3,7 @@
 #define FILTERSCOPE_TRAIN_H
 
 #include "filterscope/dataset.h"
+#include "filterscope/lock.h"
 #include "filterscope/model_file.h"
 #include "filterscope/network.h"
 #include "filterscope/slots.h"
@@ -50,10 +51,10 @@ typedef struct fs_train_settings {
 } fs_train_settings;
 
 /* Collective on comm. Trains model->net from where model says to settings->recipe.epochs, writing the model file to `path`
- * from rank 0 after every epoch, and printing progress to standard output from rank 0.
- * FS_OK: all epochs are done. FS_STOPPED: fs_stop_wanted on some rank; the model file holds the state after the last batch.
- * FS_ERROR: the loss is not finite, or the file cannot be written. The same status on every rank. */
+ * from rank 0 after every epoch while `lock` is held (NULL: whatever happens), and printing progress to standard output from
+ * rank 0. FS_OK: all epochs are done. FS_STOPPED: fs_stop_wanted on some rank; the model file holds the state after the last
+ * batch. FS_ERROR: the loss is not finite, or the file cannot be written. The same status on every rank. */
 fs_status fs_train(MPI_Comm comm, const fs_train_settings *settings, const fs_dataset *train, const fs_dataset *test,
-                   const char *path, fs_model *model);
+                   const char *path, const fs_lock_key *lock, fs_model *model);
 
 #endif

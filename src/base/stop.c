@@ -1,10 +1,12 @@
 #include "filterscope/stop.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
 static volatile sig_atomic_t caught;
+static atomic_uint asked;
 static double end_time; /* of the job less the reserve, seconds since 1970; 0 for none */
 
 static void on_signal(int number)
@@ -25,6 +27,7 @@ void fs_stop_install(int reserve)
 
 const char *fs_stop_wanted(void)
 {
+    atomic_fetch_add_explicit(&asked, 1, memory_order_relaxed);
     if (caught == SIGTERM)
         return "SIGTERM";
     if (caught == SIGUSR1)
@@ -32,6 +35,11 @@ const char *fs_stop_wanted(void)
     if (caught)
         return "SIGINT";
     return end_time > 0 && (double)time(NULL) >= end_time ? "the job's time is nearly over" : NULL;
+}
+
+unsigned fs_stop_asked(void)
+{
+    return atomic_load_explicit(&asked, memory_order_relaxed);
 }
 
 double fs_seconds(void)

@@ -6,6 +6,7 @@
 
 #include "filterscope/config.h"
 #include "filterscope/dataset.h"
+#include "filterscope/lock.h"
 #include "filterscope/results.h"
 #include "filterscope/status.h"
 
@@ -50,6 +51,10 @@ fs_status fs_load_data(const char *spec, int train_images, int test_images, fs_d
 /* Not collective. FS_USAGE where the launcher started more processes than this MPI job has ranks: each would believe that it is
  * alone and they would all do the same work. */
 fs_status fs_check_launcher(void);
+
+/* Collective on MPI_COMM_WORLD. Rank 0 takes the lock of the file that the command writes (*lock is NULL on the others); the
+ * same status on every rank. */
+fs_status fs_lock_output(const char *path, fs_lock **lock);
 
 /* Collective on MPI_COMM_WORLD. Describes this start of the program; complete on rank 0. */
 void fs_describe_launch(int argc, char **argv, int teams, fs_launch *launch);

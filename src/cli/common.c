@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "cli/cli.h"
+#include "filterscope/lock.h"
 #include "filterscope/share.h"
 #include "filterscope/slots.h"
 
@@ -86,6 +87,14 @@ fs_status fs_check_launcher(void)
                    "the launcher started %d processes, but MPI sees %d: they would all do the same work. Launch with the "
                    "mpirun of the MPI that filterscope was built with, or with srun --mpi=pmix",
                    expected, ranks);
+}
+
+fs_status fs_lock_output(const char *path, fs_lock **lock)
+{
+    int rank;
+    *lock = NULL;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    return fs_agree(MPI_COMM_WORLD, rank == 0 ? fs_lock_take(path, FS_LOCK_PATIENCE, lock) : FS_OK);
 }
 
 static void append(char *text, size_t size, const char *word)

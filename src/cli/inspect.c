@@ -5,16 +5,17 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "filterscope/lock.h"
 #include "filterscope/memory.h"
 
 static const fs_option no_options[] = {{NULL}};
 
-static fs_status open_file(int argc, char **argv, const char *usage, const fs_option *options, fs_results **results)
+static fs_status open_file(int argc, char **argv, const char *usage, const fs_option *options, const char **path,
+                           fs_results **results)
 {
-    const char *path = NULL;
     *results = NULL;
-    fs_status status = fs_options_read(argc, argv, usage, options, &path);
-    return status ? status : fs_results_open(path, MPI_COMM_NULL, results);
+    fs_status status = fs_options_read(argc, argv, usage, options, path);
+    return status ? status : fs_results_open(*path, MPI_COMM_NULL, results);
 }
 
 static fs_status finish(fs_status status, fs_results *results)
@@ -74,14 +75,21 @@ static fs_status print_status(fs_results *results)
 fs_status fs_cli_status(int argc, char **argv)
 {
     fs_results *results;
-    fs_status status = open_file(argc, argv, "status RESULTS.h5", no_options, &results);
-    return finish(status ? status : print_status(results), results);
+    const char *path = NULL;
+    char holder[256];
+    fs_status status = open_file(argc, argv, "status RESULTS.h5", no_options, &path, &results);
+    if (!status)
+        status = print_status(results);
+    if (!status && fs_lock_holder(path, holder, sizeof holder))
+        printf("locked by %s\n", holder);
+    return finish(status, results);
 }
 
 fs_status fs_cli_check(int argc, char **argv)
 {
     fs_results *results;
-    fs_status status = open_file(argc, argv, "check RESULTS.h5", no_options, &results);
+    const char *path = NULL;
+    fs_status status = open_file(argc, argv, "check RESULTS.h5", no_options, &path, &results);
     if (!status)
         status = fs_results_check(results, stdout);
     if (!status && results)
@@ -176,7 +184,8 @@ fs_status fs_cli_export(int argc, char **argv)
     const char *table = "layers";
     const fs_option options[] = {{"table", FS_OPTION_TEXT, &table, 0, 0, "layers, filters or probes (layers)"}, {NULL}};
     fs_results *results;
-    fs_status status = open_file(argc, argv, "export RESULTS.h5 [--table layers|filters|probes]", options, &results);
+    const char *path = NULL;
+    fs_status status = open_file(argc, argv, "export RESULTS.h5 [--table layers|filters|probes]", options, &path, &results);
     for (size_t i = 0; i < sizeof tables / sizeof *tables && !status; i++)
         if (strcmp(tables[i].name, table) == 0)
             return finish(tables[i].print(results), results);

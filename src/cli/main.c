@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "filterscope/watch.h"
 
 struct command {
     const char *name;
@@ -28,7 +29,8 @@ static void print_help(void)
            "usage: [mpirun -np N] filterscope COMMAND [options]; filterscope COMMAND --help lists them\n\n");
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         printf("  %-8s %s\n", commands[i].name, commands[i].summary);
-    printf("\nexit codes: 0 complete, 1 error, 2 usage, 3 mismatch or damage, 75 stopped cleanly with work left\n");
+    printf("\nexit codes: 0 complete, 1 error, 2 usage, 3 mismatch or damage, 70 a rank was lost, 75 stopped cleanly with work "
+           "left\n");
 }
 
 static const struct command *find(const char *name)
@@ -52,10 +54,12 @@ static fs_status run_parallel(const struct command *command, int argc, char **ar
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     fs_status status = fs_check_launcher();
+    fs_watch *watch = status ? NULL : fs_watch_start(MPI_COMM_WORLD);
     if (!status)
         status = command->run(argc - 1, argv + 1);
     if (rank == 0)
         report(status);
+    fs_watch_stop(watch);
     MPI_Finalize();
     return status;
 }

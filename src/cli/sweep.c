@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "filterscope/lock.h"
 #include "filterscope/model_file.h"
 #include "filterscope/share.h"
 #include "filterscope/silence.h"
@@ -191,7 +192,7 @@ static void announce(const struct job *job)
     fflush(stdout);
 }
 
-static fs_status sweep(struct job *job, int argc, char **argv)
+static fs_status sweep(struct job *job, const fs_lock *lock, int argc, char **argv)
 {
     fs_sweep_settings *s = &job->a.settings;
     int rank, ranks;
@@ -209,7 +210,11 @@ static fs_status sweep(struct job *job, int argc, char **argv)
         announce(job);
     fs_launch launch;
     fs_describe_launch(argc, argv, (ranks + s->team - 1) / s->team, &launch);
-    fs_sweep_input input = {&job->model.net, &job->train, &job->test, &job->plan, s, &launch};
+    fs_lock_key key;
+    if (lock)
+        key = *fs_lock_key_of(lock);
+    MPI_Bcast(&key, (int)sizeof key, MPI_BYTE, 0, MPI_COMM_WORLD);
+    fs_sweep_input input = {&job->model.net, &job->train, &job->test, &job->plan, s, &launch, &key};
     status = fs_sweep(MPI_COMM_WORLD, job->a.out, &input);
     if (rank == 0 && !status)
         printf("sweep: complete: %s\n", job->a.out);
@@ -223,7 +228,11 @@ fs_status fs_cli_sweep(int argc, char **argv)
     if (status)
         return status == FS_STOPPED ? FS_OK : status; /* --help */
     fs_stop_install(job.a.reserve);
-    status = sweep(&job, argc, argv);
+    fs_lock *lock;
+    status = fs_lock_output(job.a.out, &lock);
+    if (!status)
+        status = sweep(&job, lock, argc, argv);
+    fs_lock_release(lock);
     release(&job);
     return status;
 }

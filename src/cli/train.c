@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "filterscope/lock.h"
 #include "filterscope/memory.h"
 #include "filterscope/share.h"
 #include "filterscope/stop.h"
@@ -172,7 +173,8 @@ static void announce(const struct arguments *a, const fs_model *model)
     fflush(stdout);
 }
 
-static fs_status run(struct arguments *a, const fs_arch *arch, fs_dataset *train, fs_dataset *test, fs_model *model)
+static fs_status run(struct arguments *a, const fs_arch *arch, const fs_lock *lock, fs_dataset *train, fs_dataset *test,
+                     fs_model *model)
 {
     int rank;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
@@ -187,7 +189,7 @@ static fs_status run(struct arguments *a, const fs_arch *arch, fs_dataset *train
         return status;
     if (rank == 0)
         announce(a, model);
-    return fs_train(MPI_COMM_WORLD, &a->settings, train, test, a->out, model);
+    return fs_train(MPI_COMM_WORLD, &a->settings, train, test, a->out, lock ? fs_lock_key_of(lock) : NULL, model);
 }
 
 fs_status fs_cli_train(int argc, char **argv)
@@ -203,7 +205,11 @@ fs_status fs_cli_train(int argc, char **argv)
         return FS_USAGE;
     fill_recipe(&a.settings.recipe, &arch->recipe);
     fs_stop_install(a.reserve);
-    status = run(&a, arch, &train, &test, &model);
+    fs_lock *lock;
+    status = fs_lock_output(a.out, &lock);
+    if (!status)
+        status = run(&a, arch, lock, &train, &test, &model);
+    fs_lock_release(lock);
     fs_model_free(&model);
     fs_dataset_close(&train);
     fs_dataset_close(&test);

@@ -15,6 +15,7 @@ static int severity(fs_status status)
     case FS_MISMATCH:
         return 3;
     case FS_ERROR:
+    case FS_LOST:
         break;
     }
     return 4;

@@ -146,7 +146,9 @@ fs_status fs_results_write_start(fs_results *results, int unit, int rank)
         return fs_store_check_unit(results, unit, FS_UNIT_PROBE);
     const fs_place *place = fs_store_place(results, FS_PLACE_RUNS, 0);
     fs_run_row row, unknown;
-    fs_status status = write_record(results, unit, 0, 0);
+    fs_status status = fs_store_may_write(results);
+    if (!status)
+        status = write_record(results, unit, 0, 0);
     if (!status)
         status = fs_place_read(place, (uint64_t)unit, 1, &row);
     if (status)
@@ -238,6 +240,8 @@ fs_status fs_results_write_probe(fs_results *results, int unit, const float *wei
 {
     uint32_t crc = 0;
     fs_status status = fs_store_check_unit(results, unit, FS_UNIT_PROBE);
+    if (!status)
+        status = fs_store_may_write(results);
     if (status)
         return status;
     int index = results->plan.unit[unit].index;
@@ -251,6 +255,8 @@ fs_status fs_results_write_silence(fs_results *results, int unit, const float *f
                                    const fs_filter_row *row)
 {
     fs_status status = fs_store_check_unit(results, unit, FS_UNIT_SILENCE);
+    if (!status)
+        status = fs_store_may_write(results);
     if (status)
         return status;
     const fs_unit *u = &results->plan.unit[unit];

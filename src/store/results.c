@@ -310,6 +310,16 @@ fs_status fs_results_close(fs_results *results)
     return status;
 }
 
+void fs_results_guard(fs_results *results, const fs_lock_key *key)
+{
+    results->key = key;
+}
+
+fs_status fs_store_may_write(const fs_results *results)
+{
+    return results->key ? fs_lock_check(results->key) : FS_OK;
+}
+
 const fs_results_plan *fs_results_plan_of(const fs_results *results)
 {
     return &results->plan;

@@ -95,6 +95,8 @@ fs_status fs_results_write_state(fs_results *results, int index, const fs_probe_
 {
     fs_status status = fs_store_check_layer(results, index);
     if (!status)
+        status = fs_store_may_write(results);
+    if (!status)
         status = find_newest(results, index);
     if (status)
         return status;

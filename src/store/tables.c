@@ -17,6 +17,8 @@ fs_status fs_results_read_history(fs_results *results, int index, fs_history_row
 fs_status fs_results_write_history(fs_results *results, int index, const fs_history_row *row, double seconds)
 {
     fs_status status = fs_store_check_layer(results, index);
+    if (!status)
+        status = fs_store_may_write(results);
     if (status)
         return status;
     if (row->layer != results->plan.layer[index].layer || row->epoch < 1 || row->epoch > results->plan.epochs)
@@ -43,7 +45,9 @@ fs_status fs_results_write_layers(fs_results *results, const fs_silence_layer_ro
     uint64_t layers = (uint64_t)results->plan.layers;
     fs_state_row state = {.complete = COMPLETE};
     state.crc = fs_crc32c(fs_crc32c(0, row, layers * sizeof *row), sizes, sizes_of(results) * sizeof *sizes);
-    fs_status status = fs_place_write(fs_store_place(results, FS_PLACE_MEANS, 0), 0, layers, row);
+    fs_status status = fs_store_may_write(results);
+    if (!status)
+        status = fs_place_write(fs_store_place(results, FS_PLACE_MEANS, 0), 0, layers, row);
     if (!status)
         status = fs_place_write(fs_store_place(results, FS_PLACE_SIZES, 0), 0, sizes_of(results), sizes);
     return status ? status : fs_place_write(fs_store_place(results, FS_PLACE_STATE, 0), 0, 1, &state);
@@ -77,10 +81,13 @@ fs_status fs_results_write_launch(fs_results *results, const fs_launch *launch)
 {
     const fs_place *place = fs_store_place(results, FS_PLACE_LAUNCHES, 0);
     uint64_t taken = 0, free_from = FS_LAUNCHES - 1; /* the last row is written in any case */
+    fs_status status = fs_store_may_write(results);
+    if (status)
+        return status;
     while (taken < free_from) {
         uint64_t middle = (taken + free_from) / 2;
         fs_launch row;
-        fs_status status = fs_place_read(place, middle, 1, &row);
+        status = fs_place_read(place, middle, 1, &row);
         if (status)
             return status;
         if (row.time == 0)

@@ -61,6 +61,8 @@ static int count_done(const fs_sweep_run *run)
 static fs_status open_results(fs_sweep_run *run)
 {
     fs_status status = fs_results_open(run->path, run->world, &run->results);
+    if (!status)
+        fs_results_guard(run->results, run->input->lock);
     return fs_agree(run->world, status);
 }
 

@@ -86,4 +86,29 @@ def identical(left, right, exclude=()):
     return done.returncode == 0
 
 
+def wait_until(condition, seconds, what):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            sys.exit(f"{what}: not within {seconds} s")
+        time.sleep(0.02)
+
+
+def writer(path):
+    """The pid that holds the file's lock, dead or alive; None without a lock."""
+    try:
+        with open(f"{path}.lock") as file:
+            return int(dict(line.split() for line in file)["pid"])
+    except (FileNotFoundError, KeyError, ValueError):
+        return None
+
+
+def lives(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 VARYING = ("/provenance", "/resume")  # how a run went, not what it found

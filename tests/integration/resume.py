@@ -6,7 +6,7 @@ import time
 
 import h5py
 
-from common import VARYING, folder, identical, launch, make_idx, run, train_small
+from common import VARYING, folder, identical, launch, lives, make_idx, run, wait_until, writer
 
 here = folder()
 data = make_idx(f"{here}/data", train=400)
@@ -20,6 +20,7 @@ def stop_after(words, ranks, when, how):
         time.sleep(0.02)
     process.send_signal(how)
     text, _ = process.communicate(timeout=60)
+    wait_until(lambda: not lives(writer(words[-1])), 20, "the ranks' end after their mpirun's")
     return process.returncode, text
 
 
