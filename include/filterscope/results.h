@@ -9,7 +9,7 @@
  * Layout. Little-endian; tables are one-dimensional packed compound datasets of int32, uint32, float64 and null-padded
  * strings. Arrays of several dimensions have an attribute `axes` that names them, slowest first.
  *
- *     /                           attributes format = "filterscope-results", format_version = 1
+ *     /                           attributes format = "filterscope-results", format_version = 2
  *     /config                     table   key, value: the configuration that the results depend on
  *     /labels                     fixed strings [K]
  *     /layers                     table   layer, name, filters, height, width, pooled
@@ -22,11 +22,11 @@
  *     /silence/cluster_sizes      int32   [layers, K + 1]   clusters of each size
  *     /units                      table   kind, layer, first, count, state (1: done), crc
  *     /state                      table   one row: complete (1), crc
- *     /resume/slots               table   [layers x 2] epoch, batch, right, loss, sequence, crc; sequence 0: empty
+ *     /resume/slots               table   [layers x 2] epoch, batch, loss, right, sequence, history, crc; sequence 0: empty
  *     /resume/<layer>/state       float32 [2, 2, K, height x width x filters]   (slot; weight, momentum)
  *     /provenance/launches        table   one row a start of the program; time 0: a free row
- *     /provenance/units           table   attempt, rank, started, finished, seconds of each unit; times since 1970
- *     /provenance/epoch_seconds   float64 [layers, epochs]
+ *     /provenance/units           table   attempt, rank, started, finished, seconds, launch of each unit; times since 1970
+ *     /provenance/epochs          table   layer, epoch, seconds, rank: a row a layer and epoch
  *
  * <layer> is the convolution's number in the network, from 1, in decimal. Two complete runs of one configuration differ
  * under /resume and /provenance only, whatever their rank counts. Until they are computed, floats are NaN and the rest 0
@@ -35,8 +35,11 @@
  * CRCs are CRC-32C over bytes as they are in the file:
  *     a probe            /probe/<layer>/weight, then the layer's rows of /probe/history in order of epochs
  *     a block of filters its parts of /silence/<layer>/field, of /silence/<layer>/cluster, of /silence/filters
- *     /state             /silence/layers, then /silence/cluster_sizes
- *     a slot             its weight, its momentum, then its row of /resume/slots without crc */
+ *     /state             /silence/layers, then /silence/cluster_sizes; before the end, of its 0
+ *     a slot             its weight, its momentum, then its row of /resume/slots without crc, whose column history is the
+ *                        CRC of the layer's rows of /probe/history up to its epoch
+ *     /config, /labels, /layers, /units (its first four columns)    all rows: the dataset's attribute crc
+ *     /provenance/...    a row each, in its column crc */
 #ifndef FILTERSCOPE_RESULTS_H
 #define FILTERSCOPE_RESULTS_H
 
@@ -147,6 +150,8 @@ typedef struct fs_launch {
     char hosts[160];
     char job[32]; /* Slurm job id, "" outside Slurm */
     char command[512];
+    int32_t pid;  /* of rank 0 */
+    uint32_t crc; /* the store's */
 } fs_launch;
 
 enum { FS_LAUNCHES = 1000 }; /* rows of /provenance/launches; a later launch overwrites the last row */
@@ -161,6 +166,13 @@ fs_status fs_results_create(const char *path, const fs_results_plan *plan);
 
 /* Not collective. Bytes that fs_results_create will allocate, without the metadata (about 12 KiB and 2 KiB a layer). */
 uint64_t fs_results_bytes(const fs_results_plan *plan);
+
+/* Not collective; call on one rank that holds the lock, while nobody has the file open for writing. Writes what a damaged file
+ * needs to be opened again, where `plan` is provably what it was created with: a table of /config, /labels, /layers and /units
+ * whose rows do not have the CRC that was recorded for them, while the plan's have it. Each is named on standard error; a
+ * unit whose row was damaged is not done any more. FS_OK: all four tables are sound now. FS_MISMATCH, FS_ERROR: they aren't,
+ * and are as they were. */
+fs_status fs_results_repair(const char *path, const fs_results_plan *plan);
 
 /* Collective on comm where comm is not MPI_COMM_NULL: opens for writing through MPI-IO. With MPI_COMM_NULL: not collective,
  * without MPI_Init if need be, read-only, also while a sweep is writing. FS_ERROR: no such file, no permission. FS_MISMATCH:
@@ -184,6 +196,10 @@ const fs_results_plan *fs_results_plan_of(const fs_results *results);
 /* done[units] becomes 1 where the unit's record says done AND its payload has the recorded CRC, else 0; damaged[units]
  * (NULL: not wanted) becomes 1 where the record says done and the payload differs. Reads every finished payload. */
 fs_status fs_results_read_done(fs_results *results, uint8_t *done, uint8_t *damaged);
+
+/* Gives each damaged row of /provenance (its CRC does not hold) back its first state: how a run went is forgotten, no result
+ * depends on it. `out`: a line for each. Not while others write. */
+fs_status fs_results_reset_provenance(fs_results *results, FILE *out);
 
 /* recorded[units] becomes 1 where the record says done, without reading payloads (status). */
 fs_status fs_results_read_recorded(fs_results *results, uint8_t *recorded);
@@ -212,18 +228,19 @@ fs_status fs_results_read_filters(fs_results *results, int index, int first, int
 /* row: [layers]. */
 fs_status fs_results_read_layers(fs_results *results, fs_silence_layer_row *row);
 
-/* Adds a row, whose time is not 0, to /provenance/launches. On one rank at a time. */
-fs_status fs_results_write_launch(fs_results *results, const fs_launch *launch);
+/* Adds a row, whose time is not 0, to /provenance/launches, and tells its number in *number. On one rank at a time. */
+fs_status fs_results_write_launch(fs_results *results, const fs_launch *launch, int *number);
 
 /* The unit's record is taken back, if it had one: what is being computed again is unfinished, not damaged. Then notes in
- * /provenance/units that `rank` starts on it now; its attempt goes up by one. Before anything else is written of the unit. */
-fs_status fs_results_write_start(fs_results *results, int unit, int rank);
+ * /provenance/units that `rank` of launch `launch` (fs_results_write_launch) starts on it now; its attempt goes up by one.
+ * Before anything else is written of the unit. */
+fs_status fs_results_write_start(fs_results *results, int unit, int launch, int rank);
 
 /* Writes `state` into the older of layer `index`'s two slots (the invalid one, if only one is valid): arrays first, then the
  * header with the CRC of both. One process at a time writes a layer's slots, and no other has since it opened the file. */
 fs_status fs_results_write_state(fs_results *results, int index, const fs_probe_state *state);
 
-/* One row of layer `index`'s history, at its epoch, and the epoch's wall time. */
+/* One row of layer `index`'s history, at its epoch, and the epoch's wall time on this rank. */
 fs_status fs_results_write_history(fs_results *results, int index, const fs_history_row *row, double seconds);
 
 /* Finishes a probe unit: weight (feature order (y, x, filter), as fs_probe_state) into /probe/<layer>/weight, then the

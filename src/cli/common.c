@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "filterscope/lock.h"
@@ -132,7 +133,7 @@ void fs_describe_launch(int argc, char **argv, int teams, fs_launch *launch)
     MPI_Get_library_version(mpi, &length);
     mpi[strcspn(mpi, ",\n")] = 0;
     H5get_libversion(&major, &minor, &release);
-    *launch = (fs_launch){.time = (double)time(NULL), .ranks = ranks, .teams = teams};
+    *launch = (fs_launch){.time = (double)time(NULL), .ranks = ranks, .teams = teams, .pid = (int32_t)getpid()};
     snprintf(launch->version, sizeof launch->version, "%s", FS_VERSION);
     snprintf(launch->libraries, sizeof launch->libraries, "%.60s; HDF5 %u.%u.%u; %.60s", mpi, major, minor, release,
              openblas_get_config());

@@ -133,6 +133,26 @@ static void take_slots(struct job *job, const fs_config *stored)
         job->a.settings.slots = slots && atoi(slots) > 0 ? atoi(slots) : fs_default_slots(ranks);
 }
 
+/* 1 where the file could not be opened because of a damaged table that this command can give back. A file whose configuration
+ * cannot be read doesn't tell its slots: then each number is tried. The message stays the one that says what is wrong. */
+static int repair(struct job *job)
+{
+    char message[1024];
+    int slots = job->a.settings.slots, repaired = 0;
+    snprintf(message, sizeof message, "%s", fs_message());
+    for (int tried = slots ? slots : 1; tried <= FS_MOST_SLOTS && !repaired; tried *= 2) {
+        job->a.settings.slots = tried;
+        describe(job, &job->config);
+        fs_results_plan plan = results_plan(job);
+        repaired = fs_results_repair(job->a.out, &plan) == FS_OK;
+        if (slots)
+            break;
+    }
+    job->a.settings.slots = slots;
+    fs_fail(FS_MISMATCH, "%s", message);
+    return repaired;
+}
+
 /* Creates the results file, or finds that it was made for the same sweep. On rank 0. */
 static fs_status find_results(struct job *job)
 {
@@ -145,6 +165,8 @@ static fs_status find_results(struct job *job)
         return fs_results_create(job->a.out, &plan);
     }
     status = fs_results_open(job->a.out, MPI_COMM_NULL, &results);
+    if (status == FS_MISMATCH && repair(job))
+        status = fs_results_open(job->a.out, MPI_COMM_NULL, &results);
     if (status)
         return status;
     const fs_config *stored = fs_results_plan_of(results)->config;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "filterscope/memory.h"
 #include "store/store.h"
 
 struct check {
@@ -48,22 +49,34 @@ static fs_status check_unit(struct check *check, int unit, const fs_unit_row *ro
     return FS_OK;
 }
 
-static fs_status check_units(struct check *check)
+static fs_status check_units(struct check *check, const fs_unit_row *row)
 {
-    fs_unit_row *row = fs_records_read(check->results);
-    fs_status status = row ? FS_OK : FS_ERROR;
+    fs_status status = FS_OK;
     for (int unit = 0; unit < check->results->plan.units && !status; unit++)
         status = check_unit(check, unit, &row[unit]);
-    free(row);
     return status;
+}
+
+/* The newest slot of a probe in training; and of a finished one, where it is no longer needed and no damage to the results. */
+static void report_slot(struct check *check, int index, int slot, int done, const fs_slot_row *row, uint32_t crc)
+{
+    char what[128], where[128];
+    int layer = check->results->plan.layer[index].layer;
+    snprintf(what, sizeof what, "resume slot %d of layer %d", slot, layer);
+    snprintf(where, sizeof where, "/resume/slots, /resume/%d/state", layer);
+    if (done)
+        fprintf(check->out, "no longer needed, but damaged: %s (%s): recorded CRC %08x, found %08x\n", what, where, row->crc,
+                crc);
+    else
+        report(check, what, where, row->crc, crc);
 }
 
 /* Only the slot that its header calls the newest must be whole: the older one may be in the middle of being overwritten, and
  * stays so after a kill. While a sweep is writing, the newest may become the older one during the check: look again. */
-static fs_status check_slots(struct check *check, int index)
+static fs_status check_slots(struct check *check, int index, int done)
 {
     fs_slot_row before[2], after[2];
-    int slot, layer = check->results->plan.layer[index].layer;
+    int slot;
     uint32_t crc;
     fs_status status = fs_resume_read_headers(check->results, index, before, &slot);
     while (!status && slot >= 0) {
@@ -73,14 +86,70 @@ static fs_status check_slots(struct check *check, int index)
             break;
         status = fs_resume_read_headers(check->results, index, after, &slot);
         if (!status && memcmp(before, after, sizeof before) == 0) {
-            char what[128], where[128];
-            snprintf(what, sizeof what, "resume slot %d of layer %d", newest, layer);
-            snprintf(where, sizeof where, "/resume/slots, /resume/%d/state", layer);
-            report(check, what, where, before[newest].crc, crc);
+            report_slot(check, index, newest, done, &before[newest], crc);
             break;
         }
         memcpy(before, after, sizeof before);
     }
+    return status;
+}
+
+/* A slot that nobody wrote must be as creation left it. */
+static void check_empty(struct check *check, int index, int done, const fs_slot_row headers[2])
+{
+    fs_slot_row empty;
+    for (int slot = 0; slot < 2; slot++) {
+        fs_known_row(FS_PLACE_SLOTS, &check->results->plan, 2 * (uint64_t)index + (uint64_t)slot, &empty);
+        if (headers[slot].sequence == 0 && memcmp(&headers[slot], &empty, sizeof empty) != 0)
+            report_slot(check, index, slot, done, &headers[slot], empty.crc);
+    }
+}
+
+static int is_done(const fs_results *results, int index, const fs_unit_row *row)
+{
+    for (int unit = 0; unit < results->plan.units; unit++)
+        if (results->plan.unit[unit].kind == FS_UNIT_PROBE && results->plan.unit[unit].index == index)
+            return row[unit].state == 1;
+    return 0;
+}
+
+/* What a probe in training has: its newest slot, and its history up to there. A finished one's history is its unit's. */
+static fs_status check_training(struct check *check, int index, const fs_unit_row *row)
+{
+    int slot, done = is_done(check->results, index, row);
+    fs_slot_row headers[2];
+    uint32_t crc;
+    fs_status status = check_slots(check, index, done);
+    if (!status)
+        status = fs_resume_read_headers(check->results, index, headers, &slot);
+    if (!status)
+        check_empty(check, index, done, headers);
+    if (status || slot < 0 || done || headers[slot].epoch < 0 || headers[slot].epoch > check->results->plan.epochs)
+        return status;
+    status = fs_store_sum_history(check->results, index, headers[slot].epoch, &crc);
+    if (!status && crc != headers[slot].history) {
+        char what[128];
+        snprintf(what, sizeof what, "the first %d epochs of layer %d", headers[slot].epoch,
+                 check->results->plan.layer[index].layer);
+        report(check, what, "/probe/history", headers[slot].history, crc);
+    }
+    return status;
+}
+
+static fs_status check_seals(struct check *check, fs_place_name name)
+{
+    const fs_place *place = fs_store_place(check->results, name, 0);
+    char *row = fs_alloc(1, place->form->bytes, "a row");
+    fs_status status = row ? FS_OK : FS_ERROR;
+    for (uint64_t i = 0; i < place->size[0] && !status; i++) {
+        uint32_t recorded, found;
+        char what[64];
+        status = fs_place_read(place, i, 1, row);
+        snprintf(what, sizeof what, "row %llu, which tells how a run went", (unsigned long long)i);
+        if (!status && !fs_seal_holds(place->form, row, &recorded, &found))
+            report(check, what, place->path, recorded, found);
+    }
+    free(row);
     return status;
 }
 
@@ -89,7 +158,7 @@ static fs_status check_tables(struct check *check)
     fs_state_row state = {0};
     uint32_t crc;
     fs_status status = fs_tables_sum(check->results, &state, &crc);
-    if (!status && state.complete != 0 && (state.complete != 1 || state.crc != crc))
+    if (!status && !fs_tables_unfinished(&state) && (state.complete != 1 || state.crc != crc))
         report(check, "the layer tables", "/state, /silence/layers, /silence/cluster_sizes", state.crc, crc);
     return status;
 }
@@ -97,9 +166,14 @@ static fs_status check_tables(struct check *check)
 fs_status fs_results_check(fs_results *results, FILE *out)
 {
     struct check check = {.results = results, .out = out};
-    fs_status status = check_units(&check);
+    fs_unit_row *row = fs_records_read(results);
+    fs_status status = row ? check_units(&check, row) : FS_ERROR;
     for (int i = 0; i < results->plan.layers && !status; i++)
-        status = check_slots(&check, i);
+        status = check_training(&check, i, row);
+    for (int name = 0; name < FS_PLACES_ONCE && !status; name++)
+        if (fs_form_of((fs_place_name)name)->sealed)
+            status = check_seals(&check, (fs_place_name)name);
+    free(row);
     if (!status)
         status = check_tables(&check);
     if (!status && check.damaged)

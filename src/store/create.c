@@ -36,72 +36,16 @@ static fs_status fail_hdf5(const struct creation *c, const char *what)
     return fs_hdf5_fail(FS_ERROR, c->path, "create it (%s)", what);
 }
 
-/* Rows that are known from the beginning; `row` comes filled with what is written where nothing is known. */
-typedef void known_row(const fs_results_plan *plan, uint64_t number, void *row);
-
-static void config_row(const fs_results_plan *plan, uint64_t number, void *row)
-{
-    memcpy(row, &plan->config->entry[number], sizeof *plan->config->entry);
-}
-
-static void label_row(const fs_results_plan *plan, uint64_t number, void *row)
-{
-    memcpy(row, plan->label_name[number], sizeof *plan->label_name);
-}
-
-static void layer_row(const fs_results_plan *plan, uint64_t number, void *row)
-{
-    memcpy(row, &plan->layer[number], sizeof *plan->layer);
-}
-
-static void history_row(const fs_results_plan *plan, uint64_t number, void *row)
-{
-    fs_history_row *history = row;
-    history->layer = plan->layer[number / (uint64_t)plan->epochs].layer;
-    history->epoch = (int32_t)(number % (uint64_t)plan->epochs) + 1;
-}
-
-static void filter_row(const fs_results_plan *plan, uint64_t number, void *row)
-{
-    fs_filter_row *filter = row;
-    int index = 0;
-    for (; number >= (uint64_t)plan->layer[index].filters; index++)
-        number -= (uint64_t)plan->layer[index].filters;
-    filter->layer = plan->layer[index].layer;
-    filter->filter = (int32_t)number;
-}
-
-static void means_row(const fs_results_plan *plan, uint64_t number, void *row)
-{
-    fs_silence_layer_row *means = row;
-    means->layer = plan->layer[number].layer;
-    means->filters = plan->layer[number].filters;
-}
-
-static void unit_row(const fs_results_plan *plan, uint64_t number, void *row)
-{
-    const fs_unit *unit = &plan->unit[number];
-    *(fs_unit_row *)row =
-        (fs_unit_row){.kind = unit->kind, .layer = plan->layer[unit->index].layer, .first = unit->first, .count = unit->count};
-}
-
-static known_row *const known_rows[FS_PLACES_ONCE] = {
-    [FS_PLACE_CONFIG] = config_row,   [FS_PLACE_LABELS] = label_row,   [FS_PLACE_LAYERS] = layer_row,
-    [FS_PLACE_HISTORY] = history_row, [FS_PLACE_FILTERS] = filter_row, [FS_PLACE_MEANS] = means_row,
-    [FS_PLACE_UNITS] = unit_row,
-};
-
-static fs_status write_known_rows(const struct creation *c, const fs_place *place, known_row *known)
+static fs_status write_known_rows(const struct creation *c, const fs_place *place, fs_place_name name, uint32_t *fixed)
 {
     size_t bytes = place->form->bytes;
     char *rows = fs_alloc(ROWS_AT_ONCE, bytes, place->path);
     fs_status status = rows ? FS_OK : FS_ERROR;
     for (uint64_t first = 0; first < place->size[0] && !status; first += ROWS_AT_ONCE) {
         uint64_t left = place->size[0] - first, count = left < ROWS_AT_ONCE ? left : ROWS_AT_ONCE;
-        for (uint64_t i = 0; i < count; i++) {
-            fs_form_fill(place->form, rows + i * bytes);
-            known(c->plan, first + i, rows + i * bytes);
-        }
+        for (uint64_t i = 0; i < count; i++)
+            fs_known_row(name, c->plan, first + i, rows + i * bytes);
+        *fixed = fs_fixed_sum(place->form, *fixed, rows, count);
         status = fs_place_write(place, first, count, rows);
     }
     free(rows);
@@ -164,8 +108,11 @@ static fs_status create_place(const struct creation *c, fs_place_name name, int 
     fs_place place;
     fs_place_describe(&place, c->path, name, c->plan, index);
     fs_status status = create_set(c, &place);
-    if (!status && name < FS_PLACES_ONCE && known_rows[name])
-        status = write_known_rows(c, &place, known_rows[name]);
+    uint32_t fixed = 0;
+    if (!status && fs_known(name))
+        status = write_known_rows(c, &place, name, &fixed);
+    if (!status && place.form->fixed && !write_attribute(place.set, "crc", H5T_STD_U32LE, &fixed))
+        status = fail_hdf5(c, place.path);
     fs_status closed = fs_place_close(&place);
     return status ? status : closed;
 }

@@ -73,40 +73,57 @@ static const fs_column state_columns[] = {
 };
 
 static const fs_column slot_columns[] = {
-    COLUMN(fs_slot_row, epoch, FS_INT32),  COLUMN(fs_slot_row, batch, FS_INT32),     COLUMN(fs_slot_row, right, FS_FLOAT64),
-    COLUMN(fs_slot_row, loss, FS_FLOAT64), COLUMN(fs_slot_row, sequence, FS_UINT32), COLUMN(fs_slot_row, crc, FS_UINT32),
+    COLUMN(fs_slot_row, epoch, FS_INT32), COLUMN(fs_slot_row, batch, FS_INT32),     COLUMN(fs_slot_row, loss, FS_FLOAT64),
+    COLUMN(fs_slot_row, right, FS_INT32), COLUMN(fs_slot_row, sequence, FS_UINT32), COLUMN(fs_slot_row, history, FS_UINT32),
+    COLUMN(fs_slot_row, crc, FS_UINT32),
 };
 
 static const fs_column launch_columns[] = {
     COLUMN(fs_launch, time, FS_FLOAT64), COLUMN(fs_launch, ranks, FS_INT32),    COLUMN(fs_launch, teams, FS_INT32),
     COLUMN(fs_launch, version, FS_TEXT), COLUMN(fs_launch, libraries, FS_TEXT), COLUMN(fs_launch, blas_core, FS_TEXT),
     COLUMN(fs_launch, hosts, FS_TEXT),   COLUMN(fs_launch, job, FS_TEXT),       COLUMN(fs_launch, command, FS_TEXT),
+    COLUMN(fs_launch, pid, FS_INT32),    COLUMN(fs_launch, crc, FS_UINT32),
 };
 
 static const fs_column run_columns[] = {
     COLUMN(fs_run_row, attempt, FS_INT32),    COLUMN(fs_run_row, rank, FS_INT32),      COLUMN(fs_run_row, started, FS_FLOAT64),
-    COLUMN(fs_run_row, finished, FS_FLOAT64), COLUMN(fs_run_row, seconds, FS_FLOAT64),
+    COLUMN(fs_run_row, finished, FS_FLOAT64), COLUMN(fs_run_row, seconds, FS_FLOAT64), COLUMN(fs_run_row, launch, FS_INT32),
+    COLUMN(fs_run_row, crc, FS_UINT32),
+};
+
+static const fs_column epoch_columns[] = {
+    COLUMN(fs_epoch_row, layer, FS_INT32), COLUMN(fs_epoch_row, epoch, FS_INT32), COLUMN(fs_epoch_row, seconds, FS_FLOAT64),
+    COLUMN(fs_epoch_row, rank, FS_INT32),  COLUMN(fs_epoch_row, crc, FS_UINT32),
 };
 
 static const fs_column label_value = {NULL, FS_TEXT, 0, FS_LABEL_NAME_BYTES};
 static const fs_column int32_value = {NULL, FS_INT32, 0, 4};
 static const fs_column float32_value = {NULL, FS_FLOAT32, 0, 4};
-static const fs_column float64_value = {NULL, FS_FLOAT64, 0, 8};
 
 static const fs_form forms[FS_PLACE_NAMES] = {
-    [FS_PLACE_CONFIG] = {.name = "/config", .shape = "C", TABLE(fs_config_entry, config_columns)},
-    [FS_PLACE_LABELS] = {.name = "/labels", .shape = "K", VALUES(label_value, FS_LABEL_NAME_BYTES)},
-    [FS_PLACE_LAYERS] = {.name = "/layers", .shape = "L", TABLE(fs_layer_row, layer_columns)},
+    [FS_PLACE_CONFIG] = {.name = "/config",
+                         .shape = "C",
+                         TABLE(fs_config_entry, config_columns),
+                         .fixed = sizeof(fs_config_entry)},
+    [FS_PLACE_LABELS] = {.name = "/labels",
+                         .shape = "K",
+                         VALUES(label_value, FS_LABEL_NAME_BYTES),
+                         .fixed = FS_LABEL_NAME_BYTES},
+    [FS_PLACE_LAYERS] = {.name = "/layers", .shape = "L", TABLE(fs_layer_row, layer_columns), .fixed = sizeof(fs_layer_row)},
     [FS_PLACE_HISTORY] = {.name = "/probe/history", .shape = "H", TABLE(fs_history_row, history_columns)},
     [FS_PLACE_FILTERS] = {.name = "/silence/filters", .shape = "A", TABLE(fs_filter_row, filter_columns)},
     [FS_PLACE_MEANS] = {.name = "/silence/layers", .shape = "L", TABLE(fs_silence_layer_row, means_columns)},
     [FS_PLACE_SIZES] = {.name = "/silence/cluster_sizes", .shape = "LS", .axes = "layer, cluster size", VALUES(int32_value, 4)},
-    [FS_PLACE_UNITS] = {.name = "/units", .shape = "U", TABLE(fs_unit_row, unit_columns)},
+    [FS_PLACE_UNITS] = {.name = "/units",
+                        .shape = "U",
+                        TABLE(fs_unit_row, unit_columns),
+                        .fixed = offsetof(fs_unit_row, state)},
     [FS_PLACE_STATE] = {.name = "/state", .shape = "1", TABLE(fs_state_row, state_columns)},
     [FS_PLACE_SLOTS] = {.name = "/resume/slots", .shape = "D", TABLE(fs_slot_row, slot_columns)},
-    [FS_PLACE_LAUNCHES] = {.name = "/provenance/launches", .shape = "P", TABLE(fs_launch, launch_columns), .zeroed = 1},
-    [FS_PLACE_RUNS] = {.name = "/provenance/units", .shape = "U", TABLE(fs_run_row, run_columns)},
-    [FS_PLACE_SECONDS] = {.name = "/provenance/epoch_seconds", .shape = "LE", .axes = "layer, epoch", VALUES(float64_value, 8)},
+    [FS_PLACE_LAUNCHES] =
+        {.name = "/provenance/launches", .shape = "P", TABLE(fs_launch, launch_columns), .zeroed = 1, .sealed = 1},
+    [FS_PLACE_RUNS] = {.name = "/provenance/units", .shape = "U", TABLE(fs_run_row, run_columns), .sealed = 1},
+    [FS_PLACE_SECONDS] = {.name = "/provenance/epochs", .shape = "H", TABLE(fs_epoch_row, epoch_columns), .sealed = 1},
     [FS_PLACE_WEIGHT] = {"/probe", "weight", "KFYX", "output unit, filter, y, x", VALUES(float32_value, 4)},
     [FS_PLACE_FIELD] = {"/silence", "field", "FKK", "filter, input label, output unit", VALUES(float32_value, 4)},
     [FS_PLACE_CLUSTER] = {"/silence", "cluster", "FK", "filter, label", VALUES(int32_value, 4)},
@@ -150,8 +167,6 @@ static hsize_t extent(char letter, const fs_results_plan *plan, int index)
         return (hsize_t)plan->config->count;
     case 'D':
         return 2 * (hsize_t)plan->layers;
-    case 'E':
-        return (hsize_t)plan->epochs;
     case 'F':
         return (hsize_t)layer->filters;
     case 'H':

@@ -32,7 +32,7 @@ typedef enum fs_place_name {
 } fs_place_name;
 
 #define FS_FORMAT "filterscope-results"
-enum { FS_FORMAT_VERSION = 1, FS_MOST_DIMENSIONS = 4, FS_PLACE_PATH_BYTES = 64 };
+enum { FS_FORMAT_VERSION = 2, FS_MOST_DIMENSIONS = 4, FS_PLACE_PATH_BYTES = 64 };
 
 /* Bounds of a plan: a damaged number must not become an allocation. */
 enum { FS_MOST_EXTENT = 65535, FS_MOST_PLAN_LAYERS = 1024, FS_MOST_PLAN_EPOCHS = 1 << 20, FS_MOST_PLAN_UNITS = 1 << 24 };
@@ -55,9 +55,10 @@ typedef struct fs_state_row {
 typedef struct fs_slot_row {
     int32_t epoch;
     int32_t batch;
-    double right;
     double loss;
+    int32_t right;
     uint32_t sequence; /* 0: empty */
+    uint32_t history;  /* CRC of the layer's history up to `epoch` */
     uint32_t crc;      /* last, so that what precedes it is what it covers */
 } fs_slot_row;
 
@@ -67,7 +68,17 @@ typedef struct fs_run_row {
     double started;
     double finished;
     double seconds;
+    int32_t launch; /* row of /provenance/launches */
+    uint32_t crc;
 } fs_run_row;
+
+typedef struct fs_epoch_row {
+    int32_t layer;
+    int32_t epoch;
+    double seconds;
+    int32_t rank;
+    uint32_t crc;
+} fs_epoch_row;
 
 typedef enum fs_kind { FS_INT32, FS_UINT32, FS_FLOAT32, FS_FLOAT64, FS_TEXT } fs_kind;
 
@@ -87,6 +98,8 @@ typedef struct fs_form {
     int columns;  /* of a table; 0 where an element is the one value that `column` describes */
     size_t bytes; /* of an element, in memory as in the file: rows have no padding */
     int zeroed;   /* floats begin as 0, not as NaN */
+    size_t fixed; /* leading bytes of a row that never change; the attribute `crc` is their sum over all rows */
+    int sealed;   /* the last column is the CRC of the row's other bytes */
 } fs_form;
 
 /* Not collective, like everything here. */
@@ -106,6 +119,22 @@ hid_t fs_form_type(const fs_form *form);
 
 /* What an element is until it is computed. */
 void fs_form_fill(const fs_form *form, void *element);
+
+/* /state of a sweep that is not complete. */
+fs_state_row fs_unfinished(void);
+
+/* 1 where rows of `name` hold something from the beginning. */
+int fs_known(fs_place_name name);
+
+/* Row `number` of `name` as it is before anything is computed. */
+void fs_known_row(fs_place_name name, const fs_results_plan *plan, uint64_t number, void *row);
+
+/* Continues the CRC over the fixed bytes of `count` rows. */
+uint32_t fs_fixed_sum(const fs_form *form, uint32_t crc, const void *rows, uint64_t count);
+
+/* Of a row of a sealed form: writes its CRC; 1 where the CRC holds. */
+void fs_seal(const fs_form *form, void *row);
+int fs_seal_holds(const fs_form *form, const void *row, uint32_t *recorded, uint32_t *found);
 
 /* Fixed-length, null-padded text of `bytes` bytes; the caller closes it. */
 hid_t fs_text_type(size_t bytes);

@@ -43,4 +43,8 @@ fs_status fs_place_write(const fs_place *place, uint64_t first, uint64_t count, 
 /* Continues *crc over these elements' bytes, FS_SUM_BYTES at a time through `buffer`. */
 fs_status fs_place_sum(const fs_place *place, uint64_t first, uint64_t count, void *buffer, uint32_t *crc);
 
+/* The CRC over the fixed bytes of all rows of a place that has some, and the one that was recorded when it was created.
+ * FS_MISMATCH where none was. */
+fs_status fs_place_sum_fixed(const fs_place *place, void *buffer, uint32_t *found, uint32_t *recorded);
+
 #endif

@@ -64,18 +64,24 @@ fs_unit_row *fs_records_read(fs_results *results)
     return row;
 }
 
-/* The layer's history as it stands in the file. */
-static fs_status sum_history(fs_results *results, int index, uint32_t *crc)
+/* Continues *crc over the layer's history as it stands in the file. */
+static fs_status sum_history(fs_results *results, int index, int epochs, uint32_t *crc)
 {
-    uint64_t epochs = (uint64_t)results->plan.epochs;
-    return fs_place_sum(fs_store_place(results, FS_PLACE_HISTORY, 0), (uint64_t)index * epochs, epochs, results->buffer, crc);
+    return fs_place_sum(fs_store_place(results, FS_PLACE_HISTORY, 0), (uint64_t)index * (uint64_t)results->plan.epochs,
+                        (uint64_t)epochs, results->buffer, crc);
+}
+
+fs_status fs_store_sum_history(fs_results *results, int index, int epochs, uint32_t *crc)
+{
+    *crc = 0;
+    return sum_history(results, index, epochs, crc);
 }
 
 static fs_status sum_probe(fs_results *results, int index, uint32_t *crc)
 {
     fs_status status = fs_place_sum(fs_store_place(results, FS_PLACE_WEIGHT, index), 0, fs_store_weights(results, index),
                                     results->buffer, crc);
-    return status ? status : sum_history(results, index, crc);
+    return status ? status : sum_history(results, index, results->plan.epochs, crc);
 }
 
 static fs_status sum_silence(fs_results *results, const fs_unit *unit, uint32_t *crc)
@@ -140,7 +146,7 @@ static fs_status write_record(fs_results *results, int unit, int32_t state, uint
 
 /* The record goes first: a unit that is computed once more (its payload was damaged) isn't done while its payload changes,
  * and after a kill it is unfinished rather than damaged, so that a probe goes on at its slot. */
-fs_status fs_results_write_start(fs_results *results, int unit, int rank)
+fs_status fs_results_write_start(fs_results *results, int unit, int launch, int rank)
 {
     if (unit < 0 || unit >= results->plan.units)
         return fs_store_check_unit(results, unit, FS_UNIT_PROBE);
@@ -157,6 +163,8 @@ fs_status fs_results_write_start(fs_results *results, int unit, int rank)
     unknown.attempt = row.attempt + 1;
     unknown.rank = rank;
     unknown.started = now();
+    unknown.launch = launch;
+    fs_seal(place->form, &unknown);
     return fs_place_write(place, (uint64_t)unit, 1, &unknown);
 }
 
@@ -170,6 +178,7 @@ static fs_status finish(fs_results *results, int unit, uint32_t crc)
         return status;
     row.finished = now();
     row.seconds = row.finished - row.started;
+    fs_seal(place->form, &row);
     status = fs_place_write(place, (uint64_t)unit, 1, &row);
     return status ? status : write_record(results, unit, DONE, crc);
 }
@@ -247,7 +256,7 @@ fs_status fs_results_write_probe(fs_results *results, int unit, const float *wei
     int index = results->plan.unit[unit].index;
     status = write_weight(results, index, weight, &crc);
     if (!status)
-        status = sum_history(results, index, &crc);
+        status = sum_history(results, index, results->plan.epochs, &crc);
     return status ? status : finish(results, unit, crc);
 }
 

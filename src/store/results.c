@@ -100,7 +100,7 @@ static fs_status learn_counts(fs_results *results)
         {FS_PLACE_LABELS, 0, 1, FS_MAX_LABELS, &plan->labels},
         {FS_PLACE_LAYERS, 0, 1, FS_MOST_PLAN_LAYERS, &plan->layers},
         {FS_PLACE_UNITS, 0, 1, FS_MOST_PLAN_UNITS, &plan->units},
-        {FS_PLACE_SECONDS, 1, 1, FS_MOST_PLAN_EPOCHS, &plan->epochs},
+        {FS_PLACE_HISTORY, 0, 1, INT32_MAX, &plan->epochs}, /* rows of all layers, so far */
     };
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         long long length = length_of(results->file, counts[i].name, counts[i].dimension);
@@ -109,6 +109,9 @@ static fs_status learn_counts(fs_results *results)
                            fs_form_of(counts[i].name)->name, counts[i].least, counts[i].most);
         *counts[i].count = (int)length;
     }
+    if (plan->epochs % plan->layers || plan->epochs / plan->layers > FS_MOST_PLAN_EPOCHS)
+        return fs_fail(FS_MISMATCH, "%s: /probe/history has %d rows for %d layers", results->path, plan->epochs, plan->layers);
+    plan->epochs /= plan->layers;
     return FS_OK;
 }
 
@@ -146,6 +149,18 @@ static fs_status open_place(fs_results *results, fs_place_name name, int index)
         return FS_OK;
     fs_place_describe(place, results->path, name, &results->plan, index);
     return fs_place_open(place, results->file, results->bytes);
+}
+
+/* Rows that never change, against the sum that was recorded when they were made. */
+static fs_status check_fixed(fs_results *results, fs_place_name name)
+{
+    const fs_place *place = fs_store_place(results, name, 0);
+    uint32_t recorded = 0, found;
+    fs_status status = fs_place_sum_fixed(place, results->buffer, &found, &recorded);
+    if (!status && found != recorded)
+        status = fs_fail(FS_MISMATCH, "%s: %s is damaged: recorded CRC %08x, found %08x", results->path, place->path, recorded,
+                         found);
+    return status;
 }
 
 /* Once, for the whole session: no metadata are needed after it. */
@@ -214,9 +229,17 @@ static fs_status read_plan(fs_results *results)
     if (!status)
         status = open_place(results, FS_PLACE_LAYERS, 0);
     if (!status)
+        status = check_fixed(results, FS_PLACE_LAYERS);
+    if (!status)
         status = read_all(results, FS_PLACE_LAYERS, results->layer);
     if (!status)
         status = open_places(results);
+    if (!status)
+        status = check_fixed(results, FS_PLACE_CONFIG);
+    if (!status)
+        status = check_fixed(results, FS_PLACE_LABELS);
+    if (!status)
+        status = check_fixed(results, FS_PLACE_UNITS);
     if (!status)
         status = read_all(results, FS_PLACE_CONFIG, results->config.entry);
     if (!status)
@@ -277,6 +300,8 @@ fs_status fs_results_open(const char *path, MPI_Comm comm, fs_results **results)
     fs_status status = opened ? FS_OK : FS_ERROR;
     *results = NULL;
     fs_hdf5_quiet();
+    if (writing && opened)
+        MPI_Comm_rank(comm, &opened->rank);
     if (!status)
         status = inspect(opened, writing);
     if (!status)

@@ -31,6 +31,16 @@ fs_status fs_resume_read_headers(fs_results *results, int index, fs_slot_row row
     return status;
 }
 
+/* *holds: the history up to the slot's epoch is what it was when the slot was written. */
+static fs_status has_history(fs_results *results, int index, const fs_slot_row *row, int *holds)
+{
+    uint32_t crc = 0;
+    *holds = row->epoch >= 0 && row->epoch <= results->plan.epochs;
+    fs_status status = *holds ? fs_store_sum_history(results, index, row->epoch, &crc) : FS_OK;
+    *holds = *holds && crc == row->history;
+    return status;
+}
+
 /* Reads both headers and, newer first, the arrays until a CRC agrees. */
 static fs_status find_newest(fs_results *results, int index)
 {
@@ -43,8 +53,11 @@ static fs_status find_newest(fs_results *results, int index)
     *newest = (fs_newest){.slot = -1, .sequence = slot < 0 ? 0 : rows[slot].sequence};
     for (int tries = 0; tries < 2 && slot >= 0 && newest->slot < 0 && !status; tries++, slot = 1 - slot) {
         uint32_t crc;
+        int sound = 0;
         status = fs_resume_sum(results, index, slot, &rows[slot], &crc);
-        if (!status && rows[slot].sequence > 0 && rows[slot].crc == crc) {
+        if (!status && rows[slot].sequence > 0 && rows[slot].crc == crc)
+            status = has_history(results, index, &rows[slot], &sound);
+        if (!status && sound) {
             newest->slot = slot;
             newest->sequence = rows[slot].sequence;
             newest->row = rows[slot];
@@ -72,7 +85,7 @@ fs_status fs_results_read_state(fs_results *results, int index, fs_probe_state *
         return status;
     state->epoch = newest->row.epoch;
     state->batch = newest->row.batch;
-    state->right = (int64_t)newest->row.right;
+    state->right = newest->row.right;
     state->loss = newest->row.loss;
     *found = 1;
     return FS_OK;
@@ -106,9 +119,12 @@ fs_status fs_results_write_state(fs_results *results, int index, const fs_probe_
     int slot = newest->slot < 0 ? 0 : 1 - newest->slot;
     fs_slot_row row = {.epoch = state->epoch,
                        .batch = state->batch,
-                       .right = (double)state->right,
                        .loss = state->loss,
+                       .right = (int32_t)state->right,
                        .sequence = newest->sequence < UINT32_MAX ? newest->sequence + 1 : 1};
+    status = fs_store_sum_history(results, index, state->epoch, &row.history);
+    if (status)
+        return status;
     uint32_t crc = fs_crc32c(0, state->weight, weights * sizeof *state->weight);
     row.crc = sum_header(fs_crc32c(crc, state->momentum, weights * sizeof *state->momentum), &row);
     status = fs_place_write(place, 2 * (uint64_t)slot * weights, weights, state->weight);

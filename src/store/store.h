@@ -14,6 +14,7 @@ typedef struct fs_newest {
 
 struct fs_results {
     char *path;
+    int rank;       /* of the comm that opened it; 0 without one */
     int descriptor; /* open for the whole session, see fs_results_close */
     uint64_t bytes; /* of the file */
     hid_t file;
@@ -52,6 +53,9 @@ uint64_t fs_store_cluster(const fs_results *results, int filter);
 /* End of the file as the superblock of an open file has it; 0 where it is no superblock of ours. */
 uint64_t fs_superblock_end(int descriptor);
 
+/* CRC of the first `epochs` rows of layer `index`'s history, as they stand in the file. */
+fs_status fs_store_sum_history(fs_results *results, int index, int epochs, uint32_t *crc);
+
 /* The newest slot of layer `index` as its header says, unverified; *slot = -1 without one. rows: both. */
 fs_status fs_resume_read_headers(fs_results *results, int index, fs_slot_row rows[2], int *slot);
 
@@ -63,6 +67,9 @@ fs_status fs_records_sum(fs_results *results, int unit, uint32_t *crc);
 
 /* All rows of /units; released with free(). NULL after a failure. */
 fs_unit_row *fs_records_read(fs_results *results);
+
+/* 1 where /state says that the sweep is not complete. */
+int fs_tables_unfinished(const fs_state_row *state);
 
 /* /state and the CRC of the layer tables. */
 fs_status fs_tables_sum(fs_results *results, fs_state_row *state, uint32_t *crc);

@@ -1,4 +1,6 @@
 /* History, layer tables and launches. */
+#include <stddef.h>
+
 #include "filterscope/crc32c.h"
 #include "store/store.h"
 
@@ -25,7 +27,9 @@ fs_status fs_results_write_history(fs_results *results, int index, const fs_hist
         return fs_fail(FS_ERROR, "%s: epoch %d of layer %d is no row of layer %d's history, which has %d epochs", results->path,
                        row->epoch, row->layer, results->plan.layer[index].layer, results->plan.epochs);
     uint64_t place = (uint64_t)index * (uint64_t)results->plan.epochs + (uint64_t)row->epoch - 1;
-    status = fs_place_write(fs_store_place(results, FS_PLACE_SECONDS, 0), place, 1, &seconds);
+    fs_epoch_row epoch = {.layer = row->layer, .epoch = row->epoch, .seconds = seconds, .rank = results->rank};
+    fs_seal(fs_form_of(FS_PLACE_SECONDS), &epoch);
+    status = fs_place_write(fs_store_place(results, FS_PLACE_SECONDS, 0), place, 1, &epoch);
     return status ? status : fs_place_write(fs_store_place(results, FS_PLACE_HISTORY, 0), place, 1, row);
 }
 
@@ -65,6 +69,12 @@ fs_status fs_tables_sum(fs_results *results, fs_state_row *state, uint32_t *crc)
     return status;
 }
 
+int fs_tables_unfinished(const fs_state_row *state)
+{
+    fs_state_row none = fs_unfinished();
+    return state->complete == none.complete && state->crc == none.crc;
+}
+
 fs_status fs_results_read_complete(fs_results *results, int *complete, int *damaged)
 {
     fs_state_row state = {0};
@@ -72,28 +82,31 @@ fs_status fs_results_read_complete(fs_results *results, int *complete, int *dama
     fs_status status = fs_tables_sum(results, &state, &crc);
     *complete = !status && state.complete == COMPLETE && state.crc == crc;
     if (damaged)
-        *damaged = !status && state.complete != 0 && !*complete;
+        *damaged = !status && !*complete && !fs_tables_unfinished(&state);
     return status;
 }
 
 /* Rows are taken in order, so that the first free one ends a search by halves. */
-fs_status fs_results_write_launch(fs_results *results, const fs_launch *launch)
+fs_status fs_results_write_launch(fs_results *results, const fs_launch *launch, int *number)
 {
     const fs_place *place = fs_store_place(results, FS_PLACE_LAUNCHES, 0);
+    fs_launch row = *launch;
     uint64_t taken = 0, free_from = FS_LAUNCHES - 1; /* the last row is written in any case */
     fs_status status = fs_store_may_write(results);
     if (status)
         return status;
     while (taken < free_from) {
         uint64_t middle = (taken + free_from) / 2;
-        fs_launch row;
-        status = fs_place_read(place, middle, 1, &row);
+        fs_launch there;
+        status = fs_place_read(place, middle, 1, &there);
         if (status)
             return status;
-        if (row.time == 0)
+        if (there.time == 0)
             free_from = middle;
         else
             taken = middle + 1;
     }
-    return fs_place_write(place, taken, 1, launch);
+    *number = (int)taken;
+    fs_seal(place->form, &row);
+    return fs_place_write(place, taken, 1, &row);
 }

@@ -12,6 +12,7 @@ typedef struct fs_sweep_run {
     const fs_sweep_input *input;
     const char *path;
     fs_results *results;
+    int launch;       /* row of this start in /provenance/launches */
     uint8_t *done;    /* [units], at the start of the phase */
     uint8_t *damaged; /* [units]: the record says done, the payload differs */
 } fs_sweep_run;

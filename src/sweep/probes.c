@@ -105,7 +105,7 @@ static fs_status find_state(struct team *team, int index, fs_probe *probe)
     else
         status = fs_results_read_state(run->results, index, &probe->state, &found);
     if (!status)
-        status = fs_results_write_start(run->results, unit, run->rank);
+        status = fs_results_write_start(run->results, unit, run->launch, run->rank);
     if (!status && probe->state.epoch == in->settings->probe.epochs) /* killed between its last state and its record */
         status = fs_results_write_probe(run->results, unit, probe->state.weight);
     if (found) {

@@ -90,7 +90,7 @@ static fs_status on_fields(void *context, int which, const fs_fields *fields)
             continue;
         size_t first = (size_t)u->first;
         fs_fields block = {fields->field + first * labels * labels, fields->right + first, fields->chosen + first * labels};
-        fs_status status = fs_results_write_start(work->run->results, unit, 0);
+        fs_status status = fs_results_write_start(work->run->results, unit, work->run->launch, 0);
         if (!status)
             status = record_unit(work, unit, &block);
         if (status)
@@ -114,7 +114,7 @@ static fs_status run_literal_unit(struct work *work, int unit)
     fs_fields fields = {0};
     fs_status status = fs_fields_create(u->count, in->net->labels, &fields);
     if (!status)
-        status = fs_results_write_start(work->run->results, unit, work->run->rank);
+        status = fs_results_write_start(work->run->results, unit, work->run->launch, work->run->rank);
     if (!status)
         status = fs_silence_literal(in->net, in->test, in->settings->probe.batch, &work->layer[which_of(work, u->index)],
                                     u->first, u->count, poll, work, &fields);

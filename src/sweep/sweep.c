@@ -88,6 +88,8 @@ static fs_status run_phases(fs_sweep_run *run)
     int complete;
     fs_status status = find_done(run);
     if (!status)
+        status = fs_agree(run->world, run->rank == 0 ? fs_results_reset_provenance(run->results, stderr) : FS_OK);
+    if (!status)
         status = read_complete(run, &complete);
     if (status)
         return status;
@@ -99,8 +101,9 @@ static fs_status run_phases(fs_sweep_run *run)
     if (left == 0 && complete)
         return FS_OK;
     if (run->rank == 0)
-        status = fs_results_write_launch(run->results, run->input->launch);
+        status = fs_results_write_launch(run->results, run->input->launch, &run->launch);
     status = fs_agree(run->world, status);
+    MPI_Bcast(&run->launch, 1, MPI_INT, 0, run->world);
     if (!status)
         status = fs_sweep_probes(run);
     if (!status)
