@@ -39,9 +39,9 @@ void fs_backprop_run(fs_backprop *b, int images, int stop, fs_batch_sums *sums);
 /* Not collective. [net->parameters] */
 const float *fs_backprop_gradient(const fs_backprop *b);
 
-/* Collective on comm. Right answers of the network over the whole of `data`, without augmentation, in chunks of
- * space->images. */
-long long fs_evaluate(MPI_Comm comm, const fs_network *net, const fs_dataset *data, fs_workspace *space);
+/* Collective on comm. *right: right answers of the network over the whole of `data`, without augmentation, in chunks of
+ * space->images. FS_OK; FS_STOPPED (fs_stop_wanted on some rank, asked between chunks). The same on every rank. */
+fs_status fs_evaluate(MPI_Comm comm, const fs_network *net, const fs_dataset *data, fs_workspace *space, long long *right);
 
 typedef struct fs_train_settings {
     fs_recipe recipe;

@@ -127,7 +127,7 @@ static void step(struct trainer *t, int epoch)
 }
 
 /* One batch; *stop tells whether some rank wants to stop after it. */
-static fs_status run_batch(struct trainer *t, int epoch, int batch, int wants_stop, int *stop)
+static fs_status run_batch(struct trainer *t, int epoch, int batch, fs_progress *progress, int wants_stop, int *stop)
 {
     int first = batch * t->settings->batch, images = t->train->images - first;
     t->batch_images = images < t->settings->batch ? images : t->settings->batch;
@@ -141,6 +141,8 @@ static fs_status run_batch(struct trainer *t, int epoch, int batch, int wants_st
                            t->probes[p].layer, t->slot_sums[p * SUMS], epoch, batch);
     step(t, epoch);
     MPI_Allreduce(&wants_stop, stop, 1, MPI_INT, MPI_MAX, t->own->comm);
+    const fs_probe_state *shown = &t->probes[t->of_layer[deepest_active(t)]].state;
+    fs_progress_batch(progress, first + t->batch_images, t->train->images, shown->loss, (double)shown->right);
     return FS_OK;
 }
 
@@ -163,36 +165,44 @@ static int choose_active(struct trainer *t, int *epoch, int *batch)
     return *epoch < t->settings->epochs ? active : 0;
 }
 
-/* Right answers of the active probes over the test set, into right[count]. */
-static void test_probes(struct trainer *t, double *right)
+static void test_chunk(struct trainer *t, int first, int images)
 {
-    int chunk_images = t->settings->batch;
+    for (int n = 0; n < images; n++) {
+        fs_dataset_scale(t->test, first + n, t->space.input + n * fs_op_inputs(t->net->op));
+        t->label[n] = t->test->label[first + n];
+    }
+    fs_network_infer(t->net, images, t->space.input, deepest_active(t), on_features, t, &t->space);
+}
+
+/* Right answers of the active probes over the test set, into right[count]; *stop where some rank wants to. */
+static void test_probes(struct trainer *t, double *right, const fs_probe_events *events, int *stop)
+{
+    int chunk = t->settings->batch, wants_stop;
     memset(right, 0, t->count * SUMS * sizeof *right);
     t->sums = right;
     t->slot_gradient = NULL;
     t->batch_images = 1;
-    for (int chunk = t->own->rank; (long long)chunk * chunk_images < t->test->images; chunk += t->own->ranks) {
-        int first = chunk * chunk_images, left = t->test->images - first;
-        int images = left < chunk_images ? left : chunk_images;
-        for (int n = 0; n < images; n++) {
-            fs_dataset_scale(t->test, first + n, t->space.input + n * fs_op_inputs(t->net->op));
-            t->label[n] = t->test->label[first + n];
-        }
-        fs_network_infer(t->net, images, t->space.input, deepest_active(t), on_features, t, &t->space);
+    for (long long round = 0; round < t->test->images && !*stop; round += (long long)chunk * t->own->ranks) {
+        long long first = round + (long long)chunk * t->own->rank, left = t->test->images - first;
+        wants_stop = events->poll(events->context);
+        if (left > 0)
+            test_chunk(t, (int)first, left < chunk ? (int)left : chunk);
+        MPI_Allreduce(&wants_stop, stop, 1, MPI_INT, MPI_MAX, t->own->comm);
     }
     for (int p = 0; p < t->count; p++)
         right[p] = right[p * SUMS + 1];
     MPI_Allreduce(MPI_IN_PLACE, right, t->count, MPI_DOUBLE, MPI_SUM, t->own->comm); /* whole numbers: exact in any order */
 }
 
-static fs_status finish_epoch(struct trainer *t, int epoch, double started, const fs_probe_events *events)
+/* *stop while testing: the probes stay after their last batch, and the next start begins with the test. */
+static fs_status finish_epoch(struct trainer *t, int epoch, double started, const fs_probe_events *events, int *stop)
 {
     const fs_probe_settings *s = t->settings;
     int tests = epoch % s->test_every == 0 || epoch == s->epochs;
     double *right = t->slot_sums;
     if (tests)
-        test_probes(t, right);
-    for (int p = 0; p < t->count; p++) {
+        test_probes(t, right, events, stop);
+    for (int p = 0; p < t->count && !*stop; p++) {
         fs_probe_state *state = &t->probes[p].state;
         if (!t->active[p])
             continue;
@@ -213,10 +223,10 @@ static fs_status finish_epoch(struct trainer *t, int epoch, double started, cons
     return FS_OK;
 }
 
-static fs_status stop_here(struct trainer *t, int batches, const fs_probe_events *events)
+static fs_status stop_here(struct trainer *t, const fs_probe_events *events)
 {
     for (int p = 0; p < t->count; p++)
-        if (t->active[p] && t->probes[p].state.batch > 0 && t->probes[p].state.batch < batches) {
+        if (t->active[p] && t->probes[p].state.batch > 0) {
             fs_status status = events->stopped(events->context, p);
             if (status)
                 return status;
@@ -242,18 +252,15 @@ static fs_status run(struct trainer *t, const fs_probe_events *events, int speak
             fs_progress_start(&progress, what, speaks, (double)batch * s->batch,
                               (double)(s->epochs - ordered) * t->train->images);
         }
-        fs_status status = run_batch(t, ordered, batch, events->poll(events->context), &stop);
-        if (status)
-            return status;
-        const fs_probe_state *shown = &t->probes[t->of_layer[deepest_active(t)]].state;
-        double done = (double)batch * s->batch + t->batch_images;
-        fs_progress_batch(&progress, done, t->train->images, shown->loss, (double)shown->right);
-        if (batch + 1 >= batches)
-            status = finish_epoch(t, ordered, started, events);
+        fs_status status = FS_OK;
+        if (batch < batches) /* else stopped while testing */
+            status = run_batch(t, ordered, batch, &progress, events->poll(events->context), &stop);
+        if (!status && !stop && batch + 1 >= batches)
+            status = finish_epoch(t, ordered, started, events, &stop);
         if (status)
             return status;
         if (stop)
-            return stop_here(t, batches, events);
+            return stop_here(t, events);
     }
     return FS_OK;
 }

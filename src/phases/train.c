@@ -12,24 +12,35 @@
 #include "filterscope/stop.h"
 #include "phases/progress.h"
 
-long long fs_evaluate(MPI_Comm comm, const fs_network *net, const fs_dataset *data, fs_workspace *space)
+/* Right answers among the images of one chunk. */
+static int evaluate_chunk(const fs_network *net, const fs_dataset *data, int first, int images, fs_workspace *space)
+{
+    int hits;
+    for (int n = 0; n < images; n++)
+        fs_dataset_scale(data, first + n, space->input + (size_t)n * fs_op_inputs(net->op));
+    const float *logits = fs_network_infer(net, images, space->input, 0, NULL, NULL, space);
+    fs_softmax_loss(images, net->labels, logits, data->label + first, 1.0, NULL, &hits);
+    return hits;
+}
+
+fs_status fs_evaluate(MPI_Comm comm, const fs_network *net, const fs_dataset *data, fs_workspace *space, long long *right)
 {
     int rank, ranks;
-    long long right = 0;
     MPI_Comm_rank(comm, &rank);
     MPI_Comm_size(comm, &ranks);
+    *right = 0;
     fs_workspace_prepare(net, space);
-    for (int chunk = rank; (long long)chunk * space->images < data->images; chunk += ranks) {
-        int first = chunk * space->images, hits;
-        int images = data->images - first < space->images ? data->images - first : space->images;
-        for (int n = 0; n < images; n++)
-            fs_dataset_scale(data, first + n, space->input + (size_t)n * fs_op_inputs(net->op));
-        const float *logits = fs_network_infer(net, images, space->input, 0, NULL, NULL, space);
-        fs_softmax_loss(images, net->labels, logits, data->label + first, 1.0, NULL, &hits);
-        right += hits;
+    for (long long round = 0; round < data->images; round += (long long)ranks * space->images) {
+        long long first = round + (long long)rank * space->images, left = data->images - first;
+        long long sums[2] = {0, fs_stop_wanted() != NULL}; /* right answers; ranks that want to stop */
+        if (left > 0)
+            sums[0] = evaluate_chunk(net, data, (int)first, left < space->images ? (int)left : space->images, space);
+        MPI_Allreduce(MPI_IN_PLACE, sums, 2, MPI_LONG_LONG, MPI_SUM, comm);
+        if (sums[1])
+            return FS_STOPPED;
+        *right += sums[0];
     }
-    MPI_Allreduce(MPI_IN_PLACE, &right, 1, MPI_LONG_LONG, MPI_SUM, comm);
-    return right;
+    return FS_OK;
 }
 
 /* Everything the loop hands around. */
@@ -121,11 +132,15 @@ static fs_status run_batches(struct loop *l, int epoch, fs_progress *progress)
     return FS_OK;
 }
 
-static void finish_epoch(struct loop *l, int epoch, double started)
+/* FS_STOPPED while testing: the model stays after its last batch, and the next start begins with the test. */
+static fs_status finish_epoch(struct loop *l, int epoch, double started)
 {
     fs_model *model = l->model;
     const fs_recipe *recipe = &l->settings->recipe;
-    long long right = fs_evaluate(l->own.comm, &model->net, l->test, &l->space);
+    long long right;
+    fs_status status = fs_evaluate(l->own.comm, &model->net, l->test, &l->space, &right);
+    if (status)
+        return status;
     fs_train_row *row = &model->history[epoch - 1];
     *row = (fs_train_row){.epoch = epoch,
                           .lr = lr_of(&recipe->conv, recipe->decay_every, epoch),
@@ -143,6 +158,7 @@ static void finish_epoch(struct loop *l, int epoch, double started)
                row->train_loss, row->train_sr, row->test_sr, row->seconds, l->train->images / row->seconds);
         fflush(stdout);
     }
+    return FS_OK;
 }
 
 static fs_status run_epochs(struct loop *l)
@@ -162,7 +178,7 @@ static fs_status run_epochs(struct loop *l)
         if (status == FS_ERROR)
             return status;
         if (status == FS_OK)
-            finish_epoch(l, epoch, started);
+            status = finish_epoch(l, epoch, started);
         fs_status saved = save(l);
         if (saved)
             return saved;
