@@ -22,7 +22,7 @@ fi
 build tests
 cd "$home"
 code=0
-meson test -C build --num-processes 1 --print-errorlogs || code=$?
+meson test -C build --num-processes 2 --print-errorlogs || code=$?
 python=$(find_python json)
 meson test -C build --list 2>/dev/null | "$python" tests/count.py build/meson-logs/testlog.json || exit 1
 exit $code

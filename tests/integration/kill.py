@@ -1,0 +1,246 @@
+"""Kills train and sweep with SIGKILL, at random moments (one rank, or all with their mpirun) and at each write to their files,
+resumes on other numbers of ranks until they are complete, and compares with undisturbed runs: no unit that was recorded is
+computed again, and no bit differs.
+
+  kill.py [--kills N] [--points named|all] [--seed N]
+
+  --kills N   random kills (12)
+  --points    named: one call of each kind of write (default); all: every call, and every way to die there: minutes
+"""
+import argparse
+import collections
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+
+from common import BUILD, VARYING, folder, identical, launch, lives, make_idx, run, train_small
+
+PATIENCE = 60  # seconds in which a job whose rank was killed has ended
+FAULTS = os.path.join(BUILD, "tests", "libfaults.so")
+parser = argparse.ArgumentParser()
+parser.add_argument("--kills", type=int, default=12)
+parser.add_argument("--points", choices=("named", "all"), default="named")
+parser.add_argument("--seed", type=int, default=int(time.time()))
+options = parser.parse_args()
+chance = random.Random(options.seed)
+print(f"seed {options.seed}")
+
+here = folder()
+data = make_idx(f"{here}/data", labels=3, train=60, test=30)
+train_small(f"{here}/model.h5", data, 1)
+SWEEP = ["sweep", "--model", f"{here}/model.h5", "--data", data, "--batch", 20, "--slots", 4, "--test-every", 4]
+TRAIN = ["train", "--arch", "vgg6", "--data", data, "--batch", 20, "--slots", 4, "--lr", 0.02, "--fc-lr", 0.02,
+         "--momentum", 0.9, "--fc-momentum", 0.9]
+count = collections.Counter()
+
+
+class Train:
+    """A training: what its file must keep through kills."""
+    name = "train"
+
+    def __init__(self, epochs):
+        self.words = [*TRAIN, "--epochs", epochs, "--out"]
+        self.whole = f"{here}/{self.name}-whole-{epochs}.h5"
+        run(1, *self.words, self.whole)
+
+    def same(self, path):
+        return identical(self.whole, path, ("/history",))
+
+    def check(self, path):
+        """What the program itself says of the file."""
+
+    def recorded(self, path):
+        """{unit: attempts}: here the epochs that are in the file, which must stay as they are."""
+        with h5py.File(path) as file:
+            names = [name for name in file["history"].dtype.names if name != "seconds"]
+            return {row["epoch"]: tuple(row[names]) for row in file["history"][:]}
+
+    def attempts(self, path):
+        return 0
+
+
+class Sweep(Train):
+    name = "sweep"
+
+    def __init__(self, epochs, *more):
+        self.words = [*SWEEP, *more, "--epochs", epochs, "--out"]
+        self.whole = f"{here}/{self.name}-whole-{epochs}.h5"
+        run(1, *self.words, self.whole)
+
+    def same(self, path):
+        return identical(self.whole, path, VARYING)
+
+    def check(self, path):
+        run(1, "check", path)
+
+    def recorded(self, path):
+        with h5py.File(path) as file:
+            done = np.flatnonzero(file["units"]["state"] == 1)
+            return {unit: file["provenance/units"]["attempt"][unit] for unit in done}
+
+    def attempts(self, path):
+        with h5py.File(path) as file:
+            return int(file["provenance/units"]["attempt"].sum() - len(file["units"]))
+
+
+def look(job, path, before):
+    """What is recorded after a kill. What was recorded before must be there, and not have been computed again."""
+    if not os.path.exists(path):
+        assert not before, f"{path} is gone"
+        return {}
+    job.check(path)
+    now = job.recorded(path)
+    lost = [unit for unit in before if now.get(unit) != before[unit]]
+    count["units lost"] += len(lost)
+    if lost:
+        print(f"{job.name}: lost {lost}: {[(before[unit], now.get(unit)) for unit in lost]}")
+    return now
+
+
+def finish(job, path, before):
+    ranks = chance.choice((1, 2, 3))
+    run(ranks, *job.words, path)
+    count["resumes"] += 1
+    look(job, path, before)
+    count["units redone"] += job.attempts(path)
+    if not job.same(path):
+        count["files that differ"] += 1
+        print(f"{path}: differs")
+    names = os.listdir(os.path.dirname(path))
+    assert names == [os.path.basename(path)], f"left behind: {names}"
+    shutil.rmtree(os.path.dirname(path))
+
+
+def new_path(job):
+    count["files"] += 1
+    os.mkdir(f"{here}/{count['files']}")
+    return f"{here}/{count['files']}/{job.name}.h5"
+
+
+def children(pid):
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{name}/stat") as file:
+                if int(file.read().rpartition(")")[2].split()[1]) == pid:
+                    found.append(int(name))
+        except (OSError, ValueError, IndexError):
+            pass
+    return found
+
+
+def kill_once(job, path, ranks, seconds, more):
+    """Starts the job, kills one or all of its ranks after `seconds`; 1 where it did not end before."""
+    process = subprocess.Popen(launch(ranks, *job.words, path, *more), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    time.sleep(seconds)
+    pids = children(process.pid) if ranks > 1 else []
+    one = pids and chance.random() < 0.5
+    victims = [chance.choice(pids)] if one else [*pids, process.pid]
+    alive = process.poll() is None
+    for pid in victims if alive else ():
+        os.kill(pid, signal.SIGKILL)
+    try:
+        said = process.communicate(timeout=PATIENCE)[1]
+    except subprocess.TimeoutExpired:
+        sys.exit(f"{job.name} on {ranks} ranks: still there {PATIENCE} s after one was killed")
+    deadline = time.monotonic() + PATIENCE
+    while any(lives(pid) for pid in pids):
+        assert time.monotonic() < deadline, "a rank outlives its job"
+        time.sleep(0.02)
+    if process.returncode == 0 or not alive:
+        assert process.returncode == 0, f"{job.name} ended by itself: {said}"
+        return 0
+    count[f"kills of {'one of ' if one else ''}{ranks} rank{'s' * (ranks > 1)}"] += 1
+    return 1
+
+
+def kill_at_random(jobs, kills):
+    length = {}
+    for job in jobs:
+        for ranks in (1, 2, 4):
+            started = time.monotonic()
+            path = new_path(job)
+            run(ranks, *job.words, path)
+            length[job, ranks] = time.monotonic() - started
+            assert job.same(path)
+            shutil.rmtree(os.path.dirname(path))
+    while count["random kills"] < kills:
+        job, before = chance.choice(jobs), {}
+        path = new_path(job)
+        for _ in range(6):
+            ranks = chance.choice((1, 2, 4))
+            team = ["--team", chance.choice((1, 2, 4))] if job.name == "sweep" else []
+            hit = kill_once(job, path, ranks, chance.uniform(0.1, length[job, ranks]), team)
+            count["random kills"] += hit
+            before = look(job, path, before)
+            if not hit or count["random kills"] >= kills:
+                break
+            count["resumes"] += 1
+        finish(job, path, before)
+
+
+def name_of(call, path, offset, places):
+    """What a call does, for people: rename, or the dataset that it writes."""
+    kind = os.path.splitext(path)[1]
+    if kind != ".h5" or call != "pwrite":
+        return f"{call} {kind}"
+    for name, begin, size in places:
+        if begin <= offset < begin + size:
+            return f"/{name}"
+    return "superblock"
+
+
+def datasets(path):
+    found = []
+    with h5py.File(path) as file:
+        file.visititems(lambda name, node: found.append((name, node.id.get_offset(), node.id.get_storage_size()))
+                        if isinstance(node, h5py.Dataset) and node.id.get_offset() is not None else None)
+    return found
+
+
+def kill_at_points(job, which):
+    path = new_path(job)
+    log = f"{here}/log"
+    environment = {"LD_PRELOAD": FAULTS, "FAULT_FOLDER": os.path.dirname(path)}
+    run(1, *job.words, path, env={**environment, "FAULT_LOG": log})
+    places, points = datasets(path), collections.defaultdict(list)
+    with open(log) as file:
+        for line in file:
+            number, call, name, offset, size = line.split()
+            points[name_of(call, name, int(offset), places)].append((int(number), int(size)))
+    os.remove(log)
+    shutil.rmtree(os.path.dirname(path))
+    ways = 0
+    for name, calls in points.items():
+        for index, (number, size) in enumerate(calls):
+            if which == "named" and index != len(calls) // 2:
+                continue
+            for way in ("kill", "torn", "after"):
+                ways += 1
+                if which == "named" and ways % 3 != 1 or way == "torn" and size < 2:
+                    continue
+                path = new_path(job)
+                done = run(1, *job.words, path, expect=None, env={"LD_PRELOAD": FAULTS, "FAULT_FOLDER": os.path.dirname(path),
+                                                                  "FAULT_DO": way, "FAULT_AT": str(number)})
+                assert done.returncode == -signal.SIGKILL, f"{name}: exit code {done.returncode}\n{done.stderr}"
+                count["kills at a write"] += 1
+                finish(job, path, look(job, path, {}))
+    print(f"{job.name}: killed at {len(points)} kinds of writes: {', '.join(points)}")
+
+
+started = time.monotonic()
+small = [Train(2), Sweep(2, "--layers", "1,5", "--filters-per-unit", 200)]
+for job in small:
+    kill_at_points(job, options.points)
+kill_at_random([Train(4), Sweep(16)], options.kills)
+count["units lost"] += 0
+count["files that differ"] += 0
+print(f"{time.monotonic() - started:.0f} s: " + ", ".join(f"{name}: {number}" for name, number in sorted(count.items())))
+sys.exit(count["units lost"] + count["files that differ"] > 0)
