@@ -185,6 +185,10 @@ fs_status fs_results_open(const char *path, MPI_Comm comm, fs_results **results)
  * where bytes could not be written; `results` is released all the same. */
 fs_status fs_results_close(fs_results *results);
 
+/* Not collective. 1 after a file of this process could not be closed: HDF5 1.10 then crashes in MPI_Finalize, so the program
+ * must end with MPI_Abort instead. */
+int fs_results_cannot_end(void);
+
 /* Not collective. From now on each fs_results_write_* first sees that `key`'s lock is still held for this job, and is FS_ERROR
  * where it isn't: what a rank of a job that was taken for dead would write, it doesn't. `key` is borrowed. */
 void fs_results_guard(fs_results *results, const fs_lock_key *key);

@@ -118,8 +118,14 @@ static int read_lock(const char *path, struct holder *holder, unsigned long *bea
 static int write_lock(int file, const struct holder *holder, unsigned long beat)
 {
     char text[TEXT_BYTES];
-    int bytes = print_lock(holder, beat, text);
-    return pwrite(file, text, (size_t)bytes, 0) == bytes && fsync(file) == 0;
+    int bytes = print_lock(holder, beat, text), done = 0;
+    while (done < bytes) {
+        ssize_t more = pwrite(file, text + done, (size_t)(bytes - done), done);
+        if (more <= 0)
+            return 0;
+        done += (int)more;
+    }
+    return fsync(file) == 0;
 }
 
 /* The open lock file; -1, with errno, where it could not be made. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "filterscope/results.h"
 #include "filterscope/watch.h"
 
 struct command {
@@ -60,6 +61,9 @@ static fs_status run_parallel(const struct command *command, int argc, char **ar
     if (rank == 0)
         report(status);
     fs_watch_stop(watch);
+    fflush(NULL);
+    if (fs_results_cannot_end())
+        MPI_Abort(MPI_COMM_WORLD, (int)status);
     MPI_Finalize();
     return status;
 }

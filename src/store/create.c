@@ -54,22 +54,18 @@ static fs_status write_known_rows(const struct creation *c, const fs_place *plac
 
 /* Contiguous, allocated and filled at once, so that writing to it later neither moves anything nor meets a full disk.
  * (Where the file system copies on write, a full disk can still fail a write; no file format could prevent that.) */
-static hid_t set_properties(const fs_place *place)
+static fs_status set_properties(const struct creation *c, const fs_place *place, hid_t *properties)
 {
-    hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
+    *properties = H5Pcreate(H5P_DATASET_CREATE);
     void *element = fs_alloc(1, place->form->bytes, "a fill value");
-    herr_t failed = element && properties >= 0 ? 0 : -1;
-    if (!failed) {
-        fs_form_fill(place->form, element);
-        failed = H5Pset_layout(properties, H5D_CONTIGUOUS) < 0 || H5Pset_alloc_time(properties, H5D_ALLOC_TIME_EARLY) < 0 ||
-                 H5Pset_fill_time(properties, H5D_FILL_TIME_ALLOC) < 0 || H5Pset_obj_track_times(properties, 0) < 0 ||
-                 H5Pset_fill_value(properties, place->type, element) < 0;
-    }
+    if (!element)
+        return FS_ERROR;
+    fs_form_fill(place->form, element);
+    int set = H5Pset_layout(*properties, H5D_CONTIGUOUS) >= 0 && H5Pset_alloc_time(*properties, H5D_ALLOC_TIME_EARLY) >= 0 &&
+              H5Pset_fill_time(*properties, H5D_FILL_TIME_ALLOC) >= 0 && H5Pset_obj_track_times(*properties, 0) >= 0 &&
+              H5Pset_fill_value(*properties, place->type, element) >= 0;
     free(element);
-    if (!failed)
-        return properties;
-    H5Pclose(properties);
-    return -1;
+    return set ? FS_OK : fail_hdf5(c, place->path);
 }
 
 static int write_attribute(hid_t object, const char *name, hid_t type, const void *value)
@@ -92,12 +88,14 @@ static int write_text_attribute(hid_t object, const char *name, const char *text
 
 static fs_status create_set(const struct creation *c, fs_place *place)
 {
+    hid_t properties, space = H5Screate_simple(place->rank, place->size, NULL);
     place->type = fs_form_type(place->form);
-    hid_t properties = set_properties(place), space = H5Screate_simple(place->rank, place->size, NULL);
-    place->set = H5Dcreate2(c->file, place->path, place->type, space, H5P_DEFAULT, properties, H5P_DEFAULT);
-    fs_status status = FS_OK;
-    if (place->set < 0 || (place->form->axes && !write_text_attribute(place->set, "axes", place->form->axes)))
-        status = fail_hdf5(c, place->path);
+    fs_status status = set_properties(c, place, &properties);
+    if (!status) {
+        place->set = H5Dcreate2(c->file, place->path, place->type, space, H5P_DEFAULT, properties, H5P_DEFAULT);
+        if (place->set < 0 || (place->form->axes && !write_text_attribute(place->set, "axes", place->form->axes)))
+            status = fail_hdf5(c, place->path);
+    }
     H5Sclose(space);
     H5Pclose(properties);
     return status;

@@ -168,17 +168,26 @@ static hid_t select_block(const fs_place *place, const hsize_t *start, const hsi
     return space;
 }
 
-/* Reads `into` or writes `from`, whichever is given. Independent of other ranks: the default transfer properties. */
+static fs_status fail_move(const fs_place *place, const char *what)
+{
+    if (errno) /* the system's word, which MPI-IO keeps from HDF5 */
+        return fs_fail(FS_ERROR, "%s: cannot %s %s: %s", place->file, what, place->path, strerror(errno));
+    return fs_hdf5_fail(FS_ERROR, place->file, "%s %s", what, place->path);
+}
+
+/* Reads `into` or writes `from`, whichever is given. Independent of other ranks: the default transfer properties. A call that
+ * the system served in part, without an error, is repeated: MPI-IO does not go on with the rest. */
 static fs_status move_block(const fs_place *place, const hsize_t *start, const hsize_t *block, uint64_t count, void *into,
                             const void *from)
 {
     hsize_t elements = count;
     hid_t memory = H5Screate_simple(1, &elements, NULL), file = select_block(place, start, block);
-    herr_t moved = into ? H5Dread(place->set, place->type, memory, file, H5P_DEFAULT, into)
-                        : H5Dwrite(place->set, place->type, memory, file, H5P_DEFAULT, from);
-    fs_status status = FS_OK;
-    if (moved < 0)
-        status = fs_hdf5_fail(FS_ERROR, place->file, "%s %s", into ? "read" : "write", place->path);
+    herr_t moved = -1;
+    errno = 0;
+    for (int attempt = 0; attempt < 3 && moved < 0 && !errno; attempt++)
+        moved = into ? H5Dread(place->set, place->type, memory, file, H5P_DEFAULT, into)
+                     : H5Dwrite(place->set, place->type, memory, file, H5P_DEFAULT, from);
+    fs_status status = moved < 0 ? fail_move(place, into ? "read" : "write") : FS_OK;
     H5Sclose(memory);
     H5Sclose(file);
     return status;

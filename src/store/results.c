@@ -13,6 +13,8 @@
 #include "filterscope/slots.h" /* fs_agree */
 #include "store/store.h"
 
+static int cannot_end; /* HDF5, of this process */
+
 /* Version 2 (the 1.8 format) with offsets of eight bytes: signature, versions, flags, base, extension, end, root. */
 uint64_t fs_superblock_end(int descriptor)
 {
@@ -182,8 +184,13 @@ static fs_status close_file(fs_results *results)
         fs_status closed = fs_place_close(&results->place[i]);
         status = status ? status : closed;
     }
-    if (results->file >= 0 && H5Fclose(results->file) < 0 && !status)
-        status = fs_hdf5_fail(FS_ERROR, results->path, "close it");
+    errno = 0;
+    if (results->file >= 0 && H5Fclose(results->file) < 0) {
+        cannot_end = 1;
+        if (!status)
+            status = errno ? fs_fail(FS_ERROR, "%s: cannot close it: %s", results->path, strerror(errno))
+                           : fs_hdf5_fail(FS_ERROR, results->path, "close it");
+    }
     results->file = -1;
     return status;
 }
@@ -333,6 +340,11 @@ fs_status fs_results_close(fs_results *results)
         status = fs_fail(FS_ERROR, "%s: the last bytes could not be written: %s", results->path, strerror(errno));
     release(results);
     return status;
+}
+
+int fs_results_cannot_end(void)
+{
+    return cannot_end;
 }
 
 void fs_results_guard(fs_results *results, const fs_lock_key *key)

@@ -115,6 +115,15 @@ static fs_status run_phases(fs_sweep_run *run)
     return status ? status : fs_sweep_summarise(run);
 }
 
+/* Collective: every rank has the file open, or none. What went wrong first is what the user is told. */
+static fs_status close_results(fs_sweep_run *run, fs_status status)
+{
+    char first[1024];
+    snprintf(first, sizeof first, "%s", fs_message());
+    fs_status closed = fs_results_close(run->results);
+    return status ? fs_fail(status, "%s", first) : fs_agree(run->world, closed);
+}
+
 fs_status fs_sweep(MPI_Comm comm, const char *path, const fs_sweep_input *input)
 {
     fs_sweep_run run = {.world = comm, .input = input, .path = path};
@@ -128,9 +137,7 @@ fs_status fs_sweep(MPI_Comm comm, const char *path, const fs_sweep_input *input)
         status = open_results(&run);
     if (!status)
         status = run_phases(&run);
-    fs_status closed = fs_results_close(run.results); /* collective: every rank has it open, or none */
-    if (!status)
-        status = fs_agree(comm, closed);
+    status = close_results(&run, status);
     free(run.done);
     free(run.damaged);
     return status;

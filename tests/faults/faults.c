@@ -1,5 +1,5 @@
 /* Preloaded into filterscope by the tests: kills the process, or fails a call of the C library, at a chosen call. Counted are
- * the calls that change files below a folder, or the allocations of this project.
+ * the main thread's calls that change files below a folder, or the allocations of this project.
  *
  *   FAULT_FOLDER  only files whose path begins so are concerned
  *   FAULT_RANK    the rank concerned (default: 0)
@@ -72,7 +72,7 @@ static void note(long number, const char *call, const char *path, off_t offset, 
 /* What to do with this call. Before it: SIGKILL and SIGSTOP. */
 static enum fault order_for(const char *call, const char *path, off_t offset, size_t bytes)
 {
-    if (!folder || fault == ALLOC || strncmp(path, folder, strlen(folder)) != 0)
+    if (!folder || fault == ALLOC || gettid() != getpid() || strncmp(path, folder, strlen(folder)) != 0)
         return NONE;
     long number = atomic_fetch_add(&calls, 1) + 1;
     if (log_path)
@@ -91,7 +91,7 @@ static enum fault order_for(const char *call, const char *path, off_t offset, si
 static enum fault order_for_file(const char *call, int file, off_t offset, size_t bytes)
 {
     char link[64], path[4096];
-    if (!folder)
+    if (!folder || gettid() != getpid())
         return NONE;
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
     ssize_t length = readlink(link, path, sizeof path - 1);
@@ -103,8 +103,10 @@ static enum fault order_for_file(const char *call, int file, off_t offset, size_
 
 static int fails(enum fault order)
 {
+    if (order != FULL && order != EIO_ONCE)
+        return 0;
     errno = order == FULL ? ENOSPC : EIO;
-    return order == FULL || order == EIO_ONCE;
+    return 1;
 }
 
 static void end_after(enum fault order)

@@ -7,10 +7,12 @@ import sys
 import tempfile
 import time
 
+import h5py
 import numpy as np
 
 BUILD = os.environ["FILTERSCOPE_BUILD"]
 BINARY = os.path.join(BUILD, "filterscope")
+FAULTS = os.path.join(BUILD, "tests", "libfaults.so")
 FASHION = "/usr/share/datasets/fashion-mnist"
 TIMEOUT = 300
 
@@ -109,6 +111,45 @@ def lives(pid):
             return file.read().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def place_name(call, path, offset, places):
+    """What a call does, for people: its name and the kind of file, or the dataset that it writes."""
+    kind = os.path.splitext(path)[1]
+    if kind != ".h5" or call != "pwrite":
+        return f"{call} {kind}"
+    for name, begin, size in places:
+        if begin <= offset < begin + size:
+            return f"/{name}"
+    return "superblock"
+
+
+def write_places(words, scratch):
+    """Runs the command, whose last word is --out, and returns {kind of call that changes files: [(its number, bytes), ...]}."""
+    os.mkdir(scratch)
+    path, log, places, points = f"{scratch}/out.h5", f"{scratch}.log", [], {}
+    run(1, *words, path, env={"LD_PRELOAD": FAULTS, "FAULT_FOLDER": scratch, "FAULT_LOG": log})
+    with h5py.File(path) as file:
+        file.visititems(lambda name, node: places.append((name, node.id.get_offset(), node.id.get_storage_size()))
+                        if isinstance(node, h5py.Dataset) and node.id.get_offset() is not None else None)
+    with open(log) as file:
+        for number, call, name, offset, size in map(str.split, file):
+            points.setdefault(place_name(call, name, int(offset), places), []).append((int(number), int(size)))
+    os.remove(log)
+    shutil.rmtree(scratch)
+    return points
+
+
+def children(pid):
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{name}/stat") as file:
+                if int(file.read().rpartition(")")[2].split()[1]) == pid:
+                    found.append(int(name))
+        except (OSError, ValueError, IndexError):
+            pass
+    return found
 
 
 VARYING = ("/provenance", "/resume")  # how a run went, not what it found

@@ -20,10 +20,9 @@ import time
 import h5py
 import numpy as np
 
-from common import BUILD, VARYING, folder, identical, launch, lives, make_idx, run, train_small
+from common import FAULTS, VARYING, children, folder, identical, launch, lives, make_idx, run, train_small, write_places
 
 PATIENCE = 60  # seconds in which a job whose rank was killed has ended
-FAULTS = os.path.join(BUILD, "tests", "libfaults.so")
 parser = argparse.ArgumentParser()
 parser.add_argument("--kills", type=int, default=12)
 parser.add_argument("--points", choices=("named", "all"), default="named")
@@ -124,18 +123,6 @@ def new_path(job):
     return f"{here}/{count['files']}/{job.name}.h5"
 
 
-def children(pid):
-    found = []
-    for name in os.listdir("/proc"):
-        try:
-            with open(f"/proc/{name}/stat") as file:
-                if int(file.read().rpartition(")")[2].split()[1]) == pid:
-                    found.append(int(name))
-        except (OSError, ValueError, IndexError):
-            pass
-    return found
-
-
 def kill_once(job, path, ranks, seconds, more):
     """Starts the job, kills one or all of its ranks after `seconds`; 1 where it did not end before."""
     process = subprocess.Popen(launch(ranks, *job.words, path, *more), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -186,37 +173,8 @@ def kill_at_random(jobs, kills):
         finish(job, path, before)
 
 
-def name_of(call, path, offset, places):
-    """What a call does, for people: rename, or the dataset that it writes."""
-    kind = os.path.splitext(path)[1]
-    if kind != ".h5" or call != "pwrite":
-        return f"{call} {kind}"
-    for name, begin, size in places:
-        if begin <= offset < begin + size:
-            return f"/{name}"
-    return "superblock"
-
-
-def datasets(path):
-    found = []
-    with h5py.File(path) as file:
-        file.visititems(lambda name, node: found.append((name, node.id.get_offset(), node.id.get_storage_size()))
-                        if isinstance(node, h5py.Dataset) and node.id.get_offset() is not None else None)
-    return found
-
-
 def kill_at_points(job, which):
-    path = new_path(job)
-    log = f"{here}/log"
-    environment = {"LD_PRELOAD": FAULTS, "FAULT_FOLDER": os.path.dirname(path)}
-    run(1, *job.words, path, env={**environment, "FAULT_LOG": log})
-    places, points = datasets(path), collections.defaultdict(list)
-    with open(log) as file:
-        for line in file:
-            number, call, name, offset, size = line.split()
-            points[name_of(call, name, int(offset), places)].append((int(number), int(size)))
-    os.remove(log)
-    shutil.rmtree(os.path.dirname(path))
+    points = write_places(job.words, f"{here}/places-{job.name}")
     ways = 0
     for name, calls in points.items():
         for index, (number, size) in enumerate(calls):

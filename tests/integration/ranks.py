@@ -1,0 +1,98 @@
+"""Ranks that are stuck, that do not see each other, or that belong to another job on the same file: said within seconds, and the next
+start carries on."""
+import os
+import re
+import signal
+import subprocess
+import time
+
+from common import BINARY, VARYING, children, folder, identical, launch, lives, make_idx, run, train_small, wait_until, writer
+
+PATIENCE = 20  # seconds of silence after which a rank is lost
+here = folder()
+data = make_idx(f"{here}/data", labels=3, train=60, test=30)
+train_small(f"{here}/model.h5", data, 1)
+SWEEP = ["sweep", "--model", f"{here}/model.h5", "--data", data, "--batch", 20, "--slots", 4, "--test-every", 4]
+LONG = [*SWEEP, "--epochs", 4000]
+
+
+def start(ranks, *words):
+    return subprocess.Popen(launch(ranks, *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(process, text):
+    """Reads lines until one has the text."""
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(f"ended before '{text}': {process.stderr.read()}")
+
+
+def ranks_of(process):
+    """{rank: pid} of the ranks that mpirun has started."""
+    found = {}
+    for pid in children(process.pid):
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            found[int(re.search(rb"OMPI_COMM_WORLD_RANK=(\d+)", file.read())[1])] = pid
+    return found
+
+
+# Stuck: the coordinator, and another rank.
+jobs = []
+for victim in (0, 2):
+    jobs.append((victim, f"{here}/stuck{victim}.h5", start(3, *LONG, "--out", f"{here}/stuck{victim}.h5")))
+    wait_for(jobs[-1][2], "epoch 4/")
+for victim, path, process in jobs:
+    os.kill(ranks_of(process)[victim], signal.SIGSTOP)
+stopped = time.monotonic()
+for victim, path, process in jobs:
+    said = process.communicate(timeout=PATIENCE + 20)[1]
+    assert process.returncode == 70, f"exit code {process.returncode}\n{said}"
+    assert f"rank {victim} (host {os.uname().nodename}" in said and "has not been heard of" in said, said
+    print(f"rank {victim} of 3 stuck: exit code 70 after {time.monotonic() - stopped:.1f} s")
+
+# A second writer, while the first runs: refused, and told by whom. Of five at once one gets the file.
+path = f"{here}/sweep.h5"
+first = start(2, *LONG, "--out", path)
+wait_for(first, "epoch 4/")
+started = time.monotonic()
+for ranks in (1, 2):
+    said = run(ranks, *LONG, "--out", path, expect=1).stderr
+    assert re.search(rf"host {os.uname().nodename},( job \S+,)? pid {ranks_of(first)[0]}\b", said), said
+print(f"a second writer: refused, {(time.monotonic() - started) / 2:.1f} s: {said.strip().splitlines()[0]}")
+assert "locked by" in run(1, "status", path).stdout
+held = writer(path)
+first.kill()
+first.communicate()
+wait_until(lambda: not lives(held), 10, "rank 0 ends with its mpirun")
+assert "locked by" in run(1, "status", path).stdout
+several = [start(1, *LONG, "--out", path) for _ in range(5)]
+wait_until(lambda: sum(process.poll() is None for process in several) == 1, 20, "one of five is left")
+time.sleep(1)
+for process in several:
+    if process.poll() is None:
+        process.send_signal(signal.SIGUSR1)
+codes = sorted(process.wait(20) for process in several)
+assert codes == [1, 1, 1, 1, 75], codes
+run(1, "check", path)
+print("five at once, after one that was killed: exit codes", codes)
+
+# Singletons: a launcher said 2, MPI sees 1.
+for told in ({"OMPI_COMM_WORLD_SIZE": "2"}, {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2"}):
+    started = time.monotonic()
+    done = subprocess.run([BINARY, *map(str, SWEEP), "--out", f"{here}/single.h5"], capture_output=True, text=True,
+                          env={**os.environ, **told}, timeout=20)
+    said = [line for line in done.stderr.splitlines() if line.startswith("filterscope:")]
+    assert done.returncode == 2 and len(said) == 1 and re.search("2.*(pmix|mpirun)", said[0]), (done.returncode, done.stderr)
+    assert not os.path.exists(f"{here}/single.h5")
+    print(f"singletons: exit code 2 after {time.monotonic() - started:.1f} s: {said[0]}")
+
+# What stuck ranks left is whole.
+run(1, *SWEEP, "--epochs", 60, "--out", f"{here}/whole.h5")
+process = start(3, *SWEEP, "--epochs", 60, "--out", f"{here}/cut.h5")
+wait_for(process, "epoch 8/")
+os.kill(ranks_of(process)[1], signal.SIGKILL)
+process.communicate(timeout=30)
+assert process.returncode not in (0, 75), process.returncode
+run(2, *SWEEP, "--epochs", 60, "--out", f"{here}/cut.h5")
+assert identical(f"{here}/whole.h5", f"{here}/cut.h5", VARYING)
