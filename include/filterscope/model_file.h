@@ -1,10 +1,10 @@
 /* The model file: weights, momentum, progress and configuration in one HDF5 file, replaced atomically (filterscope-model).
  *
  *     /                  attributes format, format_version, arch, height, width, channels, labels, epochs, epoch, batch,
- *                        right, loss, crc (CRC-32C of every array, in file order)
+ *                        right, loss, crc (CRC-32C of all but the history)
  *     /config            table   key, value: the configuration that the weights depend on
  *     /label_names       fixed strings [labels]
- *     /history           table   a row a complete epoch: fs_train_row
+ *     /history           table   a row a complete epoch: fs_train_row; attribute crc of its own, as its seconds vary
  *     /parameter/NAME    float32; NAME = conv1.weight [kernel y, kernel x, channel, filter], conv1.bias, bn1.gamma, bn1.beta,
  *                        fc1.weight [output, input], fc1.bias ...; a linear layer's input is flattened as (y, x, channel)
  *     /momentum/NAME     float32, of the same shapes
@@ -44,6 +44,9 @@ typedef struct fs_model {
 /* Not collective; call on one rank. Writes PATH.tmp, fsyncs it, renames it over PATH and fsyncs the folder: at any moment
  * PATH is absent, the old model or the new one. FS_ERROR (disk full, no permission ...) leaves PATH as it was. */
 fs_status fs_model_save(const char *path, const fs_model *model);
+
+/* Not collective. 1 where the file calls itself a model file of this format version; nothing else is verified. */
+int fs_model_is(const char *path);
 
 /* Not collective. FS_ERROR: no such file, a value that is not finite. FS_MISMATCH: not a model file, truncated, shapes that
  * do not fit its architecture, CRC that differs. *model is zeroed after a failure; else release with fs_model_free. */

@@ -2,6 +2,8 @@
 #ifndef FILTERSCOPE_STOP_H
 #define FILTERSCOPE_STOP_H
 
+#include "filterscope/status.h"
+
 /* Not collective. From now on SIGTERM, SIGUSR1 and SIGINT set a flag that fs_stop_wanted reads; a second one kills. Where
  * SLURM_JOB_END_TIME (seconds since 1970) is set, the last `reserve` seconds before it count as a signal too. */
 void fs_stop_install(int reserve);
@@ -9,6 +11,9 @@ void fs_stop_install(int reserve);
 /* Not collective. Why to stop ("SIGTERM", "the job's time is nearly over", ...), or NULL to go on. Cheap; asked once a batch.
  */
 const char *fs_stop_wanted(void);
+
+/* Not collective. Returns FS_STOPPED with the message that says where the work stopped ("phase two") and why. */
+fs_status fs_stop_fail(const char *where);
 
 /* Not collective; from any thread. How often that was asked: grows while a process makes progress. */
 unsigned fs_stop_asked(void);

@@ -37,6 +37,13 @@ const char *fs_stop_wanted(void)
     return end_time > 0 && (double)time(NULL) >= end_time ? "the job's time is nearly over" : NULL;
 }
 
+fs_status fs_stop_fail(const char *where)
+{
+    const char *why = fs_stop_wanted();
+    return fs_fail(FS_STOPPED, "stopped in %s (%s); the same command goes on from there", where,
+                   why ? why : "another rank was told to");
+}
+
 unsigned fs_stop_asked(void)
 {
     return atomic_load_explicit(&asked, memory_order_relaxed);

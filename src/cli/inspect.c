@@ -1,4 +1,4 @@
-/* filterscope status, export and check: commands that only read a results file. */
+/* filterscope status, export and check: commands that only read a file. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,21 +7,26 @@
 #include "cli/cli.h"
 #include "filterscope/lock.h"
 #include "filterscope/memory.h"
+#include "filterscope/model_file.h"
 
 static const fs_option no_options[] = {{NULL}};
-
-static fs_status open_file(int argc, char **argv, const char *usage, const fs_option *options, const char **path,
-                           fs_results **results)
-{
-    *results = NULL;
-    fs_status status = fs_options_read(argc, argv, usage, options, path);
-    return status ? status : fs_results_open(*path, MPI_COMM_NULL, results);
-}
 
 static fs_status finish(fs_status status, fs_results *results)
 {
     fs_results_close(results);
     return status == FS_STOPPED ? FS_OK : status; /* --help */
+}
+
+/* A model file is read whole, under its CRC. */
+static fs_status print_model(const char *path)
+{
+    fs_model model;
+    fs_status status = fs_model_load(path, &model);
+    if (!status)
+        printf("%s: %d of %d epochs done; %s\n", model.net.arch, model.epoch, model.epochs,
+               model.epoch == model.epochs ? "complete" : "the same train command goes on");
+    fs_model_free(&model);
+    return status;
 }
 
 /* Blocks of filters of layer `index`: all, and recorded ones. */
@@ -72,27 +77,43 @@ static fs_status print_status(fs_results *results)
     return status;
 }
 
+static void print_writer(const char *path)
+{
+    char holder[256];
+    if (fs_lock_holder(path, holder, sizeof holder))
+        printf("locked by %s\n", holder);
+}
+
 fs_status fs_cli_status(int argc, char **argv)
 {
-    fs_results *results;
+    fs_results *results = NULL;
     const char *path = NULL;
-    char holder[256];
-    fs_status status = open_file(argc, argv, "status RESULTS.h5", no_options, &path, &results);
+    fs_status status = fs_options_read(argc, argv, "status RESULTS.h5|MODEL.h5", no_options, &path);
+    if (!status && fs_model_is(path)) {
+        status = print_model(path);
+    } else if (!status) {
+        status = fs_results_open(path, MPI_COMM_NULL, &results);
+        if (!status)
+            status = print_status(results);
+    }
     if (!status)
-        status = print_status(results);
-    if (!status && fs_lock_holder(path, holder, sizeof holder))
-        printf("locked by %s\n", holder);
+        print_writer(path);
     return finish(status, results);
 }
 
 fs_status fs_cli_check(int argc, char **argv)
 {
-    fs_results *results;
+    fs_results *results = NULL;
     const char *path = NULL;
-    fs_status status = open_file(argc, argv, "check RESULTS.h5", no_options, &path, &results);
+    fs_status status = fs_options_read(argc, argv, "check RESULTS.h5|MODEL.h5", no_options, &path);
+    if (!status && fs_model_is(path)) {
+        status = print_model(path);
+    } else if (!status) {
+        status = fs_results_open(path, MPI_COMM_NULL, &results);
+        if (!status)
+            status = fs_results_check(results, stdout);
+    }
     if (!status)
-        status = fs_results_check(results, stdout);
-    if (!status && results)
         printf("no damage found\n");
     return finish(status, results);
 }
@@ -183,9 +204,11 @@ fs_status fs_cli_export(int argc, char **argv)
     } tables[] = {{"layers", export_layers}, {"filters", export_filters}, {"probes", export_probes}};
     const char *table = "layers";
     const fs_option options[] = {{"table", FS_OPTION_TEXT, &table, 0, 0, "layers, filters or probes (layers)"}, {NULL}};
-    fs_results *results;
+    fs_results *results = NULL;
     const char *path = NULL;
-    fs_status status = open_file(argc, argv, "export RESULTS.h5 [--table layers|filters|probes]", options, &path, &results);
+    fs_status status = fs_options_read(argc, argv, "export RESULTS.h5 [--table layers|filters|probes]", options, &path);
+    if (!status)
+        status = fs_results_open(path, MPI_COMM_NULL, &results);
     for (size_t i = 0; i < sizeof tables / sizeof *tables && !status; i++)
         if (strcmp(tables[i].name, table) == 0)
             return finish(tables[i].print(results), results);

@@ -19,9 +19,9 @@ static const struct command commands[] = {
     {"train", fs_cli_train, 1, "phase one: train a network, data-parallel over all ranks"},
     {"sweep", fs_cli_sweep, 1, "phases two and three: probe each layer, silence all filters but one; resumes"},
     {"plan", fs_cli_plan, 1, "what a sweep will do: units, bytes, estimated time; touches nothing"},
-    {"status", fs_cli_status, 0, "how far a results file is"},
+    {"status", fs_cli_status, 0, "how far a results or model file is"},
     {"export", fs_cli_export, 0, "a table of a results file as CSV"},
-    {"check", fs_cli_check, 0, "verifies every record of a results file"},
+    {"check", fs_cli_check, 0, "verifies every record of a results or model file"},
 };
 
 static void print_help(void)

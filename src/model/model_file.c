@@ -16,7 +16,7 @@
 #include "filterscope/memory.h"
 
 static const char format[] = "filterscope-model";
-enum { FORMAT_VERSION = 1, MOST_EPOCHS = 1000000 };
+enum { FORMAT_VERSION = 2, MOST_EPOCHS = 1000000 };
 
 /* One array of the network and its place in the file. */
 struct array {
@@ -99,6 +99,41 @@ static fs_status sum_array(hid_t file, const struct array *array, void *context)
     return FS_OK;
 }
 
+static uint32_t sum_text(uint32_t crc, const char *text)
+{
+    return fs_crc32c(crc, text, strlen(text) + 1);
+}
+
+/* The history has a sum of its own: its seconds are all that differs between two runs that compute the same. */
+static uint32_t sum_history(const fs_model *model)
+{
+    uint32_t crc = 0;
+    for (int e = 0; e < model->epoch; e++) {
+        const fs_train_row *r = &model->history[e];
+        const double row[] = {r->epoch, r->lr, r->fc_lr, r->train_loss, r->train_sr, r->test_sr, r->seconds};
+        crc = fs_crc32c(crc, row, sizeof row);
+    }
+    return crc;
+}
+
+/* Of all else that the file says: architecture, attributes, configuration, label names, arrays. */
+static uint32_t sum_model(const fs_model *model)
+{
+    const fs_network *net = &model->net;
+    const int32_t numbers[] = {net->height, net->width, net->channels, net->labels, model->epochs, model->epoch, model->batch};
+    const int64_t right = model->right;
+    uint32_t crc = sum_text(0, net->arch);
+    crc = fs_crc32c(crc, numbers, sizeof numbers);
+    crc = fs_crc32c(crc, &right, sizeof right);
+    crc = fs_crc32c(crc, &model->loss, sizeof model->loss);
+    for (int i = 0; i < model->config.count; i++)
+        crc = sum_text(sum_text(crc, model->config.entry[i].key), model->config.entry[i].value);
+    for (int k = 0; k < net->labels; k++)
+        crc = sum_text(crc, model->label_name[k]);
+    each_array(-1, net, sum_array, &crc);
+    return crc;
+}
+
 static fs_status write_array(hid_t file, const struct array *array, void *context)
 {
     (void)context;
@@ -167,10 +202,10 @@ static void list_attributes(struct numbers *n, struct attribute list[ATTRIBUTES]
     memcpy(list, all, sizeof all);
 }
 
-static int write_attribute(hid_t file, const char *name, hid_t type, const void *value)
+static int write_attribute(hid_t object, const char *name, hid_t type, const void *value)
 {
     hid_t space = H5Screate(H5S_SCALAR);
-    hid_t attribute = H5Acreate2(file, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
     herr_t written = attribute < 0 ? -1 : H5Awrite(attribute, type, value);
     if (attribute >= 0)
         H5Aclose(attribute);
@@ -235,14 +270,33 @@ static int read_table(hid_t file, const char *path, hid_t type, hsize_t rows, vo
     return got >= 0;
 }
 
+static int write_history_crc(hid_t file, const fs_model *model)
+{
+    uint32_t crc = sum_history(model);
+    hid_t set = H5Dopen2(file, "/history", H5P_DEFAULT);
+    int written = set >= 0 && write_attribute(set, "crc", H5T_NATIVE_UINT32, &crc);
+    if (set >= 0)
+        H5Dclose(set);
+    return written;
+}
+
+static int history_is_sound(hid_t file, const fs_model *model)
+{
+    uint32_t crc = 0;
+    hid_t set = H5Dopen2(file, "/history", H5P_DEFAULT);
+    int sound = set >= 0 && fs_hdf5_read_attribute(set, "crc", H5T_NATIVE_UINT32, &crc) && crc == sum_history(model);
+    if (set >= 0)
+        H5Dclose(set);
+    return sound;
+}
+
 static fs_status write_all(hid_t file, const fs_model *model)
 {
     const fs_network *net = &model->net;
     struct numbers n = {net->height,  net->width,   net->channels, net->labels, model->epochs,
-                        model->epoch, model->batch, model->right,  model->loss, 0};
+                        model->epoch, model->batch, model->right,  model->loss, sum_model(model)};
     struct attribute list[ATTRIBUTES];
     list_attributes(&n, list);
-    each_array(file, net, sum_array, &n.crc);
     int32_t version = FORMAT_VERSION;
     hid_t text = string_type(sizeof net->arch);
     char padded[sizeof net->arch] = "";
@@ -259,7 +313,8 @@ static fs_status write_all(hid_t file, const fs_model *model)
     }
     done = done && write_table(file, "/config", config_type(), (hsize_t)model->config.count, model->config.entry) &&
            write_table(file, "/label_names", string_type(FS_LABEL_NAME_BYTES), (hsize_t)net->labels, model->label_name) &&
-           write_table(file, "/history", history_type(), (hsize_t)model->epoch, model->history);
+           write_table(file, "/history", history_type(), (hsize_t)model->epoch, model->history) &&
+           write_history_crc(file, model);
     return done ? each_array(file, net, write_array, NULL) : fs_fail(FS_ERROR, "cannot write attributes and tables");
 }
 
@@ -319,11 +374,18 @@ static fs_status publish(const char *path, const void *bytes, size_t size)
     return FS_OK;
 }
 
+/* One message of ours instead of HDF5's stack; no locks, as not every cluster's file system has flock. */
+static void set_up_hdf5(void)
+{
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    setenv("HDF5_USE_FILE_LOCKING", "FALSE", 0);
+}
+
 fs_status fs_model_save(const char *path, const fs_model *model)
 {
     void *image = NULL;
     size_t size = 0;
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* one message of ours instead of HDF5's stack */
+    set_up_hdf5();
     fs_status status = build_image(model, &image, &size);
     if (status)
         fs_fail(status, "%s: %s", path, fs_message());
@@ -406,16 +468,28 @@ static fs_status read_all(hid_t file, fs_model *model)
     status = each_array(file, &model->net, read_array, NULL);
     if (status)
         return status;
-    uint32_t crc = 0;
-    each_array(file, &model->net, sum_array, &crc);
-    return crc == n.crc ? FS_OK : fs_fail(FS_MISMATCH, "damaged: the arrays' CRC is %08x, recorded is %08x", crc, n.crc);
+    if (!history_is_sound(file, model))
+        return fs_fail(FS_MISMATCH, "damaged: /history differs from its CRC");
+    uint32_t crc = sum_model(model);
+    return crc == n.crc ? FS_OK : fs_fail(FS_MISMATCH, "damaged: its CRC is %08x, recorded is %08x", crc, n.crc);
+}
+
+int fs_model_is(const char *path)
+{
+    struct numbers n = {0};
+    char arch[sizeof((fs_network *)0)->arch + 1] = "";
+    set_up_hdf5();
+    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    int is = file >= 0 && read_header(file, &n, arch, sizeof((fs_network *)0)->arch) == FS_OK;
+    if (file >= 0)
+        H5Fclose(file);
+    return is;
 }
 
 fs_status fs_model_load(const char *path, fs_model *model)
 {
     *model = (fs_model){0};
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-    setenv("HDF5_USE_FILE_LOCKING", "FALSE", 0); /* not every cluster's file system has flock */
+    set_up_hdf5();
     if (access(path, R_OK) != 0)
         return fs_fail(FS_ERROR, "%s: %s", path, strerror(errno));
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);

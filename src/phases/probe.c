@@ -231,7 +231,7 @@ static fs_status stop_here(struct trainer *t, const fs_probe_events *events)
             if (status)
                 return status;
         }
-    return fs_fail(FS_STOPPED, "stopped in phase two; the same command goes on from there");
+    return fs_stop_fail("phase two");
 }
 
 static fs_status run(struct trainer *t, const fs_probe_events *events, int speaks)

@@ -9,6 +9,7 @@
 #include "base/simd.h"
 #include "filterscope/layers.h"
 #include "filterscope/memory.h"
+#include "filterscope/stop.h"
 #include "phases/progress.h"
 
 enum { IMAGES_AT_ONCE = 8 }; /* that share one reading of the probe's weights */
@@ -159,7 +160,7 @@ static fs_status run_labels(struct pass *p, fs_poll *poll, void *context, int sp
             stop = run_label(p, first + p->rank, poll, context, &progress, &done);
         MPI_Allreduce(MPI_IN_PLACE, &stop, 1, MPI_INT, MPI_MAX, p->comm);
     }
-    return stop ? fs_fail(FS_STOPPED, "stopped in phase three; the same command goes on from there") : FS_OK;
+    return stop ? fs_stop_fail("phase three") : FS_OK;
 }
 
 /* Rows of layers[which] from the ranks that have them into fields->field on rank 0. `row` has room for one. */

@@ -6,6 +6,7 @@
 #include "filterscope/layers.h"
 #include "filterscope/memory.h"
 #include "filterscope/silence.h"
+#include "filterscope/stop.h"
 
 struct experiment {
     const fs_dataset *test;
@@ -72,7 +73,7 @@ static fs_status run_filters(struct experiment *e, const fs_network *net, int fi
         memset(e->sum, 0, elements * sizeof *e->sum);
         silence_all_but(e, first + f);
         if (run_test_set(e, net, poll, context))
-            return fs_fail(FS_STOPPED, "stopped in phase three; the same command goes on from there");
+            return fs_stop_fail("phase three");
         for (size_t i = 0; i < elements; i++)
             fields->field[f * elements + i] = (float)(e->sum[i] / e->images[i / labels]);
     }

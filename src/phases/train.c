@@ -183,9 +183,11 @@ static fs_status run_epochs(struct loop *l)
         if (saved)
             return saved;
     }
-    if (status == FS_STOPPED)
-        fs_fail(FS_STOPPED, "stopped in epoch %d after batch %d; the same command goes on from there", model->epoch + 1,
-                model->batch);
+    if (status == FS_STOPPED) {
+        char where[64];
+        snprintf(where, sizeof where, "epoch %d after batch %d", model->epoch + 1, model->batch);
+        return fs_stop_fail(where);
+    }
     return status;
 }
 

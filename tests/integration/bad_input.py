@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 
+import h5py
 import numpy as np
 
 from common import folder, make_idx, run, train_small, write_idx
@@ -66,6 +67,9 @@ shutil.copy("model.h5", "cut_model.h5")
 cut("cut_model.h5", 1 << 20)
 shutil.copy("model.h5", "rotten_model.h5")
 patch("rotten_model.h5", os.path.getsize("model.h5") // 2, b"\x55" * 64)
+shutil.copy("model.h5", "rotten_history.h5")
+with h5py.File("rotten_history.h5", "r+") as file:
+    file["history"][0] = tuple(file["history"][0])[:-1] + (0.125,)
 for name, size in (("cut_sweep.h5", os.path.getsize("sweep.h5") // 2), ("stub_sweep.h5", 600), ("empty_sweep.h5", 0)):
     shutil.copy("sweep.h5", name)
     cut(name, size)
@@ -122,7 +126,10 @@ CASES = [  # words, exit code, what the message must say
     (["plan", "--model", "model.h5", "--data", "idx:gone"], 1, "gone"),
     (["status", "gone.h5"], 1, "gone.h5: .*No such file"),
     (["status", "text.h5"], 3, "text.h5: not an HDF5 file"),
-    (["status", "model.h5"], 3, "model.h5"),
+    (["status", "cut_model.h5"], 3, "cut_model.h5"),
+    (["check", "rotten_model.h5"], 3, "rotten_model.h5: damaged"),
+    (["check", "rotten_history.h5"], 3, "rotten_history.h5: damaged"),
+    (["export", "model.h5"], 3, "model.h5"),
     (["status"], 2, "usage: filterscope status"),
     (["check", "cut_sweep.h5"], 3, "cut_sweep.h5"),
     (["export", "sweep.h5", "--table", "units"], 2, "--table: 'units' is none of layers, filters, probes"),
