@@ -18,7 +18,8 @@
 #
 # Settings, all by environment variables (sbatch passes them on; sbatch's own options override the lines above):
 #   DATA              data set: cifar10:DIR, cifar100:DIR or idx:DIR (required)
-#   ARCH              vgg16, vgg16-fc1, vgg11, vgg6, avgg16, avgg6 or avgg8 (vgg16)
+#   ARCH              vgg16, vgg16-fc1, vgg11, vgg6, avgg16, avgg6 or avgg8 (vgg16); of several, as 'vgg16 avgg16', each
+#                     element of a job array takes one: --array=0-1
 #   OUT               folder of the files below (the folder of submission)
 #   MODEL             model file ($OUT/$ARCH.h5)
 #   RESULTS           results file ($OUT/$ARCH-sweep.h5)
@@ -26,13 +27,15 @@
 #   PROBE_EPOCHS      of the probes (200)
 #   TRAIN_OPTIONS     more options of filterscope train
 #   SWEEP_OPTIONS     more options of filterscope sweep
-#   LAUNCH            how to start the ranks ('srun --mpi=pmix' in a Slurm job that has PMIx, else mpirun)
+#   LAUNCH            how to start the ranks ('srun --mpi=pmix --kill-on-bad-exit=1' in a Slurm job that has PMIx, else mpirun)
 #   FILTERSCOPE       the program (build/filterscope under FILTERSCOPE_HOME)
 #   FILTERSCOPE_HOME  the source tree (the folder of submission, or this script's)
 #
 # --signal=B: sends the signal to this shell alone, which passes it on to the launcher: srun and mpirun both forward USR1 to
 # every rank. (Without B: Slurm would signal the steps of srun but not the ranks that mpirun starts.)
-# Exit codes: 0 complete; 75 stopped with work left (requeued in a Slurm job); others are errors and are not requeued.
+# Exit codes: 0 complete; 75 stopped with work left: a Slurm job is requeued then, unless it was cancelled. Where a rank was lost
+# (70, or 128 and more) the job is requeued, too, up to three times in a row, which the job's comment counts. Others are errors and
+# are not requeued.
 set -u
 
 submitted=${SLURM_SUBMIT_DIR:-$PWD}
@@ -40,7 +43,8 @@ here=$submitted # in a job this script is a copy in Slurm's spool folder
 [ -n "${SLURM_JOB_ID:-}" ] || here=$(cd "$(dirname "$0")/.." && pwd)
 FILTERSCOPE_HOME=${FILTERSCOPE_HOME:-$here}
 FILTERSCOPE=${FILTERSCOPE:-$FILTERSCOPE_HOME/build/filterscope}
-ARCH=${ARCH:-vgg16}
+read -ra archs <<<"${ARCH:-vgg16}"
+ARCH=${archs[${SLURM_ARRAY_TASK_ID:-0}]:-}
 OUT=${OUT:-$submitted}
 MODEL=${MODEL:-$OUT/$ARCH.h5}
 RESULTS=${RESULTS:-$OUT/$ARCH-sweep.h5}
@@ -54,6 +58,10 @@ if [ -z "${DATA:-}" ]; then
     echo "vgg16_sweep.sh: set DATA to the data set, as cifar10:DIR" >&2
     exit 2
 fi
+if [ -z "$ARCH" ]; then
+    echo "vgg16_sweep.sh: ARCH names ${#archs[@]} networks, but this is element $SLURM_ARRAY_TASK_ID: --array=0-$((${#archs[@]} - 1))" >&2
+    exit 2
+fi
 if [ ! -x "$FILTERSCOPE" ]; then
     echo "vgg16_sweep.sh: $FILTERSCOPE is not there: build it (meson setup build && ninja -C build), or set FILTERSCOPE" >&2
     exit 2
@@ -61,16 +69,24 @@ fi
 if [ -z "${LAUNCH:-}" ]; then
     LAUNCH=mpirun
     if [ -n "${SLURM_JOB_ID:-}" ] && srun --mpi=list 2>&1 | grep -qw pmix; then
-        LAUNCH='srun --mpi=pmix'
+        LAUNCH='srun --mpi=pmix --kill-on-bad-exit=1'
     fi
+fi
+
+if [ -n "${SLURM_JOB_ID:-}" ] && [ -z "${SLURM_JOB_END_TIME:-}" ]; then # set by Slurm from 23.02 on
+    end=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/.*EndTime=\([^ ]*\).*/\1/p')
+    SLURM_JOB_END_TIME=$(date -d "$end" +%s 2>/dev/null) && export SLURM_JOB_END_TIME
 fi
 
 child=
 # USR1 also for TERM: mpirun would kill its ranks seconds after a TERM of its own.
 trap '[ -z "$child" ] || kill -USR1 "$child" 2>/dev/null' USR1 TERM INT
 
-# Runs one command on all ranks. `wait` returns early when a signal comes in: then it waits on.
+# run FILE COMMAND...: runs one command, which completes the file, on all ranks. `wait` returns early when a signal comes in:
+# then it waits on.
 run() {
+    file=$1
+    shift
     echo "$(date '+%F %T') ${SLURM_JOB_ID:+job $SLURM_JOB_ID }$*"
     $LAUNCH "$FILTERSCOPE" "$@" &
     child=$!
@@ -83,23 +99,46 @@ run() {
     last=$?
     [ "$last" -eq 127 ] || code=$last
     child=
+    if [ "$code" -eq 0 ]; then # a launcher that could not start the ranks may say so, too: the file tells
+        state=$("$FILTERSCOPE" status "$file")
+        echo "$state"
+        [[ $state == *'; complete'* ]] || code=70
+    fi
     echo "$(date '+%F %T') exit code $code"
     return "$code"
 }
 
+# requeue N WHY: N is how often in a row a rank was lost.
+requeue() {
+    if [[ $(scontrol show job "$SLURM_JOB_ID") != *JobState=RUNNING* ]]; then
+        echo "$2, and Slurm is ending the job: where Slurm does not requeue it, submit it again to go on"
+        exit 75
+    fi
+    echo "$2: requeueing the job"
+    scontrol update JobId="$SLURM_JOB_ID" Comment="filterscope: lost $1" || :
+    if scontrol requeue "$SLURM_JOB_ID"; then
+        sleep 60 # Slurm ends this script, which should not end by itself meanwhile
+        exit 75
+    fi
+    echo "Slurm did not requeue the job: submit it again to go on"
+}
+
 finish() {
-    if [ "$1" -eq 75 ] && [ -n "${SLURM_JOB_ID:-}" ]; then
-        echo "work is left: the job is requeued"
-        scontrol requeue "$SLURM_JOB_ID"
-    elif [ "$1" -eq 75 ]; then
+    if [ "$1" -eq 75 ] && [ -z "${SLURM_JOB_ID:-}" ]; then
         echo "work is left: run the same command again to go on"
+    elif [ "$1" -eq 75 ]; then
+        requeue 0 "work is left"
+    elif [ -n "${SLURM_JOB_ID:-}" ] && { [ "$1" -eq 70 ] || [ "$1" -ge 128 ]; }; then
+        lost=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/.*Comment=filterscope: lost \([0-9]*\).*/\1/p')
+        [ "${lost:-0}" -ge 3 ] || requeue $((${lost:-0} + 1)) "a rank was lost"
+        echo "a rank was lost for the fourth time in a row: submit the job again to go on"
     fi
     exit "$1"
 }
 
 mkdir -p "$OUT"
 # shellcheck disable=SC2086 # options are lists of words
-run train --arch "$ARCH" --data "$DATA" --out "$MODEL" ${EPOCHS:+--epochs $EPOCHS} ${TRAIN_OPTIONS:-} || finish $?
+run "$MODEL" train --arch "$ARCH" --data "$DATA" --out "$MODEL" ${EPOCHS:+--epochs $EPOCHS} ${TRAIN_OPTIONS:-} || finish $?
 # shellcheck disable=SC2086
-run sweep --model "$MODEL" --data "$DATA" --out "$RESULTS" --epochs "$PROBE_EPOCHS" ${SWEEP_OPTIONS:-} || finish $?
+run "$RESULTS" sweep --model "$MODEL" --data "$DATA" --out "$RESULTS" --epochs "$PROBE_EPOCHS" ${SWEEP_OPTIONS:-} || finish $?
 finish 0

@@ -169,10 +169,11 @@ static fs_status find_results(struct job *job)
         status = fs_results_open(job->a.out, MPI_COMM_NULL, &results);
     if (status)
         return status;
-    const fs_config *stored = fs_results_plan_of(results)->config;
-    take_slots(job, stored);
+    const fs_results_plan *stored = fs_results_plan_of(results);
+    take_slots(job, stored->config);
     describe(job, &job->config);
-    status = fs_config_match(job->a.out, stored, &job->config);
+    fs_results_plan now = results_plan(job);
+    status = fs_results_match(job->a.out, stored, &now);
     fs_results_close(results);
     return status;
 }

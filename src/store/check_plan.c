@@ -1,4 +1,5 @@
-/* What a plan may hold. The same rules serve a plan that is to be stored and one that was read from a file. */
+/* What a plan may hold, and whether two are one. The same rules serve a plan that is to be stored and one that was read. */
+#include <stdio.h>
 #include <string.h>
 
 #include "store/layout.h"
@@ -96,4 +97,59 @@ fs_status fs_plan_check(const fs_results_plan *plan, fs_status status_of_a_fault
     if (!status && fs_results_bytes(plan) > INT64_MAX)
         status = fs_fail(judge.status, "%s: the layers, labels and epochs need more than 2^63 bytes", path);
     return status;
+}
+
+static fs_status other(const char *path, const char *what, int number, const char *stored, const char *now)
+{
+    return fs_fail(FS_MISMATCH, "%s: was made with another plan: %s %d: file has %s, this command has %s", path, what, number,
+                   stored, now);
+}
+
+static void print_layer(const fs_layer_row *row, char *text, size_t bytes)
+{
+    snprintf(text, bytes, "%s (number %d) with %d maps of %dx%d%s", row->name, row->layer, row->filters, row->height,
+             row->width, row->pooled ? ", pooled" : "");
+}
+
+static void print_unit(const fs_unit *unit, char *text, size_t bytes)
+{
+    snprintf(text, bytes, "%s of layer row %d, filters %d to %d", unit->kind == FS_UNIT_PROBE ? "the probe" : "the silencing",
+             unit->index, unit->first, unit->first + unit->count - 1);
+}
+
+static fs_status match_rows(const char *path, const fs_results_plan *stored, const fs_results_plan *now)
+{
+    char left[256], right[256];
+    for (int k = 0; k < now->labels; k++)
+        if (strcmp(stored->label_name[k], now->label_name[k]) != 0)
+            return other(path, "label", k, stored->label_name[k], now->label_name[k]);
+    for (int i = 0; i < now->layers; i++) {
+        print_layer(&stored->layer[i], left, sizeof left);
+        print_layer(&now->layer[i], right, sizeof right);
+        if (strcmp(left, right) != 0)
+            return other(path, "layer row", i, left, right);
+    }
+    for (int i = 0; i < now->units; i++) {
+        print_unit(&stored->unit[i], left, sizeof left);
+        print_unit(&now->unit[i], right, sizeof right);
+        if (strcmp(left, right) != 0)
+            return other(path, "unit", i, left, right);
+    }
+    return FS_OK;
+}
+
+fs_status fs_results_match(const char *path, const fs_results_plan *stored, const fs_results_plan *now)
+{
+    fs_status status = fs_config_match(path, stored->config, now->config);
+    if (status)
+        return status;
+    if (stored->labels != now->labels || stored->layers != now->layers || stored->units != now->units ||
+        stored->epochs != now->epochs)
+        return fs_fail(
+            FS_MISMATCH,
+            "%s: was made with another plan: file has %d labels, %d layers, %d units, %d epochs, this command has %d, "
+            "%d, %d, %d",
+            path, stored->labels, stored->layers, stored->units, stored->epochs, now->labels, now->layers, now->units,
+            now->epochs);
+    return match_rows(path, stored, now);
 }

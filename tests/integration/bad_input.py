@@ -18,6 +18,7 @@ here = folder()
 os.chdir(here)
 data = make_idx("data")
 train_small("model.h5", data)
+train_small("model2.h5", data, seed=2)
 SWEEP = ["sweep", "--model", "model.h5", "--data", data, "--epochs", 1, "--batch", 20, "--slots", 4]
 TRAIN = ["train", "--arch", "vgg6", "--data", data, "--epochs", 1, "--batch", 20, "--slots", 4, "--lr", 0.02, "--fc-lr", 0.02,
          "--momentum", 0.9, "--fc-momentum", 0.9]
@@ -116,6 +117,8 @@ CASES = [  # words, exit code, what the message must say
     ([*SWEEP, "--out", "new.h5", "--threshold", "nan"], 2, "--threshold: 'nan' is not a number"),
     ([*SWEEP, "--out", "gone/new.h5"], 1, "gone/new.h5"),
     ([*SWEEP, "--out", "sweep.h5", "--epochs", "2", "--lr", "0.5"], 3, "epochs: file has 1, this command has 2; lr: file has 0.01"),
+    ([*SWEEP[:1], "--model", "model2.h5", *SWEEP[3:], "--out", "sweep.h5"], 3, "model: file has vgg6, CRC [0-9a-f]{8}, this command has"),
+    ([*SWEEP, "--out", "sweep.h5", "--data", small], 3, "train-data: file has .*; test-data: file has .*, this command has 60 images"),
     ([*SWEEP, "--out", "sweep.h5", "--literal"], 3, "silencing: file has one pass, this command has literal"),
     ([*SWEEP, "--out", "cut_sweep.h5"], 3, "cut_sweep.h5.*truncated"),
     ([*SWEEP, "--out", "stub_sweep.h5"], 3, "stub_sweep.h5"),

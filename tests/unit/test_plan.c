@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "filterscope/plan.h"
+#include "filterscope/results.h"
 
 static void a_plan_has_a_probe_and_blocks_for_each_layer(void **state)
 {
@@ -76,12 +77,49 @@ static void bundles_cover_all_layers_and_the_dearest_is_as_cheap_as_can_be(void 
     fs_network_free(&net);
 }
 
+static void another_plan_is_named_with_both_values(void **state)
+{
+    (void)state;
+    static char names[3][FS_LABEL_NAME_BYTES] = {"cat", "dog", "bird"}, others[3][FS_LABEL_NAME_BYTES] = {"cat", "fox", "bird"};
+    static const fs_layer_row layers[] = {{1, "conv1", 64, 16, 16, 1}, {2, "conv2", 128, 8, 8, 1}};
+    static const fs_layer_row shrunk[] = {{1, "conv1", 64, 16, 16, 1}, {2, "conv2", 128, 4, 8, 1}};
+    static const fs_unit units[] = {{FS_UNIT_PROBE, 0, 0, 64}, {FS_UNIT_SILENCE, 0, 0, 64}};
+    static const fs_unit halves[] = {{FS_UNIT_PROBE, 0, 0, 64}, {FS_UNIT_SILENCE, 0, 0, 32}};
+    fs_config config = {0}, slower = {0};
+    fs_config_set(&config, "lr", "0.01");
+    fs_config_set(&slower, "lr", "0.001");
+    const fs_results_plan stored = {3, (const char(*)[FS_LABEL_NAME_BYTES])names, 2, layers, 5, 2, units, &config};
+    fs_results_plan now = stored;
+    assert_int_equal(fs_results_match("a.h5", &stored, &now), FS_OK);
+
+    const struct {
+        fs_results_plan plan;
+        const char *message;
+    } cases[] = {
+        {{3, stored.label_name, 2, layers, 5, 2, units, &slower}, "lr: file has 0.01, this command has 0.001"},
+        {{3, stored.label_name, 2, layers, 6, 2, units, &config}, "2 units, 5 epochs, this command has 3, 2, 2, 6"},
+        {{3, (const char(*)[FS_LABEL_NAME_BYTES])others, 2, layers, 5, 2, units, &config},
+         "label 1: file has dog, this command has fox"},
+        {{3, stored.label_name, 2, shrunk, 5, 2, units, &config},
+         "layer row 1: file has conv2 (number 2) with 128 maps of 8x8"},
+        {{3, stored.label_name, 2, layers, 5, 2, halves, &config},
+         "filters 0 to 63, this command has the silencing of layer row 0, "
+         "filters 0 to 31"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(fs_results_match("a.h5", &stored, &cases[i].plan), FS_MISMATCH);
+        assert_ptr_equal(strstr(fs_message(), "a.h5: "), fs_message());
+        assert_non_null(strstr(fs_message(), cases[i].message));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_plan_has_a_probe_and_blocks_for_each_layer),
         cmocka_unit_test(a_layer_that_is_none_is_named),
         cmocka_unit_test(bundles_cover_all_layers_and_the_dearest_is_as_cheap_as_can_be),
+        cmocka_unit_test(another_plan_is_named_with_both_values),
     };
     return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
 }

@@ -1,0 +1,148 @@
+"""The job script on a real Slurm of three nodes: over two of them with srun and with mpirun, a time limit that is too short,
+scancel, a node taken down, and a job array. Prints for each the wall time and what `status` says before and after.
+Arguments: the scenarios to run (all)."""
+import os
+import sys
+import time
+
+import h5py
+
+from common import BINARY, VARYING, folder, identical, make_idx, run
+from slurm_cluster import Cluster
+
+here = folder()
+cluster = Cluster(f"{here}/cluster")
+script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "jobs", "vgg16_sweep.sh")
+data = make_idx(f"{here}/data", labels=3, train=60, test=30)
+TRAIN = "--batch 20 --slots 4 --lr 0.02 --fc-lr 0.02 --momentum 0.9 --fc-momentum 0.9"
+SWEEP = "--batch 20 --slots 4 --test-every 20"
+SETTINGS = {"DATA": data, "ARCH": "vgg6", "EPOCHS": 1, "FILTERSCOPE": BINARY, "OMPI_MCA_btl": "tcp,self",
+            "TRAIN_OPTIONS": TRAIN, "SWEEP_OPTIONS": SWEEP}
+SIZE = ("--nodes=2", "--ntasks=4", "--ntasks-per-node=2")
+LONG = 250  # epochs of the probes in scenarios that are disturbed
+
+
+def submit(name, *options, **settings):
+    os.makedirs(f"{here}/{name}", exist_ok=True)
+    return cluster.submit(script, *SIZE, f"--output={here}/{name}/log", *options,
+                          **{**SETTINGS, "OUT": f"{here}/{name}", **settings})
+
+
+def log(name):
+    try:
+        with open(f"{here}/{name}/log") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def status(name, when, arch="vgg6"):
+    for line in run(1, "status", f"{here}/{name}/{arch}-sweep.h5").stdout.splitlines():
+        print(f"  status {when}: {line}")
+
+
+def expected(epochs, arch="vgg6"):
+    """The sweep of one rank, undisturbed."""
+    path = f"{here}/{arch}-{epochs}.h5"
+    if not os.path.exists(path):
+        model = f"{here}/{arch}.h5"
+        if not os.path.exists(model):
+            run(1, "train", "--arch", arch, "--data", data, "--out", model, "--epochs", 1, *TRAIN.split())
+        run(1, "sweep", "--model", model, "--data", data, "--out", path, "--epochs", epochs, *SWEEP.split())
+    return path
+
+
+def finish(name, job, started, epochs, arch="vgg6", seconds=240):
+    cluster.wait(lambda: cluster.show(job, "JobState") in ("COMPLETED", "FAILED", "NODE_FAIL", "TIMEOUT"), seconds, f"{name}'s job")
+    took = time.monotonic() - started
+    state = cluster.show(job, "JobState")
+    assert state == "COMPLETED", f"{name}: {state}\n{log(name)}"
+    assert identical(expected(epochs, arch), f"{here}/{name}/{arch}-sweep.h5", VARYING), f"{name} differs"
+    status(name, "after", arch)
+    print(f"{name}: complete and bit-identical after {took:.0f} s, restarted {cluster.show(job, 'Restarts')} times", flush=True)
+
+
+def in_sweep(name, start=1):
+    """Whether the sweep of the job's so manieth start has begun to train probes."""
+    return lambda: len(parts := log(name).split("sweep --model")) == start + 1 and "epoch " in parts[-1]
+
+
+def start_at_once(name, job, restarts):
+    """After a requeue, for which Slurm would wait two minutes. (A few seconds it needs to be rid of the steps.)"""
+    cluster.wait(lambda: cluster.show(job, "Restarts") == str(restarts), 120, f"{name}'s requeue")
+    cluster.wait(lambda: cluster.show(job, "JobState") in ("PENDING", "RUNNING"), 30, "pending")
+    status(name, f"before start {restarts + 1}")
+    time.sleep(5)
+    cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now", "TimeLimit=10")
+
+
+def two_nodes(name, **launcher):
+    started = time.monotonic()
+    finish(name, submit(name, **launcher, PROBE_EPOCHS=20), started, 20)
+    with h5py.File(f"{here}/{name}/vgg6-sweep.h5") as file:
+        launches = file["provenance/launches"]
+        assert len(launches) == 1 and launches["ranks"][0] == 4, launches[:]
+
+
+def srun():
+    two_nodes("srun")
+
+
+def mpirun():
+    two_nodes("mpirun", LAUNCH="mpirun --bind-to none")
+
+
+def limit():
+    """The time limit is too short: stopped before it by the clock, requeued by itself, resumed; then stopped by the signal that
+    Slurm sends before the end, which for limits of a minute it would send at once (CONT: not that one)."""
+    started = time.monotonic()
+    job = submit("limit", "--time=1", "--signal=B:CONT@1", PROBE_EPOCHS=LONG, TRAIN_OPTIONS=f"{TRAIN} --reserve 5",
+                 SWEEP_OPTIONS=f"{SWEEP} --reserve 45")
+    start_at_once("limit", job, 1)
+    assert "the job's time is nearly over" in log("limit"), log("limit")
+    cluster.wait(in_sweep("limit", 2), 60, "the second start")
+    cluster.ask("scancel", "--batch", "--signal=USR1", job)
+    start_at_once("limit", job, 2)
+    finish("limit", job, started, LONG)
+    assert log("limit").count("work is left: requeueing the job") == 2, log("limit")
+
+
+def scancel():
+    """In the middle, then submitted again."""
+    started = time.monotonic()
+    job = submit("scancel", PROBE_EPOCHS=LONG)
+    cluster.wait(in_sweep("scancel"), 120, "the sweep")
+    cluster.ask("scancel", job)
+    cluster.wait(lambda: cluster.show(job, "JobState") == "CANCELLED", 60, "cancelled")
+    cluster.wait(lambda: "Slurm is ending the job" in log("scancel"), 30, "the script's last word")
+    status("scancel", "before")
+    finish("scancel", submit("scancel", PROBE_EPOCHS=LONG), started, LONG)
+
+
+def node():
+    """A node dies, all of its processes at once: Slurm or the script requeues the job, which goes on elsewhere."""
+    started = time.monotonic()
+    job = submit("node", PROBE_EPOCHS=LONG)
+    cluster.wait(in_sweep("node"), 120, "the sweep")
+    last = cluster.ask("scontrol", "show", "hostnames", cluster.show(job, "NodeList")).split()[-1]
+    cluster.kill_node(last)
+    start_at_once("node", job, 1)
+    finish("node", job, started, LONG)
+    cluster.start_node(last)
+    cluster.wait(lambda: "idle" in cluster.ask("sinfo", "-h", "-n", last, "-o", "%T"), 60, f"{last} is back")
+
+
+def array():
+    """A network for each element."""
+    started = time.monotonic()
+    os.makedirs(f"{here}/array")
+    job = cluster.submit(script, "--array=0-1", "--ntasks=2", f"--output={here}/array/log-%a",
+                         **{**SETTINGS, "OUT": f"{here}/array", "ARCH": "vgg6 avgg6", "PROBE_EPOCHS": 20})
+    for element, arch in enumerate(("vgg6", "avgg6")):
+        finish("array", f"{job}_{element}", started, 20, arch)
+
+
+SCENARIOS = (srun, mpirun, limit, scancel, node, array)
+for scenario in SCENARIOS:
+    if not sys.argv[1:] or scenario.__name__ in sys.argv[1:]:
+        scenario()
