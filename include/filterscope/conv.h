@@ -31,7 +31,7 @@ static inline int fs_conv_out(const fs_conv_shape *shape, int size)
  *   scratch  [fs_conv_scratch(shape, images)], contents undefined before and after
  * Every output is overwritten. The result is a pure function of the arguments, the BLAS and the CPU: algorithm and blocking
  * depend on `shape` and `images` alone, so that every rank takes the same. 3x3 kernels of stride 1 and pad 1 whose channels and
- * filters are multiples of 8 take Winograd's algorithm, all others im2col + GEMM. */
+ * filters are multiples of 16 take Winograd's algorithm, all others im2col + GEMM. */
 
 /* Floats of scratch for up to `images` images, and of prepared weights (0 where there is nothing to prepare). */
 size_t fs_conv_scratch(const fs_conv_shape *shape, int images);
@@ -40,8 +40,18 @@ size_t fs_conv_prepared(const fs_conv_shape *shape);
 /* Transforms weights once for any number of forward passes, or with `for_input` of fs_conv_backward_input. */
 void fs_conv_prepare(const fs_conv_shape *shape, const float *weight, int for_input, float *prepared);
 
+/* What follows in the same pass over the output. */
+typedef enum fs_conv_after {
+    FS_CONV_PLAIN = 0,
+    FS_CONV_RELU = 1,
+    FS_CONV_POOL = 2 /* after it, a 2x2 max pool of stride 2, where fs_conv_pools: y is [out height/2][out width/2] */
+} fs_conv_after;
+
+/* 1 where the forward pass of this shape takes FS_CONV_POOL along. */
+int fs_conv_pools(const fs_conv_shape *shape);
+
 void fs_conv_forward(const fs_conv_shape *shape, int images, const float *x, const float *weight, const float *prepared,
-                     const float *bias, float *y, float *scratch);
+                     const float *bias, int after, float *y, float *scratch);
 void fs_conv_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy, float *dweight,
                              float *dbias, float *scratch);
 void fs_conv_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *weight, const float *prepared,

@@ -101,7 +101,7 @@ typedef struct fs_workspace {
     float *input;    /* [images][height][width][channels], for the caller to fill */
     float *map[2];   /* activations, in turn */
     float *scratch;  /* of the convolutions */
-    float *prepared; /* weights of all convolutions, in order */
+    float *prepared; /* of all convolutions, in order: weights with the batch norm that follows folded in, and shifts */
 } fs_workspace;
 
 /* FS_ERROR without memory. Zeroed after a failure; else release with fs_workspace_free. */

@@ -50,6 +50,12 @@ typedef struct fs_train_settings {
     uint64_t seed;
 } fs_train_settings;
 
+/* Collective on own->comm. One batch of `images` images train[order[0]], train[order[1]] ... in epoch `epoch` (from 1): loads
+ * this rank's, augmented; runs; takes the step of SGD on net. FS_ERROR, without a message and before the step, where
+ * sums->loss is not finite. */
+fs_status fs_train_batch(const fs_train_settings *settings, const fs_dataset *train, const int *order, int images, int epoch,
+                         int stop, const fs_slots *own, fs_backprop *backprop, fs_network *net, fs_batch_sums *sums);
+
 /* Collective on comm. Trains model->net from where model says to settings->recipe.epochs, writing the model file to `path`
  * from rank 0 after every epoch while `lock` is held (NULL: whatever happens), and printing progress to standard output from
  * rank 0. FS_OK: all epochs are done. FS_STOPPED: fs_stop_wanted on some rank; the model file holds the state after the last

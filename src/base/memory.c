@@ -1,12 +1,15 @@
+#define _DEFAULT_SOURCE /* madvise */
+
 #include "filterscope/memory.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "filterscope/status.h"
 
-enum { ALIGNMENT = 64 };
+enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20 };
 
 void *fs_alloc(size_t count, size_t size, const char *what)
 {
@@ -15,11 +18,14 @@ void *fs_alloc(size_t count, size_t size, const char *what)
         fs_fail(FS_ERROR, "out of memory: %zu x %zu bytes for %s", count, size, what);
         return NULL;
     }
+    size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
     size_t rounded = bytes ? (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : ALIGNMENT;
-    void *memory = aligned_alloc(ALIGNMENT, rounded);
+    void *memory = aligned_alloc(alignment, rounded);
     if (!memory) {
         fs_fail(FS_ERROR, "out of memory: %zu bytes for %s", bytes, what);
         return NULL;
     }
+    if (alignment == HUGE_PAGE)
+        madvise(memory, rounded, MADV_HUGEPAGE); /* fewer address translations; where there are none, nothing is lost */
     return memset(memory, 0, rounded);
 }

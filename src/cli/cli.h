@@ -25,10 +25,12 @@ typedef struct fs_option {
  * the options. FS_USAGE names the option, the value and what is allowed. `--help` prints the table and returns FS_STOPPED. */
 fs_status fs_options_read(int argc, char **argv, const char *usage, const fs_option *options, const char **word);
 
-/* Each runs one sub-command; argv[0] is its name. The first two are collective on MPI_COMM_WORLD. */
+/* Each runs one sub-command; argv[0] is its name. Those up to fs_cli_plan and fs_cli_bench are collective on
+ * MPI_COMM_WORLD. */
 fs_status fs_cli_train(int argc, char **argv);
 fs_status fs_cli_sweep(int argc, char **argv);
 fs_status fs_cli_plan(int argc, char **argv);
+fs_status fs_cli_bench(int argc, char **argv);
 fs_status fs_cli_status(int argc, char **argv);
 fs_status fs_cli_export(int argc, char **argv);
 fs_status fs_cli_check(int argc, char **argv);

@@ -22,6 +22,11 @@ size_t fs_conv_scratch(const fs_conv_shape *shape, int images)
     return fs_winograd_prepared(shape) + fs_winograd_scratch(shape, images); /* the first for the gradient of the weights */
 }
 
+int fs_conv_pools(const fs_conv_shape *shape)
+{
+    return takes_winograd(shape) && shape->height % 2 == 0 && shape->width % 2 == 0;
+}
+
 void fs_conv_prepare(const fs_conv_shape *shape, const float *weight, int for_input, float *prepared)
 {
     if (takes_winograd(shape))
@@ -29,12 +34,15 @@ void fs_conv_prepare(const fs_conv_shape *shape, const float *weight, int for_in
 }
 
 void fs_conv_forward(const fs_conv_shape *shape, int images, const float *x, const float *weight, const float *prepared,
-                     const float *bias, float *y, float *scratch)
+                     const float *bias, int after, float *y, float *scratch)
 {
-    if (takes_winograd(shape))
-        fs_winograd_forward(shape, images, x, prepared, bias, y, scratch);
-    else
-        fs_conv_im2col_forward(shape, images, x, weight, bias, y, scratch);
+    if (takes_winograd(shape)) {
+        fs_winograd_forward(shape, images, x, prepared, bias, after, y, scratch);
+        return;
+    }
+    fs_conv_im2col_forward(shape, images, x, weight, bias, y, scratch);
+    if (after & FS_CONV_RELU)
+        fs_relu_forward((size_t)images * fs_conv_out(shape, shape->height) * fs_conv_out(shape, shape->width) * shape->filters, y);
 }
 
 void fs_conv_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy, float *dweight,

@@ -36,11 +36,13 @@ typedef float vector16 __attribute__((vector_size(64), aligned(4), may_alias));
 
 #if defined(__x86_64__) && defined(__GNUC__)
 KERNEL(avx2_6, 6, vector8, "avx2,fma")
-KERNEL(avx2_3, 3, vector8, "avx2,fma")
+KERNEL(avx2_4, 4, vector8, "avx2,fma")
+KERNEL(avx2_2, 2, vector8, "avx2,fma")
 KERNEL(avx2_1, 1, vector8, "avx2,fma")
 KERNEL(avx512_14, 14, vector16, "avx512f")
-KERNEL(avx512_6, 6, vector16, "avx512f")
-KERNEL(avx512_3, 3, vector16, "avx512f")
+KERNEL(avx512_8, 8, vector16, "avx512f")
+KERNEL(avx512_4, 4, vector16, "avx512f")
+KERNEL(avx512_2, 2, vector16, "avx512f")
 KERNEL(avx512_1, 1, vector16, "avx512f")
 #define HAVE_KERNELS 1
 #else
@@ -59,8 +61,8 @@ struct generation {
 static const struct generation *this_generation(void)
 {
 #if HAVE_KERNELS
-    static const struct generation avx512 = {32, {{14, avx512_14}, {6, avx512_6}, {3, avx512_3}, {1, avx512_1}}};
-    static const struct generation avx2 = {16, {{6, avx2_6}, {3, avx2_3}, {1, avx2_1}}};
+    static const struct generation avx512 = {32, {{14, avx512_14}, {8, avx512_8}, {4, avx512_4}, {2, avx512_2}, {1, avx512_1}}};
+    static const struct generation avx2 = {16, {{6, avx2_6}, {4, avx2_4}, {2, avx2_2}, {1, avx2_1}}};
     if (__builtin_cpu_supports("avx512f"))
         return &avx512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))

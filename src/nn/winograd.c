@@ -7,10 +7,12 @@
 #include "nn/winograd.h"
 
 #include <cblas.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/simd.h"
 #include "nn/gemm.h"
+#include "nn/winograd_tiles.h"
 
 /* One algorithm: its tile sizes. Both have their transforms below. */
 struct form {
@@ -20,138 +22,10 @@ struct form {
     int border; /* the input tile begins so many pixels before the output tile */
 };
 
-static const struct form form4 = {6, 4, 6, 1}; /* F(4x4, 3x3), interpolation points 0, 1, -1, 2, -2, infinity */
+static const struct form form4 = {6, 4, 6, 1}; /* F(4x4, 3x3) */
 static const struct form form2 = {2, 2, 3, 0}; /* a whole 2x2 map between zero borders */
 
-enum { MOST = 6, LANES = 8, PAD = 16 }; /* PAD floats behind each row of V and M keep places out of each other's cache sets */
-
-typedef float vector __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
-
-/* The one-axis transforms, on vectors of channels `step` apart. */
-
-#define INLINE static inline __attribute__((always_inline))
-
-/* B' d */
-INLINE void transform_input4(const vector *d, int step, vector *t)
-{
-    vector d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], d4 = d[4 * step], d5 = d[5 * step];
-    vector even = d4 - 4 * d2, odd = d3 - 4 * d1, even1 = d4 - d2, odd1 = 2 * (d3 - d1);
-    t[0] = 4 * d0 - 5 * d2 + d4;
-    t[step] = even + odd;
-    t[2 * step] = even - odd;
-    t[3 * step] = even1 + odd1;
-    t[4 * step] = even1 - odd1;
-    t[5 * step] = 4 * d1 - 5 * d3 + d5;
-}
-
-INLINE void transform_input2(const vector *d, int step, vector *t)
-{
-    vector d0 = d[0], d1 = d[step];
-    t[0] = d0 + d1;
-    t[step] = d1;
-    t[2 * step] = d0;
-}
-
-/* A' m */
-INLINE void transform_output4(const vector *m, int step, vector *y)
-{
-    vector sum1 = m[step] + m[2 * step], difference1 = m[step] - m[2 * step];
-    vector sum2 = m[3 * step] + m[4 * step], difference2 = m[3 * step] - m[4 * step];
-    vector first = m[0], last = m[5 * step];
-    y[0] = first + sum1 + sum2;
-    y[step] = difference1 + 2 * difference2;
-    y[2 * step] = sum1 + 4 * sum2;
-    y[3 * step] = difference1 + 8 * difference2 + last;
-}
-
-INLINE void transform_output2(const vector *m, int step, vector *y)
-{
-    vector m0 = m[0], m1 = m[step], m2 = m[2 * step];
-    y[0] = m0 + m1;
-    y[step] = m0 + m2;
-}
-
-/* A dy */
-INLINE void transform_gradient4(const vector *dy, int step, vector *e)
-{
-    vector d0 = dy[0], d1 = dy[step], d2 = dy[2 * step], d3 = dy[3 * step];
-    vector even1 = d0 + d2, odd1 = d1 + d3, even2 = d0 + 4 * d2, odd2 = 2 * d1 + 8 * d3;
-    e[0] = d0;
-    e[step] = even1 + odd1;
-    e[2 * step] = even1 - odd1;
-    e[3 * step] = even2 + odd2;
-    e[4 * step] = even2 - odd2;
-    e[5 * step] = d3;
-}
-
-INLINE void transform_gradient2(const vector *dy, int step, vector *e)
-{
-    vector d0 = dy[0], d1 = dy[step];
-    e[0] = d0 + d1;
-    e[step] = d0;
-    e[2 * step] = d1;
-}
-
-/* G w */
-INLINE void transform_weight4(const vector *w, int step, vector *u)
-{
-    vector w0 = w[0], w1 = w[step], w2 = w[2 * step];
-    vector sum = (w0 + w2) * (-1.0f / 6), sum2 = w0 * (1.0f / 24) + w2 * (1.0f / 6);
-    u[0] = w0 * 0.25f;
-    u[step] = sum - w1 * (1.0f / 6);
-    u[2 * step] = sum + w1 * (1.0f / 6);
-    u[3 * step] = sum2 + w1 * (1.0f / 12);
-    u[4 * step] = sum2 - w1 * (1.0f / 12);
-    u[5 * step] = w2;
-}
-
-INLINE void transform_weight2(const vector *w, int step, vector *u)
-{
-    vector w0 = w[0], w1 = w[step], w2 = w[2 * step];
-    u[0] = w1;
-    u[step] = w2 - w1;
-    u[2 * step] = w0 - w1;
-}
-
-/* G' u */
-INLINE void transform_weight_back4(const vector *u, int step, vector *w)
-{
-    vector u0 = u[0], sum1 = u[step] + u[2 * step], difference1 = u[2 * step] - u[step];
-    vector sum2 = u[3 * step] + u[4 * step], difference2 = u[3 * step] - u[4 * step], u5 = u[5 * step];
-    w[0] = u0 * 0.25f - sum1 * (1.0f / 6) + sum2 * (1.0f / 24);
-    w[step] = difference1 * (1.0f / 6) + difference2 * (1.0f / 12);
-    w[2 * step] = (sum2 - sum1) * (1.0f / 6) + u5;
-}
-
-INLINE void transform_weight_back2(const vector *u, int step, vector *w)
-{
-    vector u0 = u[0], u1 = u[step], u2 = u[2 * step];
-    w[0] = u2;
-    w[step] = u0 - u1 - u2;
-    w[2 * step] = u1;
-}
-
-/* Both axes of each transform, on a tile of vectors [MOST][MOST]. */
-#define BOTH_AXES(name, transform, rows, results)                                                                              \
-    INLINE void name(const vector *in, vector *out)                                                                            \
-    {                                                                                                                          \
-        vector half[MOST * MOST];                                                                                              \
-        for (int column = 0; column < (rows); column++)                                                                        \
-            transform(in + column, MOST, half + column);                                                                       \
-        for (int row = 0; row < (results); row++)                                                                              \
-            transform(half + row * MOST, 1, out + row * MOST);                                                                 \
-    }
-
-BOTH_AXES(tile_input4, transform_input4, 6, 6)
-BOTH_AXES(tile_input2, transform_input2, 2, 3)
-BOTH_AXES(tile_output4, transform_output4, 6, 4)
-BOTH_AXES(tile_output2, transform_output2, 3, 2)
-BOTH_AXES(tile_gradient4, transform_gradient4, 4, 6)
-BOTH_AXES(tile_gradient2, transform_gradient2, 2, 3)
-BOTH_AXES(tile_weight4, transform_weight4, 3, 6)
-BOTH_AXES(tile_weight2, transform_weight2, 3, 3)
-BOTH_AXES(tile_weight_back4, transform_weight_back4, 6, 3)
-BOTH_AXES(tile_weight_back2, transform_weight_back2, 3, 3)
+enum { PAD = 16 }; /* floats behind each row of V and M that keep places out of each other's cache sets */
 
 static const struct form *form_of(const fs_conv_shape *shape)
 {
@@ -184,13 +58,14 @@ static struct grid grid_of(const fs_conv_shape *shape, int images)
     return g;
 }
 
-/* Tiles that go through the GEMMs together: V and M should stay in cache, but each GEMM reads all of U, so not too few. */
-static size_t block_of(const fs_conv_shape *shape, int images)
+/* Tiles that go through the GEMMs together: V and M should stay in the second-level cache, but each GEMM reads all of U, so not
+ * too few; whole kernels of 14 rows where there are many. */
+static size_t block_of(const fs_conv_shape *shape, int images, size_t least)
 {
-    enum { FLOATS = 1 << 20, LEAST = 128 };
+    enum { FLOATS = 100000, ROWS = 14 };
     size_t tiles = grid_of(shape, images).tiles;
-    size_t block = FLOATS / (places_of(form_of(shape)) * (shape->channels + shape->filters));
-    block = block < LEAST ? LEAST : block;
+    size_t block = FLOATS / (places_of(form_of(shape)) * (shape->channels + shape->filters)) / ROWS * ROWS;
+    block = block < least ? least : block;
     return block < tiles ? block : tiles;
 }
 
@@ -200,97 +75,171 @@ static size_t place_floats(size_t block, int width)
     return block * (width + PAD) + PAD;
 }
 
-size_t fs_winograd_scratch(const fs_conv_shape *shape, int images)
+/* 1 where both sides of the weights' gradient go into panels. */
+static int takes_panels(const fs_conv_shape *shape)
 {
-    size_t block = block_of(shape, images);
-    return places_of(form_of(shape)) * (place_floats(block, shape->channels) + place_floats(block, shape->filters));
+    int panel = fs_gemm_panel();
+    return panel && shape->channels % panel == 0 && shape->filters % panel == 0;
 }
 
-/* The pixels of a tile that begins at (y, x) of `image`, LANES channels from `channel` on; 0 outside the map. */
-INLINE void load_tile(const float *map, const struct grid *g, size_t image, int y, int x, int size, int channels, int channel,
-                      vector *tile)
+/* Each block reads and writes all of dU, but for small maps, where it is large and all tiles fit. */
+static size_t backward_least(const fs_conv_shape *shape)
 {
+    return takes_panels(shape) && shape->height * shape->width <= 64 ? 512 : 112;
+}
+
+/* Maps of few tiles have the most weights: there U is read as seldom as can be. */
+static size_t convolve_least(const fs_conv_shape *shape)
+{
+    return shape->height * shape->width <= 16 ? 112 : 28;
+}
+
+size_t fs_winograd_scratch(const fs_conv_shape *shape, int images)
+{
+    size_t forward = block_of(shape, images, convolve_least(shape)), backward = block_of(shape, images, backward_least(shape));
+    size_t block = forward > backward ? forward : backward, zeros = (size_t)(shape->channels + shape->filters);
+    return zeros + places_of(form_of(shape)) * (place_floats(block, shape->channels) + place_floats(block, shape->filters));
+}
+
+/* Where the pixels of tile `tile` are, size x size from `border` before its output; `zeros` stand for those outside the map. */
+INLINE void find_pixels(const float *map, const struct grid *g, size_t tile, int size, int border, int out, int channels,
+                        const float *zeros, const float **pixel)
+{
+    size_t image = tile / ((size_t)g->rows * g->columns), rest = tile % ((size_t)g->rows * g->columns);
+    int top = (int)(rest / g->columns) * out - border, left = (int)(rest % g->columns) * out - border;
+    const float *first = map + image * g->height * g->width * channels;
     for (int row = 0; row < size; row++)
         for (int column = 0; column < size; column++) {
-            int py = y + row, px = x + column;
-            int inside = py >= 0 && py < g->height && px >= 0 && px < g->width;
-            size_t pixel = (image * g->height + (size_t)(inside ? py : 0)) * g->width + (size_t)(inside ? px : 0);
-            tile[row * MOST + column] = inside ? *(const vector *)(map + pixel * channels + channel) : (vector){0};
+            int y = top + row, x = left + column;
+            int inside = y >= 0 && y < g->height && x >= 0 && x < g->width;
+            pixel[row * MOST + column] = inside ? first + ((size_t)y * g->width + x) * channels : zeros;
         }
 }
 
-/* A tile transform: from loaded pixels to P x P places. */
-typedef void tile_transform(const vector *in, vector *out);
+/* How places lie in memory: element (place, tile, channel) is at place * per_place + tile * per_tile + channel, or, in panels
+ * of so many channels for fs_gemm's right side, at place * per_place + channel / panel * per_panel + tile * panel + rest. */
+struct places {
+    size_t per_place, per_tile, panel, per_panel;
+};
 
-/* Tiles first .. first+count-1 of `map` [..][channels] into places [P x P][count][channels + PAD]. */
-INLINE void transform_tiles(const float *map, const struct grid *g, int channels, size_t first, size_t count, size_t block,
-                            int size, int border, int out, int points, tile_transform *transform, float *places)
+static struct places places_in_rows(size_t block, int channels)
 {
-    size_t stride = channels + PAD, per_place = place_floats(block, channels);
-    for (size_t tile = first; tile < first + count; tile++) {
-        size_t image = tile / ((size_t)g->rows * g->columns), rest = tile % ((size_t)g->rows * g->columns);
-        int y = (int)(rest / g->columns) * out - border, x = (int)(rest % g->columns) * out - border;
-        for (int channel = 0; channel < channels; channel += LANES) {
-            vector pixels[MOST * MOST], result[MOST * MOST];
-            load_tile(map, g, image, y, x, size, channels, channel, pixels);
-            transform(pixels, result);
-            for (int row = 0; row < points; row++)
-                for (int column = 0; column < points; column++)
-                    *(vector *)(places + (row * points + column) * per_place + (tile - first) * stride + channel) =
-                        result[row * MOST + column];
+    return (struct places){place_floats(block, channels), (size_t)channels + PAD, (size_t)channels, 0};
+}
+
+static struct places places_in_panels(size_t block, int channels, size_t panel)
+{
+    return (struct places){place_floats(block, channels), panel, panel, block * panel};
+}
+
+/* Tiles first .. first+count-1 of `map` [..][channels] into places [P x P]. */
+INLINE void transform_tiles(const float *map, const struct grid *g, int channels, size_t first, size_t count,
+                            const struct places *at, const float *zeros, int size, int border, int out, int points,
+                            tile_transform *transform, float *places)
+{
+    for (size_t tile = 0; tile < count; tile++) {
+        const float *pixel[MOST * MOST];
+        find_pixels(map, g, first + tile, size, border, out, channels, zeros, pixel);
+        for (size_t panel = 0; panel < (size_t)channels; panel += at->panel) {
+            float *to = places + panel / at->panel * at->per_panel + tile * at->per_tile;
+            for (size_t channel = 0; channel < at->panel; channel += LANES) {
+                vector pixels[MOST * MOST], result[MOST * MOST];
+                _Pragma("GCC unroll 6") for (int row = 0; row < size; row++)
+                    _Pragma("GCC unroll 6") for (int column = 0; column < size; column++)
+                        pixels[row * MOST + column] = *(const vector *)(pixel[row * MOST + column] + panel + channel);
+                transform(pixels, result);
+                _Pragma("GCC unroll 6") for (int row = 0; row < points; row++)
+                    _Pragma("GCC unroll 6") for (int column = 0; column < points; column++)
+                        *(vector *)(to + (row * points + column) * at->per_place + channel) = result[row * MOST + column];
+            }
         }
     }
 }
 
 FS_SIMD static void inputs_of(const struct form *form, const float *x, const struct grid *g, int channels, size_t first,
-                              size_t count, size_t block, float *v)
+                              size_t count, const struct places *at, const float *zeros, float *v)
 {
     if (form == &form4)
-        transform_tiles(x, g, channels, first, count, block, 6, 1, 4, 6, tile_input4, v);
+        transform_tiles(x, g, channels, first, count, at, zeros, 6, 1, 4, 6, tile_input4, v);
     else
-        transform_tiles(x, g, channels, first, count, block, 2, 0, 2, 3, tile_input2, v);
+        transform_tiles(x, g, channels, first, count, at, zeros, 2, 0, 2, 3, tile_input2, v);
 }
 
 FS_SIMD static void gradients_of(const struct form *form, const float *dy, const struct grid *g, int filters, size_t first,
-                                 size_t count, size_t block, float *e)
+                                 size_t count, const struct places *at, const float *zeros, float *e)
 {
     if (form == &form4)
-        transform_tiles(dy, g, filters, first, count, block, 4, 0, 4, 6, tile_gradient4, e);
+        transform_tiles(dy, g, filters, first, count, at, zeros, 4, 0, 4, 6, tile_gradient4, e);
     else
-        transform_tiles(dy, g, filters, first, count, block, 2, 0, 2, 3, tile_gradient2, e);
+        transform_tiles(dy, g, filters, first, count, at, zeros, 2, 0, 2, 3, tile_gradient2, e);
 }
 
-/* Places [P x P][count][filters + PAD] to output tiles, plus bias, clipped at the map's edge. */
-INLINE void store_tiles(const float *places, const struct grid *g, int filters, size_t first, size_t count, size_t block,
-                        int out, int points, tile_transform *transform, const float *bias, float *y)
+typedef int32_t mask __attribute__((vector_size(LANES * sizeof(int32_t)), aligned(4), may_alias));
+
+INLINE void take_larger(vector *a, const vector *b)
 {
-    size_t stride = filters + PAD, per_place = place_floats(block, filters);
-    for (size_t tile = first; tile < first + count; tile++) {
-        size_t image = tile / ((size_t)g->rows * g->columns), rest = tile % ((size_t)g->rows * g->columns);
+    mask keep = *a > *b;
+    *a = (vector)(((mask)*a & keep) | ((mask)*b & ~keep));
+}
+
+/* Keeps NaN. */
+INLINE void rectify(vector *a)
+{
+    *a = (vector)((mask)*a & ~(*a < 0));
+}
+
+/* One tile of results [out][out] to the map, plus shift, clipped at the map's edge; with `pooled` the largest of each 2x2. */
+INLINE void store_tile(const vector *result, const struct grid *g, int filters, int top, int left, int out,
+                       const vector *shift, int relu, int pooled, float *image)
+{
+    for (int row = 0; row < out && top + row < g->height; row += 1 + pooled)
+        for (int column = 0; column < out && left + column < g->width; column += 1 + pooled) {
+            const vector *r = result + row * MOST + column;
+            vector value = r[0];
+            if (pooled) {
+                take_larger(&value, &r[1]);
+                take_larger(&value, &r[MOST]);
+                take_larger(&value, &r[MOST + 1]);
+            }
+            value += *shift;
+            if (relu)
+                rectify(&value);
+            size_t y = (size_t)(top + row) >> pooled, x = (size_t)(left + column) >> pooled, width = (size_t)g->width >> pooled;
+            *(vector *)(image + (y * width + x) * filters) = value;
+        }
+}
+
+/* Places [P x P][count][filters + PAD] to output tiles: bias, then ReLU, then a 2x2 max pool as told. */
+INLINE void store_tiles(const float *places, const struct grid *g, int filters, size_t first, size_t count,
+                        const struct places *at, int out, int points, tile_transform *transform, const float *bias, int relu,
+                        int pooled, float *y)
+{
+    size_t image_floats = (size_t)(g->height >> pooled) * (g->width >> pooled) * filters;
+    for (size_t tile = 0; tile < count; tile++) {
+        size_t image = (first + tile) / ((size_t)g->rows * g->columns), rest = (first + tile) % ((size_t)g->rows * g->columns);
         int top = (int)(rest / g->columns) * out, left = (int)(rest % g->columns) * out;
         for (int filter = 0; filter < filters; filter += LANES) {
             vector products[MOST * MOST], result[MOST * MOST], shift = bias ? *(const vector *)(bias + filter) : (vector){0};
-            for (int row = 0; row < points; row++)
-                for (int column = 0; column < points; column++)
-                    products[row * MOST + column] =
-                        *(const vector *)(places + (row * points + column) * per_place + (tile - first) * stride + filter);
+            const float *from = places + tile * at->per_tile + filter;
+            _Pragma("GCC unroll 6") for (int row = 0; row < points; row++)
+                _Pragma("GCC unroll 6") for (int column = 0; column < points; column++)
+                    products[row * MOST + column] = *(const vector *)(from + (row * points + column) * at->per_place);
             transform(products, result);
-            for (int row = 0; row < out && top + row < g->height; row++)
-                for (int column = 0; column < out && left + column < g->width; column++) {
-                    size_t pixel = (image * g->height + (size_t)(top + row)) * g->width + (size_t)(left + column);
-                    *(vector *)(y + pixel * filters + filter) = result[row * MOST + column] + shift;
-                }
+            store_tile(result, g, filters, top, left, out, &shift, relu, pooled, y + image * image_floats + filter);
         }
     }
 }
 
 FS_SIMD static void outputs_of(const struct form *form, const float *m, const struct grid *g, int filters, size_t first,
-                               size_t count, size_t block, const float *bias, float *y)
+                               size_t count, const struct places *at, const float *bias, int after, float *y)
 {
-    if (form == &form4)
-        store_tiles(m, g, filters, first, count, block, 4, 6, tile_output4, bias, y);
+    int relu = (after & FS_CONV_RELU) != 0;
+    if (form == &form4 && after & FS_CONV_POOL)
+        store_tiles(m, g, filters, first, count, at, 4, 6, tile_output4, bias, relu, 1, y);
+    else if (form == &form4)
+        store_tiles(m, g, filters, first, count, at, 4, 6, tile_output4, bias, relu, 0, y);
     else
-        store_tiles(m, g, filters, first, count, block, 2, 3, tile_output2, bias, y);
+        store_tiles(m, g, filters, first, count, at, 2, 3, tile_output2, bias, relu, (after & FS_CONV_POOL) != 0, y);
 }
 
 /* Where U(row, column) of one place is: row-major, or in panels of so many columns for fs_gemm. */
@@ -333,26 +282,30 @@ FS_SIMD static void weights_of(const struct form *form, const float *weight, con
         transform_weights(weight, o, flipped, 3, tile_weight2, prepared);
 }
 
-INLINE void transform_weights_back(const float *room, size_t pairs, int points, tile_transform *transform, float *dweight)
+/* Gradients dU [P x P][rows][columns] into rows of dweight, whose taps are `per_tap` and whose rows `per_row` floats apart. */
+INLINE void transform_weights_back(const float *u, size_t rows, size_t columns, int points, tile_transform *transform,
+                                   float *dweight, size_t per_tap, size_t per_row)
 {
-    for (size_t pair = 0; pair < pairs; pair += LANES) {
-        vector places[MOST * MOST], result[MOST * MOST];
-        for (int row = 0; row < points; row++)
-            for (int column = 0; column < points; column++)
-                places[row * MOST + column] = *(const vector *)(room + (row * points + column) * pairs + pair);
-        transform(places, result);
-        for (int row = 0; row < 3; row++)
-            for (int column = 0; column < 3; column++)
-                *(vector *)(dweight + (row * 3 + column) * pairs + pair) = result[row * MOST + column];
-    }
+    for (size_t row = 0; row < rows; row++)
+        for (size_t column = 0; column < columns; column += LANES) {
+            vector places[MOST * MOST], result[MOST * MOST];
+            const float *from = u + row * columns + column;
+            _Pragma("GCC unroll 6") for (int y = 0; y < points; y++)
+                _Pragma("GCC unroll 6") for (int x = 0; x < points; x++)
+                    places[y * MOST + x] = *(const vector *)(from + (y * points + x) * rows * columns);
+            transform(places, result);
+            for (int tap = 0; tap < 9; tap++)
+                *(vector *)(dweight + tap * per_tap + row * per_row + column) = result[tap / 3 * MOST + tap % 3];
+        }
 }
 
-FS_SIMD static void weights_back(const struct form *form, const float *room, size_t pairs, float *dweight)
+FS_SIMD static void weights_back(const struct form *form, const float *u, size_t rows, size_t columns, float *dweight,
+                                 size_t per_tap, size_t per_row)
 {
     if (form == &form4)
-        transform_weights_back(room, pairs, 6, tile_weight_back4, dweight);
+        transform_weights_back(u, rows, columns, 6, tile_weight_back4, dweight, per_tap, per_row);
     else
-        transform_weights_back(room, pairs, 3, tile_weight_back2, dweight);
+        transform_weights_back(u, rows, columns, 3, tile_weight_back2, dweight, per_tap, per_row);
 }
 
 /* [9][rows][columns] to [9][columns][rows], rows and columns multiples of LANES: block by block, for the cache's sake. */
@@ -396,45 +349,63 @@ static void multiply(const struct order *o, size_t tiles, const float *v, const 
 
 /* x [..][depth] to y [..][width], with U [depth][width]: the forward pass, and the gradient of the input. */
 static void convolve(const fs_conv_shape *shape, int images, const float *x, const float *u, int depth, int width,
-                     const float *bias, float *y, float *scratch)
+                     const float *bias, int after, float *y, float *scratch)
 {
     const struct form *form = form_of(shape);
     struct grid g = grid_of(shape, images);
     struct order order = order_of((size_t)depth, (size_t)width);
-    size_t block = block_of(shape, images), places = places_of(form);
-    size_t v_floats = place_floats(block, depth), m_floats = place_floats(block, width);
-    float *v = scratch, *m = scratch + places * v_floats;
+    size_t block = block_of(shape, images, convolve_least(shape)), places = places_of(form);
+    struct places v_at = places_in_rows(block, depth), m_at = places_in_rows(block, width);
+    float *zeros = scratch, *v = scratch + depth + width, *m = v + places * v_at.per_place;
+    memset(zeros, 0, depth * sizeof *zeros);
     for (size_t first = 0; first < g.tiles; first += block) {
         size_t count = first + block < g.tiles ? block : g.tiles - first;
-        inputs_of(form, x, &g, depth, first, count, block, v);
+        inputs_of(form, x, &g, depth, first, count, &v_at, zeros, v);
         for (size_t place = 0; place < places; place++)
-            multiply(&order, count, v + place * v_floats, u + place * order.rows * order.columns, m + place * m_floats);
-        outputs_of(form, m, &g, width, first, count, block, bias, y);
+            multiply(&order, count, v + place * v_at.per_place, u + place * order.rows * order.columns,
+                     m + place * m_at.per_place);
+        outputs_of(form, m, &g, width, first, count, &m_at, bias, after, y);
     }
 }
 
 void fs_winograd_forward(const fs_conv_shape *shape, int images, const float *x, const float *prepared, const float *bias,
-                         float *y, float *scratch)
+                         int after, float *y, float *scratch)
 {
-    convolve(shape, images, x, prepared, shape->channels, shape->filters, bias, y, scratch);
+    convolve(shape, images, x, prepared, shape->channels, shape->filters, bias, after, y, scratch);
 }
 
 void fs_winograd_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *flipped, float *dx,
                                 float *scratch)
 {
-    convolve(shape, images, dy, flipped, shape->filters, shape->channels, NULL, dx, scratch);
+    convolve(shape, images, dy, flipped, shape->filters, shape->channels, NULL, FS_CONV_PLAIN, dx, scratch);
 }
 
-/* One place: dU [channels][filters] = or += V' E, V [tiles][channels], E [tiles][filters]. */
-static void multiply_back(int channels, int filters, size_t tiles, const float *v, const float *e, float *u, int add)
+/* One place: dU [channels][filters] = or += V' E, V [tiles][channels], E [tiles][filters] in rows or panels. */
+static void multiply_back(int channels, int filters, size_t tiles, const float *v, const float *e, const struct places *at,
+                          float *u, int add)
 {
-    int panel = fs_gemm_panel();
-    if (panel && filters % panel == 0)
-        fs_gemm(channels, filters, (int)tiles, v, 1, (size_t)channels + PAD, e, (size_t)filters + PAD, (size_t)panel, u,
-                (size_t)filters, add);
+    if (at->per_panel)
+        fs_gemm(channels, filters, (int)tiles, v, 1, (size_t)channels + PAD, e, at->panel, at->per_panel, u, (size_t)filters,
+                add);
     else
         cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, channels, filters, (int)tiles, 1.0f, v, channels + PAD, e,
-                    filters + PAD, add ? 1.0f : 0.0f, u, filters);
+                    (int)at->per_tile, add ? 1.0f : 0.0f, u, filters);
+}
+
+/* All tiles at once, and both sides in panels: dU is taken a panel by a panel at a time and transformed back while it is in
+ * cache, where the whole would go to memory and back. */
+static void backward_in_panels(const struct form *form, const fs_conv_shape *shape, size_t tiles, const float *v, const float *e,
+                               const struct places *v_at, const struct places *e_at, float *room, float *dweight)
+{
+    size_t channels = (size_t)shape->channels, filters = (size_t)shape->filters, places = places_of(form), panel = e_at->panel;
+    for (size_t filter = 0; filter < filters; filter += panel)
+        for (size_t channel = 0; channel < channels; channel += panel) {
+            const float *left = v + channel / panel * v_at->per_panel, *right = e + filter / panel * e_at->per_panel;
+            for (size_t place = 0; place < places; place++)
+                fs_gemm((int)panel, (int)panel, (int)tiles, left + place * v_at->per_place, 1, panel,
+                        right + place * e_at->per_place, panel, 0, room + place * panel * panel, panel, 0);
+            weights_back(form, room, panel, panel, dweight + channel * filters + filter, channels * filters, filters);
+        }
 }
 
 void fs_winograd_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy, float *dweight,
@@ -443,16 +414,23 @@ void fs_winograd_backward_weight(const fs_conv_shape *shape, int images, const f
     const struct form *form = form_of(shape);
     struct grid g = grid_of(shape, images);
     int channels = shape->channels, filters = shape->filters;
-    size_t block = block_of(shape, images), places = places_of(form), pairs = (size_t)channels * filters;
-    size_t v_floats = place_floats(block, channels), e_floats = place_floats(block, filters);
-    float *v = scratch, *e = scratch + places * v_floats;
+    size_t block = block_of(shape, images, backward_least(shape)), places = places_of(form), pairs = (size_t)channels * filters;
+    size_t panel = order_of((size_t)channels, (size_t)filters).panel;
+    int in_panels = takes_panels(shape) && block == g.tiles;
+    struct places v_at = in_panels ? places_in_panels(block, channels, panel) : places_in_rows(block, channels),
+                  e_at = panel ? places_in_panels(block, filters, panel) : places_in_rows(block, filters);
+    float *zeros = scratch, *v = scratch + channels + filters, *e = v + places * v_at.per_place;
+    memset(zeros, 0, (channels + filters) * sizeof *zeros);
     for (size_t first = 0; first < g.tiles; first += block) {
         size_t count = first + block < g.tiles ? block : g.tiles - first;
-        inputs_of(form, x, &g, channels, first, count, block, v);
-        gradients_of(form, dy, &g, filters, first, count, block, e);
-        for (size_t place = 0; place < places; place++)
-            multiply_back(channels, filters, count, v + place * v_floats, e + place * e_floats, room + place * pairs,
-                          first > 0);
+        inputs_of(form, x, &g, channels, first, count, &v_at, zeros, v);
+        gradients_of(form, dy, &g, filters, first, count, &e_at, zeros, e);
+        for (size_t place = 0; place < places && !in_panels; place++)
+            multiply_back(channels, filters, count, v + place * v_at.per_place, e + place * e_at.per_place, &e_at,
+                          room + place * pairs, first > 0);
     }
-    weights_back(form, room, pairs, dweight);
+    if (in_panels)
+        backward_in_panels(form, shape, g.tiles, v, e, &v_at, &e_at, room, dweight);
+    else
+        weights_back(form, room, 1, pairs, dweight, pairs, pairs);
 }

@@ -6,7 +6,7 @@
 #include "filterscope/conv.h"
 
 /* Not collective, like everything here. 1 where these functions apply: the kernel above, channels and filters in multiples
- * of 8. */
+ * of 16. */
 int fs_winograd_fits(const fs_conv_shape *shape);
 
 /* Floats of transformed weights (with room to transpose them), and of scratch for up to `images` images. */
@@ -16,9 +16,10 @@ size_t fs_winograd_scratch(const fs_conv_shape *shape, int images);
 /* Transforms weight [3][3][channels][filters] for the forward pass; with `flipped`, for the gradient of the input. */
 void fs_winograd_prepare(const fs_conv_shape *shape, const float *weight, int flipped, float *prepared);
 
-/* As their namesakes in conv.h, from transformed weights. backward_weight needs none; `room` [fs_winograd_prepared]. */
+/* As their namesakes in conv.h, from transformed weights; maps of FS_CONV_POOL are even.
+ * backward_weight needs none; `room` [fs_winograd_prepared]. */
 void fs_winograd_forward(const fs_conv_shape *shape, int images, const float *x, const float *prepared, const float *bias,
-                         float *y, float *scratch);
+                         int after, float *y, float *scratch);
 void fs_winograd_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy, float *dweight,
                                  float *room, float *scratch);
 void fs_winograd_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *flipped, float *dx,

@@ -209,7 +209,7 @@ static void forward_slot(fs_backprop *b, int i, int images, int offset, const fl
     switch (op->kind) {
     case FS_CONV: {
         fs_conv_shape shape = fs_op_conv_shape(op);
-        fs_conv_forward(&shape, images, x, weight, b->prepared, bias, y, b->scratch);
+        fs_conv_forward(&shape, images, x, weight, b->prepared, bias, FS_CONV_PLAIN, y, b->scratch);
         break;
     }
     case FS_BATCHNORM:

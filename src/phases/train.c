@@ -57,18 +57,18 @@ struct loop {
 };
 
 /* This rank's images of the batch, augmented. */
-static void load_batch(struct loop *l, int epoch, int first, int images)
+static void load_batch(const fs_train_settings *settings, const fs_dataset *train, const int *order, int images, int epoch,
+                       const fs_slots *own, fs_backprop *b, size_t inputs)
 {
     int begin, end, unused;
-    if (l->own.count == 0)
+    if (own->count == 0)
         return;
-    fs_slots_range(&l->own, l->own.first, images, &begin, &unused);
-    fs_slots_range(&l->own, l->own.first + l->own.count - 1, images, &unused, &end);
-    float *x = fs_backprop_input(l->backprop);
-    for (int n = begin; n < end; n++, x += fs_op_inputs(l->model->net.op)) {
-        int image = l->order[first + n];
-        fs_dataset_augment(l->train, image, l->settings->seed, (uint32_t)epoch, x);
-        fs_backprop_label(l->backprop)[n - begin] = l->train->label[image];
+    fs_slots_range(own, own->first, images, &begin, &unused);
+    fs_slots_range(own, own->first + own->count - 1, images, &unused, &end);
+    float *x = fs_backprop_input(b);
+    for (int n = begin; n < end; n++, x += inputs) {
+        fs_dataset_augment(train, order[n], settings->seed, (uint32_t)epoch, x);
+        fs_backprop_label(b)[n - begin] = train->label[order[n]];
     }
 }
 
@@ -77,21 +77,29 @@ static double lr_of(const fs_group_recipe *group, int decay_every, int epoch)
     return group->lr * pow(group->lr_decay, (epoch - 1) / decay_every);
 }
 
-static void step_group(fs_model *model, const float *gradient, size_t first, size_t last, const fs_group_recipe *group,
+static void step_group(fs_network *net, const float *gradient, size_t first, size_t last, const fs_group_recipe *group,
                        double lr)
 {
-    fs_network *net = &model->net;
     fs_sgd_step(last - first, (float)lr, (float)group->momentum, (float)group->weight_decay, gradient + first,
                 net->parameter + first, net->velocity + first);
 }
 
-static void step(struct loop *l, int epoch)
+static void step(const fs_recipe *recipe, const float *gradient, int epoch, fs_network *net)
 {
-    const fs_recipe *recipe = &l->settings->recipe;
-    const float *gradient = fs_backprop_gradient(l->backprop);
-    size_t conv = l->model->net.conv_parameters;
-    step_group(l->model, gradient, 0, conv, &recipe->conv, lr_of(&recipe->conv, recipe->decay_every, epoch));
-    step_group(l->model, gradient, conv, l->model->net.parameters, &recipe->fc, lr_of(&recipe->fc, recipe->decay_every, epoch));
+    size_t conv = net->conv_parameters;
+    step_group(net, gradient, 0, conv, &recipe->conv, lr_of(&recipe->conv, recipe->decay_every, epoch));
+    step_group(net, gradient, conv, net->parameters, &recipe->fc, lr_of(&recipe->fc, recipe->decay_every, epoch));
+}
+
+fs_status fs_train_batch(const fs_train_settings *settings, const fs_dataset *train, const int *order, int images, int epoch,
+                         int stop, const fs_slots *own, fs_backprop *backprop, fs_network *net, fs_batch_sums *sums)
+{
+    load_batch(settings, train, order, images, epoch, own, backprop, fs_op_inputs(net->op));
+    fs_backprop_run(backprop, images, stop, sums);
+    if (!isfinite(sums->loss))
+        return FS_ERROR;
+    step(&settings->recipe, fs_backprop_gradient(backprop), epoch, net);
+    return FS_OK;
 }
 
 /* Rank 0 writes; all learn how it went. A model that has diverged is not written over one that has not. */
@@ -116,12 +124,10 @@ static fs_status run_batches(struct loop *l, int epoch, fs_progress *progress)
     for (int first = model->batch * batch; first < images; first += batch) {
         int count = images - first < batch ? images - first : batch;
         fs_batch_sums sums;
-        load_batch(l, epoch, first, count);
-        fs_backprop_run(l->backprop, count, fs_stop_wanted() != NULL, &sums);
-        if (!isfinite(sums.loss))
+        if (fs_train_batch(l->settings, l->train, l->order + first, count, epoch, fs_stop_wanted() != NULL, &l->own, l->backprop,
+                           &model->net, &sums))
             return fs_fail(FS_ERROR, "the loss is %g in epoch %d, batch %d: a lower --lr or --fc-lr may help", sums.loss, epoch,
                            first / batch);
-        step(l, epoch);
         model->batch++;
         model->loss += sums.loss;
         model->right += (long long)sums.right;

@@ -122,7 +122,7 @@ static void the_chosen_kernel_agrees_with_the_naive_one(void **state)
         float *dbias = random_floats(14, (size_t)p.shape.filters), *expected = random_floats(15, (size_t)p.shape.filters);
         fs_conv_prepare(&p.shape, p.weight, 0, prepared);
         fs_conv_naive_forward(&p.shape, p.images, p.x, p.weight, p.bias, p.expected);
-        fs_conv_forward(&p.shape, p.images, p.x, p.weight, prepared, p.bias, p.out, scratch);
+        fs_conv_forward(&p.shape, p.images, p.x, p.weight, prepared, p.bias, FS_CONV_PLAIN, p.out, scratch);
         assert_close(p.outputs, p.out, p.expected, 2e-5);
         fs_conv_naive_backward_weight(&p.shape, p.images, p.x, p.dy, p.expected, expected);
         fs_conv_backward_weight(&p.shape, p.images, p.x, p.dy, p.out, dbias, scratch);
