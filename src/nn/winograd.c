@@ -254,32 +254,111 @@ static struct order order_of(size_t rows, size_t columns)
     return (struct order){rows, columns, panel && columns % panel == 0 ? panel : 0};
 }
 
-/* LANES neighbouring columns at a time, in the order of the places' memory; weight [3][3][rows][columns]. */
-INLINE void transform_weights(const float *weight, const struct order *o, int flipped, int points, tile_transform *transform,
+/* Writes past the caches: a plain write would read the lines first. */
+INLINE void stream(float *to, const vector *value)
+{
+#ifdef __SSE__
+    typedef float quarter __attribute__((vector_size(16), may_alias));
+    for (int i = 0; i < LANES; i += 4)
+        __builtin_ia32_movntps(to + i, *(const quarter *)((const float *)value + i));
+#else
+    *(vector *)to = *value;
+#endif
+}
+
+/* U of LANES neighbouring columns from their taps, to `position` in each place, the places `pairs` apart. */
+INLINE void store_weights(const vector *taps, int points, tile_transform *transform, size_t pairs, int streams, float *position)
+{
+    vector result[MOST * MOST];
+    transform(taps, result);
+    _Pragma("GCC unroll 6") for (int y = 0; y < points; y++)
+        _Pragma("GCC unroll 6") for (int x = 0; x < points; x++)
+            if (streams)
+                stream(position + (y * points + x) * pairs, &result[y * MOST + x]);
+            else
+                *(vector *)(position + (y * points + x) * pairs) = result[y * MOST + x];
+}
+
+/* weight [3][3][rows][columns], row-major as the forward pass wants it. */
+INLINE void transform_weights(const float *weight, const struct order *o, int points, tile_transform *transform, int streams,
                               float *prepared)
 {
     size_t pairs = o->rows * o->columns, width = o->panel ? o->panel : o->columns;
     for (size_t panel = 0; panel < pairs; panel += o->rows * width)
         for (size_t row = 0; row < o->rows; row++)
             for (size_t column = 0; column < width; column += LANES) {
-                vector taps[MOST * MOST], result[MOST * MOST];
+                vector taps[MOST * MOST];
                 const float *first = weight + row * o->columns + panel / o->rows + column;
-                float *position = prepared + panel + row * width + column;
                 for (int tap = 0; tap < 9; tap++)
-                    taps[tap / 3 * MOST + tap % 3] = *(const vector *)(first + (flipped ? 8 - tap : tap) * pairs);
-                transform(taps, result);
-                for (int place = 0; place < points * points; place++)
-                    *(vector *)(position + place * pairs) = result[place / points * MOST + place % points];
+                    taps[tap / 3 * MOST + tap % 3] = *(const vector *)(first + tap * pairs);
+                store_weights(taps, points, transform, pairs, streams, prepared + panel + row * width + column);
             }
+}
+
+/* One step of a transposition: in row pairs `step` apart, exchanges the blocks of `step` lanes off the diagonal. */
+INLINE void exchange(vector *rows, int step)
+{
+    mask first, second;
+    for (int lane = 0; lane < LANES; lane++) {
+        first[lane] = lane & step ? LANES + lane - step : lane;
+        second[lane] = lane & step ? LANES + lane : lane + step;
+    }
+    _Pragma("GCC unroll 16") for (int row = 0; row < LANES; row++)
+    {
+        if (row & step)
+            continue;
+        vector upper = rows[row], lower = rows[row + step];
+        rows[row] = __builtin_shuffle(upper, lower, first);
+        rows[row + step] = __builtin_shuffle(upper, lower, second);
+    }
+}
+
+INLINE void transpose(vector rows[LANES])
+{
+    exchange(rows, 8);
+    exchange(rows, 4);
+    exchange(rows, 2);
+    exchange(rows, 1);
+}
+
+/* weight [3][3][columns][rows], transposed and turned by half a circle: LANES x LANES at a time, all taps of which go through a
+ * block that stays in cache. */
+INLINE void transform_flipped(const float *weight, const struct order *o, int points, tile_transform *transform, int streams,
+                              float *prepared)
+{
+    size_t pairs = o->rows * o->columns, width = o->panel ? o->panel : o->columns;
+    for (size_t column = 0; column < o->columns; column += LANES)
+        for (size_t row = 0; row < o->rows; row += LANES) {
+            vector block[9][LANES];
+            const float *first = weight + column * o->rows + row;
+            for (int tap = 0; tap < 9; tap++) {
+                for (size_t x = 0; x < LANES; x++)
+                    block[8 - tap][x] = *(const vector *)(first + tap * pairs + x * o->rows);
+                transpose(block[8 - tap]);
+            }
+            float *position = prepared + column / width * o->rows * width + row * width + column % width;
+            for (size_t y = 0; y < LANES; y++) {
+                vector taps[MOST * MOST];
+                for (int tap = 0; tap < 9; tap++)
+                    taps[tap / 3 * MOST + tap % 3] = block[tap][y];
+                store_weights(taps, points, transform, pairs, streams, position + y * width);
+            }
+        }
 }
 
 FS_SIMD static void weights_of(const struct form *form, const float *weight, const struct order *o, int flipped,
                                float *prepared)
 {
-    if (form == &form4)
-        transform_weights(weight, o, flipped, 6, tile_weight4, prepared);
+    enum { CACHED = 1 << 22 }; /* floats of U that are likely to be found in cache again */
+    int streams = places_of(form) * o->rows * o->columns > CACHED;
+    if (form == &form4 && flipped)
+        transform_flipped(weight, o, 6, tile_weight4, streams, prepared);
+    else if (form == &form4)
+        transform_weights(weight, o, 6, tile_weight4, streams, prepared);
+    else if (flipped)
+        transform_flipped(weight, o, 3, tile_weight2, streams, prepared);
     else
-        transform_weights(weight, o, flipped, 3, tile_weight2, prepared);
+        transform_weights(weight, o, 3, tile_weight2, streams, prepared);
 }
 
 /* Gradients dU [P x P][rows][columns] into rows of dweight, whose taps are `per_tap` and whose rows `per_row` floats apart. */
@@ -308,32 +387,16 @@ FS_SIMD static void weights_back(const struct form *form, const float *u, size_t
         transform_weights_back(u, rows, columns, 3, tile_weight_back2, dweight, per_tap, per_row);
 }
 
-/* [9][rows][columns] to [9][columns][rows], rows and columns multiples of LANES: block by block, for the cache's sake. */
-static void transpose_taps(const float *weight, size_t rows, size_t columns, float *transposed)
-{
-    for (size_t tap = 0; tap < 9; tap++, weight += rows * columns, transposed += rows * columns)
-        for (size_t row = 0; row < rows; row += LANES)
-            for (size_t column = 0; column < columns; column++)
-                for (size_t i = 0; i < LANES; i++)
-                    transposed[column * rows + row + i] = weight[(row + i) * columns + column];
-}
-
 size_t fs_winograd_prepared(const fs_conv_shape *shape)
 {
-    return (places_of(form_of(shape)) + 9) * shape->channels * shape->filters; /* 9: room for the transposed weights */
+    return places_of(form_of(shape)) * shape->channels * shape->filters;
 }
 
 void fs_winograd_prepare(const fs_conv_shape *shape, const float *weight, int flipped, float *prepared)
 {
-    const struct form *form = form_of(shape);
     size_t channels = (size_t)shape->channels, filters = (size_t)shape->filters;
     struct order order = flipped ? order_of(filters, channels) : order_of(channels, filters);
-    if (flipped) {
-        float *transposed = prepared + places_of(form) * channels * filters;
-        transpose_taps(weight, channels, filters, transposed);
-        weight = transposed;
-    }
-    weights_of(form, weight, &order, flipped, prepared);
+    weights_of(form_of(shape), weight, &order, flipped, prepared);
 }
 
 /* One place: M [tiles][width] = V [tiles][depth] U. */

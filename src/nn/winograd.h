@@ -9,7 +9,7 @@
  * of 16. */
 int fs_winograd_fits(const fs_conv_shape *shape);
 
-/* Floats of transformed weights (with room to transpose them), and of scratch for up to `images` images. */
+/* Floats of transformed weights, and of scratch for up to `images` images. */
 size_t fs_winograd_prepared(const fs_conv_shape *shape);
 size_t fs_winograd_scratch(const fs_conv_shape *shape, int images);
 
