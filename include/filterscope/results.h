@@ -174,9 +174,9 @@ uint64_t fs_results_bytes(const fs_results_plan *plan);
  * and are as they were. */
 fs_status fs_results_repair(const char *path, const fs_results_plan *plan);
 
-/* Not collective. FS_OK where work under plan `now` may go on in the file at `path`, whose plan is `stored`. FS_MISMATCH: another
- * configuration, the message listing each differing key with both values; or other labels, layers or units, as another version
- * of the program may plan them, the message naming the first. */
+/* Not collective. FS_OK where work under plan `now` may go on in the file at `path`, whose plan is `stored`. FS_MISMATCH:
+ * another configuration, the message listing each differing key with both values; or other labels, layers or units, as another
+ * version of the program may plan them, the message naming the first. */
 fs_status fs_results_match(const char *path, const fs_results_plan *stored, const fs_results_plan *now);
 
 /* Collective on comm where comm is not MPI_COMM_NULL: opens for writing through MPI-IO. With MPI_COMM_NULL: not collective,

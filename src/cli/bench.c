@@ -203,8 +203,14 @@ static fs_status train_probes(const struct bench *b, fs_probe *probes, struct cl
 {
     fs_slots own;
     fs_slots_create(MPI_COMM_WORLD, b->slots, &own);
-    fs_probe_settings settings = {.epochs = 100000, .batch = 100, .test_every = 100000, .lr = 0.01, .lr_decay = 0.975,
-                                  .momentum = 0.975, .weight_decay = 1e-3, .seed = 1};
+    fs_probe_settings settings = {.epochs = 100000,
+                                  .batch = 100,
+                                  .test_every = 100000,
+                                  .lr = 0.01,
+                                  .lr_decay = 0.975,
+                                  .momentum = 0.975,
+                                  .weight_decay = 1e-3,
+                                  .seed = 1};
     fs_probe_events events = {clock, on_epoch, on_stop, out_of_time};
     clock->end = fs_seconds() + b->seconds;
     fs_status status = fs_probe_train(&own, &b->net, &b->data, &b->data, &settings, probes, b->net.layers, &events, 0);
@@ -230,7 +236,8 @@ static fs_status silence(const struct bench *b, fs_probe *probes, fs_silence_lay
     fs_status status = FS_OK;
     for (double spent = 0; !status && (spent < b->seconds || clock->samples.count < 3);) {
         double started = fs_seconds();
-        status = fs_silence(MPI_COMM_WORLD, &b->net, &b->data, b->batch, layers, b->net.layers, out_of_time, drop_fields, clock, 0);
+        status =
+            fs_silence(MPI_COMM_WORLD, &b->net, &b->data, b->batch, layers, b->net.layers, out_of_time, drop_fields, clock, 0);
         double seconds = took(started);
         fs_samples_add(&clock->samples, seconds);
         spent += seconds;
@@ -322,9 +329,9 @@ fs_status fs_cli_bench(int argc, char **argv)
         MPI_Allreduce(MPI_IN_PLACE, &b.peak, 1, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
         fs_describe_launch(argc, argv, 1, &launch);
         if (b.rank == 0)
-            printf("filterscope " FS_VERSION " bench: %s, %.1f MMAC an image, batch %d in %d slots, %d ranks; %s\n"
+            printf("filterscope " FS_VERSION " bench: %s, %.1f MMAC an image, batch %d in %d slots, %d ranks; %s; core %s\n"
                    "peak     %9.0f GFLOP/s of float32 multiply-adds\n",
-                   b.arch, b.macs / 1e6, b.batch, b.slots, b.ranks, launch.libraries, b.peak);
+                   b.arch, b.macs / 1e6, b.batch, b.slots, b.ranks, launch.libraries, launch.blas_core, b.peak);
         status = fs_agree(MPI_COMM_WORLD, measure(&b));
     }
     fs_network_free(&b.net);

@@ -24,9 +24,9 @@ double fs_samples_median(fs_samples *samples);
  * Takes about 0.2 s. */
 double fs_bench_peak(void);
 
-/* Not collective. Prints a line for each convolution of `net` on one core with slots of `images` images: effective GFLOP/s (those
- * of the direct convolution over the time) of the forward pass and of both gradients, and the largest error of each against
- * the naive kernel, relative to the largest value; peak is in GFLOP/s. FS_ERROR without memory. */
+/* Not collective. Prints a line for each convolution of `net` on one core with slots of `images` images: effective GFLOP/s
+ * (those of the direct convolution over the time) of the forward pass and of both gradients, and the largest error of each
+ * against the naive kernel, relative to the largest value; peak is in GFLOP/s. FS_ERROR without memory. */
 fs_status fs_bench_layers(const fs_network *net, int images, double seconds, double peak);
 
 #endif

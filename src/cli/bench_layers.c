@@ -25,8 +25,15 @@ static fs_status allocate(struct layer *l)
            out = (size_t)fs_conv_out(s, s->height) * fs_conv_out(s, s->width) * s->filters,
            weights = (size_t)s->kernel * s->kernel * s->channels * s->filters;
     size_t largest = in > out ? in * images : out * images;
-    const size_t size[ARRAYS] = {in * images, out * images, weights, (size_t)s->filters, in * images, weights,
-                                 fs_conv_prepared(s), fs_conv_scratch(s, l->images), largest > weights ? largest : weights};
+    const size_t size[ARRAYS] = {in * images,
+                                 out * images,
+                                 weights,
+                                 (size_t)s->filters,
+                                 in * images,
+                                 weights,
+                                 fs_conv_prepared(s),
+                                 fs_conv_scratch(s, l->images),
+                                 largest > weights ? largest : weights};
     memcpy(l->size, size, sizeof size);
     for (int a = 0; a < ARRAYS; a++)
         if (!(l->array[a] = fs_alloc(size[a], sizeof(float), "a layer")))

@@ -44,7 +44,7 @@ int fs_default_slots(int ranks);
 /* Not collective. FS_USAGE where `slots` is no power of two. */
 fs_status fs_check_slots(int slots);
 
-/* Not collective. Prints the configuration, a "key value" line each. */
+/* Not collective. Prints the BLAS core and the configuration, a "key value" line each. */
 void fs_print_config(const char *title, const fs_config *config);
 
 /* Collective on MPI_COMM_WORLD. Both splits on rank 0, then everywhere; the same status on every rank. 0 images: all. */

@@ -35,7 +35,7 @@ fs_status fs_check_slots(int slots)
 
 void fs_print_config(const char *title, const fs_config *config)
 {
-    printf("%s\n", title);
+    printf("%s\n  %-18s %s\n", title, "BLAS core", openblas_get_corename());
     for (int i = 0; i < config->count; i++)
         printf("  %-18s %s\n", config->entry[i].key, config->entry[i].value);
     fflush(stdout);

@@ -1,10 +1,10 @@
 /* filterscope: parses, prints the effective configuration, runs, and returns one documented code. */
-#include <cblas.h>
 #include <mpi.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/cli.h"
+#include "filterscope/blas.h"
 #include "filterscope/results.h"
 #include "filterscope/watch.h"
 
@@ -84,7 +84,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "filterscope: no command '%s' (filterscope --help lists them)\n", argv[1]);
         return FS_USAGE;
     }
-    openblas_set_num_threads(1); /* one rank a core: more threads would only wait for each other */
+    fs_blas_start(argv);
     if (command->parallel)
         return (int)run_parallel(command, argc, argv);
     fs_status status = command->run(argc - 1, argv + 1);

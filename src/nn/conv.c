@@ -42,7 +42,8 @@ void fs_conv_forward(const fs_conv_shape *shape, int images, const float *x, con
     }
     fs_conv_im2col_forward(shape, images, x, weight, bias, y, scratch);
     if (after & FS_CONV_RELU)
-        fs_relu_forward((size_t)images * fs_conv_out(shape, shape->height) * fs_conv_out(shape, shape->width) * shape->filters, y);
+        fs_relu_forward((size_t)images * fs_conv_out(shape, shape->height) * fs_conv_out(shape, shape->width) * shape->filters,
+                        y);
 }
 
 void fs_conv_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy, float *dweight,

@@ -173,8 +173,8 @@ void fs_conv_im2col_forward(const fs_conv_shape *shape, int images, const float 
             fs_gemm((int)rows, filters, depth, rows_of_block, depth, 1, scratch, panel, (size_t)depth * panel, out, filters,
                     bias != NULL);
         else
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, filters, depth, 1.0f, rows_of_block, depth, weight,
-                        filters, bias ? 1.0f : 0.0f, out, filters);
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, filters, depth, 1.0f, rows_of_block, depth,
+                        weight, filters, bias ? 1.0f : 0.0f, out, filters);
     }
 }
 

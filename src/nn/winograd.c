@@ -145,12 +145,12 @@ INLINE void transform_tiles(const float *map, const struct grid *g, int channels
             for (size_t channel = 0; channel < at->panel; channel += LANES) {
                 vector pixels[MOST * MOST], result[MOST * MOST];
                 _Pragma("GCC unroll 6") for (int row = 0; row < size; row++)
-                    _Pragma("GCC unroll 6") for (int column = 0; column < size; column++)
-                        pixels[row * MOST + column] = *(const vector *)(pixel[row * MOST + column] + panel + channel);
+                    _Pragma("GCC unroll 6") for (int column = 0; column < size; column++) pixels[row * MOST + column] =
+                        *(const vector *)(pixel[row * MOST + column] + panel + channel);
                 transform(pixels, result);
                 _Pragma("GCC unroll 6") for (int row = 0; row < points; row++)
-                    _Pragma("GCC unroll 6") for (int column = 0; column < points; column++)
-                        *(vector *)(to + (row * points + column) * at->per_place + channel) = result[row * MOST + column];
+                        _Pragma("GCC unroll 6") for (int column = 0; column < points; column++) *
+                    (vector *)(to + (row * points + column) * at->per_place + channel) = result[row * MOST + column];
             }
         }
     }
@@ -189,8 +189,8 @@ INLINE void rectify(vector *a)
 }
 
 /* One tile of results [out][out] to the map, plus shift, clipped at the map's edge; with `pooled` the largest of each 2x2. */
-INLINE void store_tile(const vector *result, const struct grid *g, int filters, int top, int left, int out,
-                       const vector *shift, int relu, int pooled, float *image)
+INLINE void store_tile(const vector *result, const struct grid *g, int filters, int top, int left, int out, const vector *shift,
+                       int relu, int pooled, float *image)
 {
     for (int row = 0; row < out && top + row < g->height; row += 1 + pooled)
         for (int column = 0; column < out && left + column < g->width; column += 1 + pooled) {
@@ -222,8 +222,8 @@ INLINE void store_tiles(const float *places, const struct grid *g, int filters, 
             vector products[MOST * MOST], result[MOST * MOST], shift = bias ? *(const vector *)(bias + filter) : (vector){0};
             const float *from = places + tile * at->per_tile + filter;
             _Pragma("GCC unroll 6") for (int row = 0; row < points; row++)
-                _Pragma("GCC unroll 6") for (int column = 0; column < points; column++)
-                    products[row * MOST + column] = *(const vector *)(from + (row * points + column) * at->per_place);
+                _Pragma("GCC unroll 6") for (int column = 0; column < points; column++) products[row * MOST + column] =
+                    *(const vector *)(from + (row * points + column) * at->per_place);
             transform(products, result);
             store_tile(result, g, filters, top, left, out, &shift, relu, pooled, y + image * image_floats + filter);
         }
@@ -272,11 +272,9 @@ INLINE void store_weights(const vector *taps, int points, tile_transform *transf
     vector result[MOST * MOST];
     transform(taps, result);
     _Pragma("GCC unroll 6") for (int y = 0; y < points; y++)
-        _Pragma("GCC unroll 6") for (int x = 0; x < points; x++)
-            if (streams)
-                stream(position + (y * points + x) * pairs, &result[y * MOST + x]);
-            else
-                *(vector *)(position + (y * points + x) * pairs) = result[y * MOST + x];
+        _Pragma("GCC unroll 6") for (int x = 0; x < points; x++) if (streams)
+            stream(position + (y * points + x) * pairs, &result[y * MOST + x]);
+    else *(vector *)(position + (y * points + x) * pairs) = result[y * MOST + x];
 }
 
 /* weight [3][3][rows][columns], row-major as the forward pass wants it. */
@@ -369,9 +367,8 @@ INLINE void transform_weights_back(const float *u, size_t rows, size_t columns, 
         for (size_t column = 0; column < columns; column += LANES) {
             vector places[MOST * MOST], result[MOST * MOST];
             const float *from = u + row * columns + column;
-            _Pragma("GCC unroll 6") for (int y = 0; y < points; y++)
-                _Pragma("GCC unroll 6") for (int x = 0; x < points; x++)
-                    places[y * MOST + x] = *(const vector *)(from + (y * points + x) * rows * columns);
+            _Pragma("GCC unroll 6") for (int y = 0; y < points; y++) _Pragma("GCC unroll 6") for (int x = 0; x < points; x++)
+                places[y * MOST + x] = *(const vector *)(from + (y * points + x) * rows * columns);
             transform(places, result);
             for (int tap = 0; tap < 9; tap++)
                 *(vector *)(dweight + tap * per_tap + row * per_row + column) = result[tap / 3 * MOST + tap % 3];
@@ -457,8 +454,9 @@ static void multiply_back(int channels, int filters, size_t tiles, const float *
 
 /* All tiles at once, and both sides in panels: dU is taken a panel by a panel at a time and transformed back while it is in
  * cache, where the whole would go to memory and back. */
-static void backward_in_panels(const struct form *form, const fs_conv_shape *shape, size_t tiles, const float *v, const float *e,
-                               const struct places *v_at, const struct places *e_at, float *room, float *dweight)
+static void backward_in_panels(const struct form *form, const fs_conv_shape *shape, size_t tiles, const float *v,
+                               const float *e, const struct places *v_at, const struct places *e_at, float *room,
+                               float *dweight)
 {
     size_t channels = (size_t)shape->channels, filters = (size_t)shape->filters, places = places_of(form), panel = e_at->panel;
     for (size_t filter = 0; filter < filters; filter += panel)

@@ -65,10 +65,11 @@ static void add_float(size_t count, void *sum, const void *addend)
 
 enum { TAG_SUM = 1, PIECE = 1 << 18 }; /* elements of one message, and of the receive buffer */
 
+static _Alignas(64) char piece[PIECE * sizeof(double)];
+
 /* Receives `from`'s subtree in pieces and adds it. */
 static void add_from(const fs_slots *own, int from, const struct element *e, char *values, size_t count)
 {
-    static _Alignas(64) char piece[PIECE * sizeof(double)];
     for (size_t done = 0; done < count; done += PIECE) {
         size_t now = count - done < PIECE ? count - done : PIECE;
         MPI_Recv(piece, (int)now, e->type, from, TAG_SUM, own->comm, MPI_STATUS_IGNORE);
@@ -102,10 +103,49 @@ static void sum_subtree(const fs_slots *own, int first, int ranks, int slots, co
         send_to(own, first, e, values, count);
 }
 
+/* Sends values[send .. ) to `peer` and takes as many as values[take .. ) from it, or adds them there. Both in pieces. */
+static void exchange(const fs_slots *own, int peer, const struct element *e, char *values, size_t send, size_t sends,
+                     size_t take, size_t takes, int adds)
+{
+    for (size_t done = 0; done < sends || done < takes; done += PIECE) {
+        size_t out = done >= sends ? 0 : sends - done < PIECE ? sends - done : PIECE;
+        size_t in = done >= takes ? 0 : takes - done < PIECE ? takes - done : PIECE;
+        char *to = values + (take + done) * e->size;
+        MPI_Sendrecv(values + (send + done) * e->size, (int)out, e->type, peer, TAG_SUM, adds ? piece : to, (int)in, e->type,
+                     peer, TAG_SUM, own->comm, MPI_STATUS_IGNORE);
+        if (adds)
+            e->add(in, to, piece);
+    }
+}
+
+/* All ranks at once, a power of two of them: at each level of the tree, from the leaves, two neighbouring subtrees share the
+ * range that they add; then the totals go back the same way. A sum of two is the same in either order, so this is the tree. */
+static void sum_by_halves(const fs_slots *own, int step, size_t first, size_t count, const struct element *e, char *values)
+{
+    if (step == own->ranks)
+        return;
+    size_t lower = count / 2, upper = count - lower, middle = first + lower;
+    int peer = own->rank ^ step;
+    if (own->rank & step) {
+        exchange(own, peer, e, values, first, lower, middle, upper, 1);
+        sum_by_halves(own, 2 * step, middle, upper, e, values);
+        exchange(own, peer, e, values, middle, upper, first, lower, 0);
+    } else {
+        exchange(own, peer, e, values, middle, upper, first, lower, 1);
+        sum_by_halves(own, 2 * step, first, lower, e, values);
+        exchange(own, peer, e, values, first, lower, middle, upper, 0);
+    }
+}
+
 static void sum(const fs_slots *own, const struct element *e, char *values, size_t count)
 {
+    enum { LARGE = 4096 }; /* elements from which sharing the additions pays */
     if (own->ranks == 1)
         return;
+    if (count >= LARGE && own->slots >= own->ranks && (own->ranks & (own->ranks - 1)) == 0) {
+        sum_by_halves(own, 1, 0, count, e, values);
+        return;
+    }
     sum_subtree(own, 0, own->ranks, own->slots, e, values, count);
     for (size_t done = 0; done < count; done += INT_MAX / 2) {
         size_t now = count - done < INT_MAX / 2 ? count - done : INT_MAX / 2;

@@ -124,8 +124,8 @@ static fs_status run_batches(struct loop *l, int epoch, fs_progress *progress)
     for (int first = model->batch * batch; first < images; first += batch) {
         int count = images - first < batch ? images - first : batch;
         fs_batch_sums sums;
-        if (fs_train_batch(l->settings, l->train, l->order + first, count, epoch, fs_stop_wanted() != NULL, &l->own, l->backprop,
-                           &model->net, &sums))
+        if (fs_train_batch(l->settings, l->train, l->order + first, count, epoch, fs_stop_wanted() != NULL, &l->own,
+                           l->backprop, &model->net, &sums))
             return fs_fail(FS_ERROR, "the loss is %g in epoch %d, batch %d: a lower --lr or --fc-lr may help", sums.loss, epoch,
                            first / batch);
         model->batch++;

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "filterscope/blas.h"
 #include "filterscope/config.h"
 #include "filterscope/crc32c.h"
 #include "filterscope/memory.h"
@@ -108,9 +109,20 @@ static void a_configuration_mismatch_names_every_key_and_both_values(void **stat
     assert_null(fs_config_get(&now, "nothing"));
 }
 
+static void blas_cores_are_changed_only_where_they_are_too_slow(void **state)
+{
+    (void)state;
+    assert_string_equal(fs_blas_better_core("Haswell", 1, NULL), "SkylakeX");
+    assert_string_equal(fs_blas_better_core("Zen", 1, NULL), "SkylakeX");
+    assert_null(fs_blas_better_core("Zen", 0, NULL));
+    assert_null(fs_blas_better_core("Cooperlake", 1, NULL));
+    assert_null(fs_blas_better_core("Haswell", 1, "Haswell"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(blas_cores_are_changed_only_where_they_are_too_slow),
         cmocka_unit_test(a_failure_keeps_its_message),
         cmocka_unit_test(an_impossible_allocation_is_reported),
         cmocka_unit_test(philox_gives_the_published_numbers),

@@ -1,0 +1,17 @@
+/* The BLAS kernels of this CPU. */
+#ifndef FILTERSCOPE_BLAS_H
+#define FILTERSCOPE_BLAS_H
+
+/* Not collective. The OPENBLAS_CORETYPE that makes OpenBLAS faster on this CPU than its own choice `core` does, or NULL where
+ * it is best left alone: releases that do not know a CPU of AMD's with AVX-512 take their AVX2 kernels for it ("Haswell" or
+ * "Zen"), at half the speed.
+ *   avx512  in  the CPU has AVX-512 F, BW, DQ and VL
+ *   wanted  in  the user's own OPENBLAS_CORETYPE, which wins; NULL without one */
+const char *fs_blas_better_core(const char *core, int avx512, const char *wanted);
+
+/* Not collective; before MPI_Init. Where fs_blas_better_core knows one, sets OPENBLAS_CORETYPE, which OpenBLAS reads when it is
+ * loaded, and executes this program anew with the same arguments; otherwise, or where that fails, returns. Then sets one
+ * thread: one rank a core, and more threads would only wait for each other. */
+void fs_blas_start(char **argv);
+
+#endif

@@ -1,0 +1,31 @@
+#include "filterscope/blas.h"
+
+#include <cblas.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const char *fs_blas_better_core(const char *core, int avx512, const char *wanted)
+{
+    if (wanted || !avx512 || (strcmp(core, "Haswell") != 0 && strcmp(core, "Zen") != 0))
+        return NULL;
+    return "SkylakeX";
+}
+
+static int has_avx512(void)
+{
+#if defined(__x86_64__) && defined(__GNUC__)
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
+#else
+    return 0;
+#endif
+}
+
+void fs_blas_start(char **argv)
+{
+    const char *better = fs_blas_better_core(openblas_get_corename(), has_avx512(), getenv("OPENBLAS_CORETYPE"));
+    if (better && setenv("OPENBLAS_CORETYPE", better, 1) == 0)
+        execv("/proc/self/exe", argv);
+    openblas_set_num_threads(1);
+}

@@ -1,0 +1,30 @@
+"""filterscope bench measures every phase and every convolution's error; and OpenBLAS is told its kernels where it does not know the
+CPU, unless the user has chosen."""
+import os
+import re
+
+from common import BUILD, run
+
+SMALL = ["bench", "--arch", "vgg6", "--batch", 8, "--images", 20, "--seconds", 0.01]
+for ranks in (1, 2):
+    text = run(ranks, *SMALL).stdout
+    for phase in ("forward", "train", "probe", "silence"):
+        assert float(re.search(rf"^{phase} +([0-9.]+) images/s", text, re.M)[1]) > 0, text
+    assert "of peak" in text and "MiB" in text, text
+rows = [line.split() for line in run(1, *SMALL, "--only", "layers").stdout.splitlines() if re.match(r" +[0-9]+ ", line)]
+assert [row[0] for row in rows] == ["1", "2", "3", "4", "5"], rows
+errors = [float(row[column]) for row in rows for column in (7, 11, 15)]
+assert 0 < max(errors) < 1e-4, errors
+print(f"largest error of five layers against the naive kernel: {max(errors):.1e}")
+refused = run(1, *SMALL, "--only", "training", expect=2).stderr
+assert "'training' is none of forward, train, sweep, layers" in refused, refused
+
+unknown = {"LD_PRELOAD": os.path.join(BUILD, "tests", "libcore.so")}
+with open("/proc/cpuinfo") as file:
+    avx512 = "avx512f" in file.read().split()
+os.environ.pop("OPENBLAS_CORETYPE", None)
+chosen = re.search(r"core (\w+)", run(1, *SMALL, "--only", "forward", env=unknown).stdout)[1]
+assert (chosen == "SkylakeX") == avx512, chosen
+kept = re.search(r"core (\w+)", run(1, *SMALL, "--only", "forward", env={**unknown, "OPENBLAS_CORETYPE": "Sandybridge"}).stdout)[1]
+assert kept == "Sandybridge", kept
+print(f"kernels chosen for an unknown CPU: {chosen}; a user's own choice stays: {kept}")
