@@ -13,6 +13,7 @@ typedef struct fs_conv_shape {
     int kernel;   /* kernel x kernel, >= 1 */
     int stride;   /* >= 1 */
     int pad;      /* zeros on each side, 0 .. kernel - 1 */
+    int direct;   /* 1: im2col where Winograd's algorithm would do, too */
 } fs_conv_shape;
 
 /* Not collective, like everything here. Size of the output map along an axis of `size` pixels. */
@@ -32,6 +33,10 @@ static inline int fs_conv_out(const fs_conv_shape *shape, int size)
  * Every output is overwritten. The result is a pure function of the arguments, the BLAS and the CPU: algorithm and blocking
  * depend on `shape` and `images` alone, so that every rank takes the same. 3x3 kernels of stride 1 and pad 1 whose channels and
  * filters are multiples of 16 take Winograd's algorithm, all others im2col + GEMM. */
+
+/* 1 where weights that are new for every `images` images are better not transformed: there are too few tiles to pay for it. A
+ * function of the shape and the size of a slot, so that it is the same on every rank. */
+int fs_conv_prefers_direct(const fs_conv_shape *shape, int images);
 
 /* Floats of scratch for up to `images` images, and of prepared weights (0 where there is nothing to prepare). */
 size_t fs_conv_scratch(const fs_conv_shape *shape, int images);

@@ -204,7 +204,7 @@ static fs_status train_probes(const struct bench *b, fs_probe *probes, struct cl
     fs_slots own;
     fs_slots_create(MPI_COMM_WORLD, b->slots, &own);
     fs_probe_settings settings = {.epochs = 100000,
-                                  .batch = 100,
+                                  .batch = b->batch,
                                   .test_every = 100000,
                                   .lr = 0.01,
                                   .lr_decay = 0.975,

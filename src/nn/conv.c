@@ -7,7 +7,13 @@
 /* A map of one row or column leaves most of a Winograd tile empty. */
 static int takes_winograd(const fs_conv_shape *shape)
 {
-    return fs_winograd_fits(shape) && shape->height > 1 && shape->width > 1;
+    return !shape->direct && fs_winograd_fits(shape) && shape->height > 1 && shape->width > 1;
+}
+
+int fs_conv_prefers_direct(const fs_conv_shape *shape, int images)
+{
+    enum { LEAST_TILES = 12 }; /* measured: a 512x512 layer's transformed weights, 38 MB, cost as much as 10 to 14 tiles save */
+    return takes_winograd(shape) && (size_t)images * ((shape->height + 3) / 4) * ((shape->width + 3) / 4) < LEAST_TILES;
 }
 
 size_t fs_conv_prepared(const fs_conv_shape *shape)

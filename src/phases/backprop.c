@@ -13,6 +13,7 @@ struct fs_backprop {
     const fs_network *net;
     const fs_slots *own;
     int images;            /* of the batch in work, over all ranks */
+    int most_images;       /* of a slot */
     float *input;          /* [local images][inputs] */
     uint16_t *label;       /* [local images] */
     float **output;        /* [ops]: [local images][outputs]; ReLU's is its input's, in place */
@@ -52,6 +53,14 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* The weights are new for every batch. `images` is what a slot has at the most. */
+static fs_conv_shape conv_shape(const fs_op *op, int images)
+{
+    fs_conv_shape shape = fs_op_conv_shape(op);
+    shape.direct = fs_conv_prefers_direct(&shape, images);
+    return shape;
+}
+
 struct sizes {
     size_t map, scratch, prepared, channels, parameters;
 };
@@ -66,7 +75,7 @@ static struct sizes largest(const fs_network *net, int images)
         if (op->kind != FS_BATCHNORM)
             most.parameters = larger(most.parameters, op->weights + op->biases);
         if (op->kind == FS_CONV) {
-            fs_conv_shape shape = fs_op_conv_shape(op);
+            fs_conv_shape shape = conv_shape(op, images);
             most.scratch = larger(most.scratch, fs_conv_scratch(&shape, images));
             most.prepared = larger(most.prepared, fs_conv_prepared(&shape));
         }
@@ -107,7 +116,8 @@ fs_backprop *fs_backprop_create(const fs_network *net, const fs_slots *own, int 
     b->net = net;
     b->own = own;
     size_t local = (size_t)local_images(own, batch), slots = (size_t)(own->count ? own->count : 1);
-    struct sizes most = largest(net, own->count ? (batch + own->slots - 1) / own->slots : 1);
+    b->most_images = (batch + own->slots - 1) / own->slots;
+    struct sizes most = largest(net, b->most_images);
     b->input = fs_alloc(local * fs_op_inputs(net->op), sizeof(float), "the input batch");
     b->label = fs_alloc(local, sizeof *b->label, "labels");
     b->delta[0] = fs_alloc(local * most.map, sizeof(float), "gradients");
@@ -208,7 +218,7 @@ static void forward_slot(fs_backprop *b, int i, int images, int offset, const fl
     const float *weight = weight_of(b, op), *bias = bias_of(b, op);
     switch (op->kind) {
     case FS_CONV: {
-        fs_conv_shape shape = fs_op_conv_shape(op);
+        fs_conv_shape shape = conv_shape(op, b->most_images);
         fs_conv_forward(&shape, images, x, weight, b->prepared, bias, FS_CONV_PLAIN, y, b->scratch);
         break;
     }
@@ -237,7 +247,7 @@ static void prepare(fs_backprop *b, const fs_op *op, int for_input)
 {
     if (op->kind != FS_CONV || !b->own->count)
         return;
-    fs_conv_shape shape = fs_op_conv_shape(op);
+    fs_conv_shape shape = conv_shape(op, b->most_images);
     fs_conv_prepare(&shape, weight_of(b, op), for_input, b->prepared);
 }
 
@@ -294,7 +304,7 @@ static void gradient_slot(fs_backprop *b, int i, int slot, const float *dy, floa
     const float *x = input_of(b, i) + offset * fs_op_inputs(op), *slot_dy = dy + offset * fs_op_outputs(op);
     float *dbias = op->biases ? out + op->weights : NULL;
     if (op->kind == FS_CONV) {
-        fs_conv_shape shape = fs_op_conv_shape(op);
+        fs_conv_shape shape = conv_shape(op, b->most_images);
         fs_conv_backward_weight(&shape, images, x, slot_dy, out, dbias, b->scratch);
     } else {
         fs_linear_backward_weight(images, (int)fs_op_inputs(op), op->out_channels, x, slot_dy, out, dbias);
@@ -337,7 +347,7 @@ static void backward_slot(fs_backprop *b, int i, int images, int offset, float *
     size_t at = offset * fs_op_outputs(op);
     switch (op->kind) {
     case FS_CONV: {
-        fs_conv_shape shape = fs_op_conv_shape(op);
+        fs_conv_shape shape = conv_shape(op, b->most_images);
         fs_conv_backward_input(&shape, images, dy, weight_of(b, op), b->prepared, dx, b->scratch);
         break;
     }

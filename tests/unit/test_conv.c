@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "filterscope/conv.h"
+#include "filterscope/layers.h"
 #include "support.h"
 
 struct problem {
@@ -140,6 +141,49 @@ static void the_chosen_kernel_agrees_with_the_naive_one(void **state)
     }
 }
 
+/* What follows in the same pass is what the layers do one after the other; and the direct kernel takes the same shapes. */
+static void what_follows_agrees_with_layers_of_their_own(void **state)
+{
+    (void)state;
+    for (int i = 0; i < FAST; i++) {
+        fs_conv_shape shape = fast[i].shape, direct = shape;
+        int images = fast[i].images < 5 ? fast[i].images : 5;
+        struct problem p = make(shape, images);
+        direct.direct = 1;
+        size_t most = fs_conv_scratch(&shape, images), other = fs_conv_scratch(&direct, images);
+        float *prepared = random_floats(12, fs_conv_prepared(&shape) + 1),
+              *scratch = random_floats(13, most > other ? most : other);
+        fs_conv_prepare(&shape, p.weight, 0, prepared);
+        fs_conv_naive_forward(&shape, images, p.x, p.weight, p.bias, p.expected);
+        fs_relu_forward(p.outputs, p.expected);
+        fs_conv_forward(&shape, images, p.x, p.weight, prepared, p.bias, FS_CONV_RELU, p.out, scratch);
+        assert_close(p.outputs, p.out, p.expected, 2e-5);
+        fs_conv_forward(&direct, images, p.x, p.weight, NULL, p.bias, FS_CONV_RELU, p.out, scratch);
+        assert_close(p.outputs, p.out, p.expected, 2e-5);
+        assert_false(fs_conv_pools(&direct));
+        if (fs_conv_pools(&shape)) {
+            float *pooled = random_floats(14, p.outputs / 4);
+            fs_maxpool_forward(images, shape.height, shape.width, shape.filters, 2, p.expected, pooled, NULL);
+            fs_conv_forward(&shape, images, p.x, p.weight, prepared, p.bias, FS_CONV_RELU | FS_CONV_POOL, p.out, scratch);
+            assert_close(p.outputs / 4, p.out, pooled, 2e-5);
+            free(pooled);
+        }
+        free(prepared);
+        free(scratch);
+        release(&p);
+    }
+}
+
+static void few_tiles_are_left_to_the_direct_kernel(void **state)
+{
+    (void)state;
+    fs_conv_shape deep = {4, 4, 512, 512, 3, 1, 1}, early = {32, 32, 64, 64, 3, 1, 1}, odd = {4, 4, 3, 512, 3, 1, 1};
+    assert_true(fs_conv_prefers_direct(&deep, 7));
+    assert_false(fs_conv_prefers_direct(&deep, 25));
+    assert_false(fs_conv_prefers_direct(&early, 1));
+    assert_false(fs_conv_prefers_direct(&odd, 1)); /* it has no other */
+}
+
 /* L = sum dy y is linear in x and in the weights: its central difference is exact but for rounding. */
 static double objective(const struct problem *p, float *y)
 {
@@ -172,6 +216,8 @@ int main(void)
         cmocka_unit_test(im2col_agrees_with_the_naive_kernel_on_weight_gradients),
         cmocka_unit_test(im2col_agrees_with_the_naive_kernel_on_input_gradients),
         cmocka_unit_test(the_chosen_kernel_agrees_with_the_naive_one),
+        cmocka_unit_test(what_follows_agrees_with_layers_of_their_own),
+        cmocka_unit_test(few_tiles_are_left_to_the_direct_kernel),
         cmocka_unit_test(naive_gradients_are_central_differences),
     };
     return cmocka_run_group_tests_name("conv", tests, NULL, NULL);

@@ -1,0 +1,69 @@
+"""A model of strong scaling, 1 to 4,096 ranks, of the paper's full schedule on CIFAR-10: computation from times measured here on one
+core, a slot of the size that a rank would have at a time; communication from message sizes and a stated network.
+
+  scaling.py [--arch vgg16-fc1] [--seconds S] [--latency SECONDS] [--bandwidth BYTES_PER_SECOND]
+
+Not in it: ranks of one node share its memory bandwidth; ranks wait for the slowest; reading data and writing files."""
+import argparse
+import math
+import os
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
+from common import BINARY
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--arch", default="vgg16-fc1")
+parser.add_argument("--seconds", type=float, default=2)
+parser.add_argument("--latency", type=float, default=2e-6)
+parser.add_argument("--bandwidth", type=float, default=10e9)
+options = parser.parse_args()
+BATCH, TRAIN, TEST, EPOCHS, LABELS = 100, 50000, 10000, 200, 10
+FILTERS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)  # VGG-16's
+FEATURES = (65536, 16384, 32768, 8192, 16384, 16384, 4096, 8192, 8192, 2048, 2048, 2048, 512)
+PARAMETERS = 14.72e6
+
+
+def seconds_of(images):
+    """Of a slot of so many images: a training step, a batch of all probes; and of an image's silencing."""
+    text = subprocess.run([BINARY, "bench", "--arch", options.arch, "--batch", str(images), "--slots", "1", "--images", "200",
+                           "--seconds", str(options.seconds)], capture_output=True, text=True, check=True).stdout
+    rate = {name: float(found) for name, found in re.findall(r"^(\w+) +([0-9.]+) images/s", text, re.M)}
+    return images / rate["train"], images / rate["probe"], 1 / rate["silence"]
+
+
+def levels(ranks):
+    return math.ceil(math.log2(ranks))
+
+
+def sum_of(ranks, size):
+    """A sum over all ranks of so many bytes, by halves, and its way back."""
+    return 2 * levels(ranks) * options.latency + 2 * size * (ranks - 1) / ranks / options.bandwidth
+
+
+def small_sum(ranks, size):
+    """The same up and down a tree, all bytes at each level."""
+    return 2 * levels(ranks) * (options.latency + size / options.bandwidth)
+
+
+measured = {}
+print("| ranks | images of a slot | training, h | probes, h | silencing, s | in all, h | speed-up | share of time in messages |")
+print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+for ranks in [2 ** power for power in range(13)]:
+    working = min(ranks, 128)  # slots of a batch of 100: the next power of two
+    images = math.ceil(BATCH / working)
+    if images not in measured:
+        measured[images] = seconds_of(images)
+    train, probe, silence = measured[images]
+    norms = sum(2 * small_sum(working, 16 * filters) for filters in FILTERS) + small_sum(working, 24)
+    train_messages = sum_of(working, 4 * PARAMETERS) + norms
+    probe_messages = sum_of(working, 4 * LABELS * sum(FEATURES)) + small_sum(working, 16 * len(FILTERS))
+    batches = EPOCHS * TRAIN / BATCH
+    silencing = TEST / LABELS * math.ceil(LABELS / min(ranks, LABELS)) * measured[BATCH][2]
+    total = batches * (train + train_messages + probe + probe_messages) + silencing
+    first = total if ranks == 1 else first
+    print(f"| {ranks} | {images} | {batches * (train + train_messages) / 3600:.2f} | {batches * (probe + probe_messages) / 3600:.2f} "
+          f"| {silencing:.1f} | {total / 3600:.2f} | {first / total:.1f} | {batches * (train_messages + probe_messages) / total:.2f} |",
+          flush=True)
