@@ -14,12 +14,12 @@ enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20 };
 void *fs_alloc(size_t count, size_t size, const char *what)
 {
     size_t bytes;
-    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - ALIGNMENT) {
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX - HUGE_PAGE) {
         fs_fail(FS_ERROR, "out of memory: %zu x %zu bytes for %s", count, size, what);
         return NULL;
     }
-    size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
-    size_t rounded = bytes ? (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : ALIGNMENT;
+    size_t alignment = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
+    size_t rounded = bytes ? (bytes + alignment - 1) / alignment * alignment : alignment;
     void *memory = aligned_alloc(alignment, rounded);
     if (!memory) {
         fs_fail(FS_ERROR, "out of memory: %zu bytes for %s", bytes, what);
