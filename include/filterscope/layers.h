@@ -18,11 +18,13 @@ void fs_batchnorm_sums(size_t rows, int channels, const float *x, double *sums);
  * is float32 [2][channels], mean and variance, updated with FS_BATCHNORM_MOMENTUM (variance unbiased, as in PyTorch). */
 void fs_batchnorm_statistics(double rows, int channels, const double *sums, float *mean, float *inverse, float *running);
 
+/* With `relu` a ReLU follows in the same pass; NaN stays NaN. */
 void fs_batchnorm_forward(size_t rows, int channels, const float *x, const float *mean, const float *inverse,
-                          const float *gamma, const float *beta, float *y);
+                          const float *gamma, const float *beta, int relu, float *y);
 
-/* sums: float64 [2][channels]: sum of dy (= dbeta), sum of dy xhat (= dgamma). */
-void fs_batchnorm_backward_sums(size_t rows, int channels, const float *x, const float *dy, const float *mean,
+/* sums: float64 [2][channels]: sum of dy (= dbeta), sum of dy xhat (= dgamma). y (NULL: none) is the output of a ReLU that
+ * followed: in the same pass dy becomes 0 where it was not positive. */
+void fs_batchnorm_backward_sums(size_t rows, int channels, const float *x, const float *y, float *dy, const float *mean,
                                 const float *inverse, double *sums);
 
 /* dx = gamma inverse (dy - sums[0]/batch_rows - xhat sums[1]/batch_rows), sums over the whole batch. dx may be dy. */

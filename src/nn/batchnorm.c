@@ -37,24 +37,30 @@ void fs_batchnorm_statistics(double rows, int channels, const double *sums, floa
 }
 
 FS_SIMD void fs_batchnorm_forward(size_t rows, int channels, const float *x, const float *mean, const float *inverse,
-                                  const float *gamma, const float *beta, float *restrict y)
+                                  const float *gamma, const float *beta, int relu, float *restrict y)
 {
+    float floor = relu ? 0.0f : -INFINITY;
     for (size_t row = 0; row < rows; row++, x += channels, y += channels)
-        for (int c = 0; c < channels; c++)
-            y[c] = gamma[c] * ((x[c] - mean[c]) * inverse[c]) + beta[c];
+        for (int c = 0; c < channels; c++) {
+            float value = gamma[c] * ((x[c] - mean[c]) * inverse[c]) + beta[c];
+            y[c] = value < floor ? floor : value;
+        }
 }
 
-FS_SIMD void fs_batchnorm_backward_sums(size_t rows, int channels, const float *x, const float *dy, const float *mean,
+FS_SIMD void fs_batchnorm_backward_sums(size_t rows, int channels, const float *x, const float *y, float *dy, const float *mean,
                                         const float *inverse, double *sums)
 {
     double *restrict first = sums, *restrict second = sums + channels;
     memset(sums, 0, 2 * (size_t)channels * sizeof *sums);
-    for (size_t row = 0; row < rows; row++, x += channels, dy += channels)
+    for (size_t row = 0; row < rows; row++, x += channels, dy += channels) {
+        if (y)
+            fs_relu_backward((size_t)channels, y + row * channels, dy); /* the row stays in cache */
         for (int c = 0; c < channels; c++) {
             float xhat = (x[c] - mean[c]) * inverse[c];
             first[c] += dy[c];
             second[c] += (double)dy[c] * xhat;
         }
+    }
 }
 
 FS_SIMD void fs_batchnorm_backward(size_t rows, int channels, const float *x, const float *dy, const float *mean,

@@ -211,6 +211,17 @@ static void normalise_statistics(fs_backprop *b, int i, const float *x)
                             b->moments[i] + op->channels, b->net->statistic + op->statistic);
 }
 
+/* A ReLU behind a batch norm is done in the same pass, forward and backward. */
+static int relu_follows(const fs_backprop *b, int i)
+{
+    return i + 1 < b->net->ops && b->net->op[i + 1].kind == FS_RELU;
+}
+
+static int norm_before(const fs_backprop *b, int i)
+{
+    return i > 0 && b->net->op[i - 1].kind == FS_BATCHNORM;
+}
+
 /* Operation `i` on one slot: x and y are the slot's. */
 static void forward_slot(fs_backprop *b, int i, int images, int offset, const float *x, float *y)
 {
@@ -224,10 +235,11 @@ static void forward_slot(fs_backprop *b, int i, int images, int offset, const fl
     }
     case FS_BATCHNORM:
         fs_batchnorm_forward(rows_of(op, images), op->channels, x, b->moments[i], b->moments[i] + op->channels, weight, bias,
-                             y);
+                             relu_follows(b, i), y);
         break;
     case FS_RELU:
-        fs_relu_forward(images * fs_op_outputs(op), y);
+        if (!norm_before(b, i))
+            fs_relu_forward(images * fs_op_outputs(op), y);
         break;
     case FS_MAXPOOL:
         fs_maxpool_forward(images, op->height, op->width, op->channels, op->kernel, x, y,
@@ -325,15 +337,16 @@ static void gradient_tree(fs_backprop *b, int i, int first, int count, int level
 }
 
 /* Sums of batch norm's backward pass over all slots; they are also the gradients of beta and gamma. */
-static void backward_statistics(fs_backprop *b, int i, const float *dy)
+static void backward_statistics(fs_backprop *b, int i, float *dy)
 {
     const fs_op *op = &b->net->op[i];
     size_t width = 2 * (size_t)op->channels;
     for (int s = 0; s < b->own->count; s++) {
         int offset, images = slot_images(b, b->own->first + s, &offset);
-        fs_batchnorm_backward_sums(rows_of(op, images), op->channels, input_of(b, i) + offset * fs_op_inputs(op),
-                                   dy + offset * fs_op_inputs(op), b->moments[i], b->moments[i] + op->channels,
-                                   b->slot_sums + s * width);
+        size_t at = offset * fs_op_inputs(op);
+        fs_batchnorm_backward_sums(rows_of(op, images), op->channels, input_of(b, i) + at,
+                                   relu_follows(b, i) ? b->output[i] + at : NULL, dy + offset * fs_op_inputs(op), b->moments[i],
+                                   b->moments[i] + op->channels, b->slot_sums + s * width);
     }
     fs_slots_fold(b->own, b->slot_sums, width);
     fs_slots_sum(b->own, b->slot_sums, width);
@@ -356,7 +369,8 @@ static void backward_slot(fs_backprop *b, int i, int images, int offset, float *
                               b->moments[i] + op->channels, weight_of(b, op), b->totals[i], (double)rows_of(op, b->images), dy);
         break;
     case FS_RELU:
-        fs_relu_backward(images * fs_op_outputs(op), b->output[i] + at, dy);
+        if (!norm_before(b, i))
+            fs_relu_backward(images * fs_op_outputs(op), b->output[i] + at, dy);
         break;
     case FS_MAXPOOL:
         fs_maxpool_backward(images, op->height, op->width, op->channels, op->kernel, dy, b->winner[i] + at, dx);

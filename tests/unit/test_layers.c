@@ -32,7 +32,7 @@ static double batchnorm(const struct layer *l, float *y)
     float mean[CHANNELS], inverse[CHANNELS];
     fs_batchnorm_sums(ROWS, CHANNELS, l->x, sums);
     fs_batchnorm_statistics(ROWS, CHANNELS, sums, mean, inverse, NULL);
-    fs_batchnorm_forward(ROWS, CHANNELS, l->x, mean, inverse, l->gamma, l->beta, y);
+    fs_batchnorm_forward(ROWS, CHANNELS, l->x, mean, inverse, l->gamma, l->beta, 0, y);
     return sum_of(l, y);
 }
 
@@ -48,7 +48,7 @@ static void batchnorm_gradients_are_central_differences(void **state)
     float mean[3], inverse[3], dx[21], y[21];
     fs_batchnorm_sums(ROWS, CHANNELS, l.x, sums);
     fs_batchnorm_statistics(ROWS, CHANNELS, sums, mean, inverse, NULL);
-    fs_batchnorm_backward_sums(ROWS, CHANNELS, l.x, l.dy, mean, inverse, totals);
+    fs_batchnorm_backward_sums(ROWS, CHANNELS, l.x, NULL, l.dy, mean, inverse, totals);
     fs_batchnorm_backward(ROWS, CHANNELS, l.x, l.dy, mean, inverse, l.gamma, totals, ROWS, dx);
     for (int i = 0; i < 21; i++)
         assert_slope(central_difference(&l.x[i], 0.01f, (objective_function *)batchnorm, &l, y), dx[i], 1e-3);
@@ -64,6 +64,28 @@ static void batchnorm_gradients_are_central_differences(void **state)
     free(l.dy);
     free(l.gamma);
     free(l.beta);
+}
+
+static void a_relu_goes_along_with_batchnorm_forward_and_backward(void **state)
+{
+    (void)state;
+    float *x = random_floats(1, 21), *dy = random_floats(2, 21), *same = random_floats(2, 21);
+    float *gamma = random_floats(3, 3), *beta = random_floats(4, 3), mean[3], inverse[3], apart[21], together[21];
+    double sums[6], expected[6];
+    fs_batchnorm_sums(ROWS, CHANNELS, x, sums);
+    fs_batchnorm_statistics(ROWS, CHANNELS, sums, mean, inverse, NULL);
+    fs_batchnorm_forward(ROWS, CHANNELS, x, mean, inverse, gamma, beta, 0, apart);
+    fs_relu_forward(21, apart);
+    fs_batchnorm_forward(ROWS, CHANNELS, x, mean, inverse, gamma, beta, 1, together);
+    assert_memory_equal(together, apart, sizeof apart);
+    fs_relu_backward(21, apart, dy);
+    fs_batchnorm_backward_sums(ROWS, CHANNELS, x, NULL, dy, mean, inverse, expected);
+    fs_batchnorm_backward_sums(ROWS, CHANNELS, x, apart, same, mean, inverse, sums);
+    assert_memory_equal(same, dy, 21 * sizeof *dy);
+    assert_memory_equal(sums, expected, sizeof sums);
+    float *all[] = {x, dy, same, gamma, beta};
+    for (int i = 0; i < 5; i++)
+        free(all[i]);
 }
 
 /* Two rows 1 and 5: mean 3, variance 4, unbiased 8. */
@@ -246,6 +268,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batchnorm_gradients_are_central_differences),
+        cmocka_unit_test(a_relu_goes_along_with_batchnorm_forward_and_backward),
         cmocka_unit_test(running_statistics_follow_the_batch_with_unbiased_variance),
         cmocka_unit_test(inference_normalises_with_the_running_statistics_and_keeps_nan),
         cmocka_unit_test(relu_passes_positive_values_and_nan_and_their_gradients),
