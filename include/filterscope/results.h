@@ -265,7 +265,7 @@ fs_status fs_results_write_layers(fs_results *results, const fs_silence_layer_ro
 
 /* Verifies every record, slot and /state against its payload; prints a line for each damaged one to `out` (what, where,
  * recorded and found CRC). FS_OK without damage, FS_MISMATCH with. An unfinished file is not damaged, nor is the older slot
- * of a layer, which a kill leaves half overwritten. */
+ * of a layer, which a kill leaves half overwritten. A row that a kill cut in two looks like damage; the next sweep mends it. */
 fs_status fs_results_check(fs_results *results, FILE *out);
 
 #endif
