@@ -1,5 +1,6 @@
-"""Fails calls of the C library under train and sweep: no space left, I/O errors, writes of half the bytes, no memory. The program
-either goes on to the same bits or ends soon with one message and exit code 1; then the same command goes on to the same bits.
+"""Fails calls of the C library under train and sweep: no space left, I/O errors, writes of half the bytes, no memory, on one rank
+or on one of three. The program either goes on to the same bits or ends soon with one message and exit code 1; then the same
+command goes on to the same bits.
 
   faults.py [--all]     every call in every way, rather than one of each kind in one way: an hour"""
 import collections
@@ -19,31 +20,47 @@ JOBS = {
     "sweep": (["sweep", "--model", f"{here}/model.h5", "--data", data, "--batch", 20, "--slots", 4, "--epochs", 2,
                "--layers", "1,5", "--filters-per-unit", 200, "--out"], VARYING),
 }
+TEAMS = {("train", 1): (), ("sweep", 1): (), ("train", 3): (), ("sweep", 3): ("--team", 1)}  # then each rank writes
 everything = "--all" in sys.argv
 count, failures = collections.Counter(), 0
 
 
-def attempt(name, way, number, what):
-    """Runs the job with the fault at call `number`, then again without."""
+def attempt(name, way, number, what, ranks=1, rank=0):
+    """Runs the job with the fault at call `number` of a rank, then again without."""
     global failures
     words, varying = JOBS[name]
     os.mkdir(f"{here}/try")
     path = f"{here}/try/{name}.h5"
     started = time.monotonic()
-    done = run(1, *words, path, expect=None, env={"LD_PRELOAD": FAULTS, "FAULT_FOLDER": f"{here}/try", "FAULT_DO": way,
-                                                  "FAULT_AT": str(number)})
+    done = run(ranks, *words, path, *TEAMS[name, ranks], expect=None,
+               env={"LD_PRELOAD": FAULTS, "FAULT_FOLDER": f"{here}/try", "FAULT_DO": way, "FAULT_AT": str(number),
+                    "FAULT_RANK": str(rank)})
     took = time.monotonic() - started
     said = [line for line in done.stderr.splitlines() if line.startswith("filterscope:")]
     reasons = {"eio": "Input/output error", "enospc": "No space left", "alloc": "out of memory", "short": "write failed"}
     good = took < 20 and (done.returncode == 0 or done.returncode == 1 and len(said) == 1 and reasons[way] in said[0])
     again = run(1, *words, path, expect=None)
     good &= again.returncode == 0 and identical(f"{here}/{name}.h5", path, varying) and os.listdir(f"{here}/try") == [f"{name}.h5"]
-    print(f"{'ok  ' if good else 'FAIL'} {name} {way:6} {number:4} {what:24} exit {done.returncode} {' | '.join(said)}")
+    print(f"{'ok  ' if good else 'FAIL'} {name} rank {rank} of {ranks} {way:6} {number:4} {what:24} exit {done.returncode} {' | '.join(said)}")
     if not good:
         failures += 1
         print(done.stderr[-2000:], again.stderr[-2000:], os.listdir(f"{here}/try"))
     count[f"{way}: exit {done.returncode}"] += 1
     shutil.rmtree(f"{here}/try")
+
+
+def calls_of(name, ranks, rank, what):
+    """Bytes of each call of a rank: of those that change files, or its allocations."""
+    os.mkdir(f"{here}/try")
+    run(ranks, *JOBS[name][0], f"{here}/try/x.h5", *TEAMS[name, ranks],
+        env={"LD_PRELOAD": FAULTS, "FAULT_FOLDER": f"{here}/try", "FAULT_DO": what, "FAULT_LOG": f"{here}/log", "FAULT_RANK": str(rank)})
+    shutil.rmtree(f"{here}/try")
+    if not os.path.exists(f"{here}/log"):
+        return []
+    with open(f"{here}/log") as file:
+        sizes = [int(line.split()[-1]) for line in file]
+    os.remove(f"{here}/log")
+    return sizes
 
 
 for name, (words, varying) in JOBS.items():
@@ -54,15 +71,14 @@ for name, (words, varying) in JOBS.items():
             ways = ("enospc", "eio", "short") if size > 1 else ("enospc", "eio")
             for way in ways if everything else [ways[kind % len(ways)]]:
                 attempt(name, way, number, what)
-    os.mkdir(f"{here}/try")
-    run(1, *words, f"{here}/try/x.h5", env={"LD_PRELOAD": FAULTS, "FAULT_FOLDER": here, "FAULT_DO": "alloc", "FAULT_LOG": f"{here}/log"})
-    shutil.rmtree(f"{here}/try")
-    with open(f"{here}/log") as file:
-        sizes = [int(line.split()[-1]) for line in file]
-    os.remove(f"{here}/log")
+    sizes = calls_of(name, 1, 0, "alloc")
     chosen = range(len(sizes)) if everything else sorted({sizes.index(size) for size in sizes})[::4]
     for number, size in ((index + 1, sizes[index]) for index in chosen):
         attempt(name, "alloc", number, f"{size} bytes")
+    for what, way in (("files", "eio"), ("alloc", "alloc")):
+        found = calls_of(name, 3, 1, what)
+        for number in range(1, len(found) + 1) if everything else {len(found) // 2 + 1, len(found)} if found else ():
+            attempt(name, way, number, f"{found[number - 1]} bytes", 3, 1)
     print(f"{name}: {len(points)} kinds of calls that change files, {len(sizes)} allocations of {len(set(sizes))} sizes")
 print(", ".join(f"{key}: {number}" for key, number in sorted(count.items())) + f"; {failures} failures")
 sys.exit(failures > 0)
