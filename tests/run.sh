@@ -9,7 +9,7 @@ home=$(cd "$(dirname "$0")/.." && pwd)
 
 # shellcheck disable=SC2086 # a list of words
 install_packages $build_packages libcmocka-dev hdf5-tools python3-h5py python3-numpy python3-matplotlib dataset-fashion-mnist \
-    slurmctld slurmd slurm-client munge
+    slurmctld slurmd slurm-client munge clang libclang-rt-dev
 
 # A copy of CIFAR beside the source tree is used without being asked for.
 unpack=$home/../shared/data/unpack.sh

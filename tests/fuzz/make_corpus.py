@@ -1,0 +1,34 @@
+"""Writes seed inputs for the fuzzers: make_corpus.py FOLDER; their formats are at the top of each fuzz_*.c."""
+import gzip
+import os
+import struct
+import sys
+
+
+def put(target, *inputs):
+    os.makedirs(f"{sys.argv[1]}/{target}", exist_ok=True)
+    for number, data in enumerate(inputs):
+        with open(f"{sys.argv[1]}/{target}/seed{number:02}", "wb") as file:
+            file.write(data)
+
+
+def two_files(flags, first, second):
+    return struct.pack("<BH", flags, len(first)) + first + second
+
+
+def idx(sizes, data):
+    return struct.pack(f">HBB{len(sizes)}I", 0, 8, len(sizes), *sizes) + data
+
+
+images, labels = idx((3, 4, 4), bytes(range(48))), idx((3,), bytes((0, 1, 1)))
+mnist = idx((2, 28, 28), bytes(2 * 784))
+put("idx", two_files(0, images, labels), two_files(3, gzip.compress(images), gzip.compress(labels)),
+    two_files(1, gzip.compress(images), labels), two_files(0, mnist, idx((2,), bytes((1, 0)))), two_files(0, images[:20], labels),
+    two_files(0, idx((1 << 31, 1 << 15, 1 << 15), b""), labels))
+names = b"".join(b"label%d\n" % k for k in range(10))
+put("cifar", two_files(0, names, bytes((3,)) + bytes(3072)), two_files(0, b"", bytes((10,)) + bytes(3072)),
+    two_files(1, b"".join(b"fine%d\n" % k for k in range(100)), bytes((1, 99)) + bytes(3072)), two_files(1, names, bytes(100)))
+# What is edited depends on the number of datasets and attributes: one record for each of the first 96.
+edits = [b""] + [struct.pack("<BBI8s", what, 3, 0, value) for what in range(96) for value in (b"\xff" * 8, b"\1\0\0\0\0\0\0\0")]
+for target in ("model", "results"):
+    put(target, *edits)
