@@ -41,7 +41,8 @@ def attempt(name, way, number, what, ranks=1, rank=0):
     good = took < 20 and (done.returncode == 0 or done.returncode == 1 and len(said) == 1 and reasons[way] in said[0])
     again = run(1, *words, path, expect=None)
     good &= again.returncode == 0 and identical(f"{here}/{name}.h5", path, varying) and os.listdir(f"{here}/try") == [f"{name}.h5"]
-    print(f"{'ok  ' if good else 'FAIL'} {name} rank {rank} of {ranks} {way:6} {number:4} {what:24} exit {done.returncode} {' | '.join(said)}")
+    print(f"{'ok  ' if good else 'FAIL'} {name} rank {rank} of {ranks} {way:6} {number:4} {what:24} exit {done.returncode} "
+          f"{' | '.join(said)}", flush=True)
     if not good:
         failures += 1
         print(done.stderr[-2000:], again.stderr[-2000:], os.listdir(f"{here}/try"))
@@ -53,7 +54,8 @@ def calls_of(name, ranks, rank, what):
     """Bytes of each call of a rank: of those that change files, or its allocations."""
     os.mkdir(f"{here}/try")
     run(ranks, *JOBS[name][0], f"{here}/try/x.h5", *TEAMS[name, ranks],
-        env={"LD_PRELOAD": FAULTS, "FAULT_FOLDER": f"{here}/try", "FAULT_DO": what, "FAULT_LOG": f"{here}/log", "FAULT_RANK": str(rank)})
+        env={"LD_PRELOAD": FAULTS, "FAULT_FOLDER": f"{here}/try", "FAULT_DO": what, "FAULT_LOG": f"{here}/log",
+             "FAULT_RANK": str(rank)})
     shutil.rmtree(f"{here}/try")
     if not os.path.exists(f"{here}/log"):
         return []

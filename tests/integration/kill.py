@@ -93,7 +93,8 @@ class Sweep(Train):
 
 
 def look(job, path, before, torn=None):
-    """What is recorded after a kill, perhaps within a write to dataset `torn`. What was recorded before must be there, and not have been computed again."""
+    """What is recorded after a kill, perhaps within a write to dataset `torn`. What was recorded before must be there, and not
+    have been computed again."""
     if not os.path.exists(path):
         assert not before, f"{path} is gone"
         return {}
