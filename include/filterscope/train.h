@@ -25,16 +25,14 @@ uint16_t *fs_backprop_label(fs_backprop *b);
 typedef struct fs_batch_sums {
     double loss;  /* summed over the batch's images, in nats, before the step */
     double right; /* right answers */
-    double stop;  /* ranks that want to stop */
 } fs_batch_sums;
 
 /* Collective on own->comm. Forward and backward pass over one batch of `images` images in training mode: batch
  * normalisation uses the whole batch's statistics and updates net->statistic.
- *   stop      in   this rank wants to stop
  *   sums      out  the same on every rank
  * Afterwards fs_backprop_gradient is the gradient of the mean loss, the same bits on every rank and at any rank count.
  * Source: method, phase one; batch statistics summed over slots as in PyTorch's single process. */
-void fs_backprop_run(fs_backprop *b, int images, int stop, fs_batch_sums *sums);
+void fs_backprop_run(fs_backprop *b, int images, fs_batch_sums *sums);
 
 /* Not collective. [net->parameters] */
 const float *fs_backprop_gradient(const fs_backprop *b);
@@ -54,7 +52,7 @@ typedef struct fs_train_settings {
  * this rank's, augmented; runs; takes the step of SGD on net. FS_ERROR, without a message and before the step, where
  * sums->loss is not finite. */
 fs_status fs_train_batch(const fs_train_settings *settings, const fs_dataset *train, const int *order, int images, int epoch,
-                         int stop, const fs_slots *own, fs_backprop *backprop, fs_network *net, fs_batch_sums *sums);
+                         const fs_slots *own, fs_backprop *backprop, fs_network *net, fs_batch_sums *sums);
 
 /* Collective on comm. Trains model->net from where model says to settings->recipe.epochs, writing the model file to `path`
  * from rank 0 after every epoch while `lock` is held (NULL: whatever happens), and printing progress to standard output from

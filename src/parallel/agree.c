@@ -21,6 +21,12 @@ static int severity(fs_status status)
     return 4;
 }
 
+int fs_any(MPI_Comm comm, int mine)
+{
+    MPI_Allreduce(MPI_IN_PLACE, &mine, 1, MPI_INT, MPI_LOR, comm);
+    return mine;
+}
+
 fs_status fs_agree(MPI_Comm comm, fs_status status)
 {
     struct {

@@ -285,7 +285,7 @@ static void forward(fs_backprop *b)
 }
 
 /* Loss of all slots; its gradient into delta[0]. */
-static void loss(fs_backprop *b, int stop, fs_batch_sums *sums)
+static void loss(fs_backprop *b, fs_batch_sums *sums)
 {
     enum { SUMS = 3 };
     int labels = b->net->labels;
@@ -300,8 +300,7 @@ static void loss(fs_backprop *b, int stop, fs_batch_sums *sums)
     }
     fs_slots_fold(b->own, b->slot_sums, SUMS);
     fs_slots_sum(b->own, b->slot_sums, SUMS);
-    MPI_Allreduce(MPI_IN_PLACE, &stop, 1, MPI_INT, MPI_SUM, b->own->comm); /* a rank without slots may want to stop, too */
-    *sums = (fs_batch_sums){b->slot_sums[0], b->slot_sums[1], stop};
+    *sums = (fs_batch_sums){b->slot_sums[0], b->slot_sums[1]};
 }
 
 /* Gradient of operation `i`'s weights and bias over one slot, into `out` [weights + biases]. */
@@ -423,11 +422,11 @@ static void place_totals(fs_backprop *b)
     }
 }
 
-void fs_backprop_run(fs_backprop *b, int images, int stop, fs_batch_sums *sums)
+void fs_backprop_run(fs_backprop *b, int images, fs_batch_sums *sums)
 {
     b->images = images;
     forward(b);
-    loss(b, stop, sums);
+    loss(b, sums);
     backward(b);
     fs_slots_sum_float(b->own, b->gradient, b->net->parameters);
     place_totals(b);

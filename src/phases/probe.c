@@ -126,8 +126,7 @@ static void step(struct trainer *t, int epoch)
     }
 }
 
-/* One batch; *stop tells whether some rank wants to stop after it. */
-static fs_status run_batch(struct trainer *t, int epoch, int batch, fs_progress *progress, int wants_stop, int *stop)
+static fs_status run_batch(struct trainer *t, int epoch, int batch, fs_progress *progress)
 {
     int first = batch * t->settings->batch, images = t->train->images - first;
     t->batch_images = images < t->settings->batch ? images : t->settings->batch;
@@ -140,7 +139,6 @@ static fs_status run_batch(struct trainer *t, int epoch, int batch, fs_progress 
             return fs_fail(FS_ERROR, "layer %d: the probe's loss is %g in epoch %d, batch %d: a lower --lr may help",
                            t->probes[p].layer, t->slot_sums[p * SUMS], epoch, batch);
     step(t, epoch);
-    MPI_Allreduce(&wants_stop, stop, 1, MPI_INT, MPI_MAX, t->own->comm);
     const fs_probe_state *shown = &t->probes[t->of_layer[deepest_active(t)]].state;
     fs_progress_batch(progress, first + t->batch_images, t->train->images, shown->loss, (double)shown->right);
     return FS_OK;
@@ -177,17 +175,16 @@ static void test_chunk(struct trainer *t, int first, int images)
 /* Right answers of the active probes over the test set, into right[count]; *stop where some rank wants to. */
 static void test_probes(struct trainer *t, double *right, const fs_probe_events *events, int *stop)
 {
-    int chunk = t->settings->batch, wants_stop;
+    int chunk = t->settings->batch;
     memset(right, 0, t->count * SUMS * sizeof *right);
     t->sums = right;
     t->slot_gradient = NULL;
     t->batch_images = 1;
     for (long long round = 0; round < t->test->images && !*stop; round += (long long)chunk * t->own->ranks) {
         long long first = round + (long long)chunk * t->own->rank, left = t->test->images - first;
-        wants_stop = events->poll(events->context);
         if (left > 0)
             test_chunk(t, (int)first, left < chunk ? (int)left : chunk);
-        MPI_Allreduce(&wants_stop, stop, 1, MPI_INT, MPI_MAX, t->own->comm);
+        *stop = fs_any(t->own->comm, events->poll(events->context));
     }
     for (int p = 0; p < t->count; p++)
         right[p] = right[p * SUMS + 1];
@@ -253,8 +250,10 @@ static fs_status run(struct trainer *t, const fs_probe_events *events, int speak
                               (double)(s->epochs - ordered) * t->train->images);
         }
         fs_status status = FS_OK;
-        if (batch < batches) /* else stopped while testing */
-            status = run_batch(t, ordered, batch, &progress, events->poll(events->context), &stop);
+        if (batch < batches) { /* else stopped while testing */
+            status = run_batch(t, ordered, batch, &progress);
+            stop = !status && fs_any(t->own->comm, events->poll(events->context));
+        }
         if (!status && !stop && batch + 1 >= batches)
             status = finish_epoch(t, ordered, started, events, &stop);
         if (status)

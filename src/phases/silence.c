@@ -158,7 +158,7 @@ static fs_status run_labels(struct pass *p, fs_poll *poll, void *context, int sp
     for (int first = 0; first < p->net->labels && !stop; first += p->ranks) {
         if (first + p->rank < p->net->labels)
             stop = run_label(p, first + p->rank, poll, context, &progress, &done);
-        MPI_Allreduce(MPI_IN_PLACE, &stop, 1, MPI_INT, MPI_MAX, p->comm);
+        stop = fs_any(p->comm, stop);
     }
     return stop ? fs_stop_fail("phase three") : FS_OK;
 }

@@ -32,14 +32,14 @@ fs_status fs_evaluate(MPI_Comm comm, const fs_network *net, const fs_dataset *da
     fs_workspace_prepare(net, space);
     for (long long round = 0; round < data->images; round += (long long)ranks * space->images) {
         long long first = round + (long long)rank * space->images, left = data->images - first;
-        long long sums[2] = {0, fs_stop_wanted() != NULL}; /* right answers; ranks that want to stop */
+        long long hits = 0;
         if (left > 0)
-            sums[0] = evaluate_chunk(net, data, (int)first, left < space->images ? (int)left : space->images, space);
-        MPI_Allreduce(MPI_IN_PLACE, sums, 2, MPI_LONG_LONG, MPI_SUM, comm);
-        if (sums[1])
+            hits = evaluate_chunk(net, data, (int)first, left < space->images ? (int)left : space->images, space);
+        *right += hits;
+        if (fs_any(comm, fs_stop_wanted() != NULL))
             return FS_STOPPED;
-        *right += sums[0];
     }
+    MPI_Allreduce(MPI_IN_PLACE, right, 1, MPI_LONG_LONG, MPI_SUM, comm);
     return FS_OK;
 }
 
@@ -92,10 +92,10 @@ static void step(const fs_recipe *recipe, const float *gradient, int epoch, fs_n
 }
 
 fs_status fs_train_batch(const fs_train_settings *settings, const fs_dataset *train, const int *order, int images, int epoch,
-                         int stop, const fs_slots *own, fs_backprop *backprop, fs_network *net, fs_batch_sums *sums)
+                         const fs_slots *own, fs_backprop *backprop, fs_network *net, fs_batch_sums *sums)
 {
     load_batch(settings, train, order, images, epoch, own, backprop, fs_op_inputs(net->op));
-    fs_backprop_run(backprop, images, stop, sums);
+    fs_backprop_run(backprop, images, sums);
     if (!isfinite(sums->loss))
         return FS_ERROR;
     step(&settings->recipe, fs_backprop_gradient(backprop), epoch, net);
@@ -124,15 +124,14 @@ static fs_status run_batches(struct loop *l, int epoch, fs_progress *progress)
     for (int first = model->batch * batch; first < images; first += batch) {
         int count = images - first < batch ? images - first : batch;
         fs_batch_sums sums;
-        if (fs_train_batch(l->settings, l->train, l->order + first, count, epoch, fs_stop_wanted() != NULL, &l->own,
-                           l->backprop, &model->net, &sums))
+        if (fs_train_batch(l->settings, l->train, l->order + first, count, epoch, &l->own, l->backprop, &model->net, &sums))
             return fs_fail(FS_ERROR, "the loss is %g in epoch %d, batch %d: a lower --lr or --fc-lr may help", sums.loss, epoch,
                            first / batch);
         model->batch++;
         model->loss += sums.loss;
         model->right += (long long)sums.right;
         fs_progress_batch(progress, first + count, images, model->loss, (double)model->right);
-        if (sums.stop > 0)
+        if (fs_any(l->own.comm, fs_stop_wanted() != NULL))
             return FS_STOPPED;
     }
     return FS_OK;

@@ -113,7 +113,7 @@ static double batch_loss(const void *context, float *unused)
     const struct batch *b = context;
     fs_batch_sums sums;
     (void)unused;
-    fs_backprop_run(b->backprop, BATCH, 0, &sums);
+    fs_backprop_run(b->backprop, BATCH, &sums);
     return sums.loss / BATCH;
 }
 
