@@ -154,6 +154,17 @@ typedef struct fs_launch {
     uint32_t crc; /* the store's */
 } fs_launch;
 
+/* How a unit was computed; times are seconds since 1970, NaN where it hasn't been. */
+typedef struct fs_run_row {
+    int32_t attempt; /* starts */
+    int32_t rank;    /* that works on it; of a probe, the first of its team */
+    double started;
+    double finished;
+    double seconds;
+    int32_t launch; /* row of /provenance/launches */
+    uint32_t crc;   /* the store's */
+} fs_run_row;
+
 enum { FS_LAUNCHES = 1000 }; /* rows of /provenance/launches; a later launch overwrites the last row */
 
 typedef struct fs_results fs_results;
@@ -236,6 +247,19 @@ fs_status fs_results_read_filters(fs_results *results, int index, int first, int
 
 /* row: [layers]. */
 fs_status fs_results_read_layers(fs_results *results, fs_silence_layer_row *row);
+
+/* row: [units]. */
+fs_status fs_results_read_runs(fs_results *results, fs_run_row *row);
+
+/* seconds: [epochs] of layer `index`'s probe, on the first rank of its team; NaN for what has not been. */
+fs_status fs_results_read_seconds(fs_results *results, int index, double *seconds);
+
+/* The newest launch and its number; *number is -1 where there is none. */
+fs_status fs_results_read_launch(fs_results *results, fs_launch *launch, int *number);
+
+/* Prints a table as CSV with a header, doubles with all their 17 digits. `table`: layers, filters, probes, history or
+ * cluster_sizes; FS_USAGE for another. Rows that are not complete yet are left out. */
+fs_status fs_results_export(fs_results *results, const char *table, FILE *out);
 
 /* Adds a row, whose time is not 0, to /provenance/launches, and tells its number in *number. On one rank at a time. */
 fs_status fs_results_write_launch(fs_results *results, const fs_launch *launch, int *number);

@@ -35,6 +35,9 @@ fs_status fs_cli_status(int argc, char **argv);
 fs_status fs_cli_export(int argc, char **argv);
 fs_status fs_cli_check(int argc, char **argv);
 
+/* Not collective. How far a sweep is: a line a layer, a phase, and who works on it; *complete: nothing is left to do. */
+fs_status fs_print_progress(fs_results *results, int *complete);
+
 /* Not collective. "50000 images of 32x32x3, 10 labels, CRC 1234abcd": what a configuration says of a data set. */
 void fs_describe_data(fs_config *config, const char *key, const fs_dataset *data);
 

@@ -28,7 +28,7 @@ static const struct command commands[] = {
 static void print_help(void)
 {
     printf("filterscope " FS_VERSION ": shows how a trained convolutional network works, filter by filter\n\n"
-           "usage: [mpirun -np N] filterscope COMMAND [options]; filterscope COMMAND --help lists them\n\n");
+           "usage: [mpirun -np N] filterscope COMMAND [options]; filterscope help COMMAND lists them\n\n");
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         printf("  %-8s %s\n", commands[i].name, commands[i].summary);
     printf("\nexit codes: 0 complete, 1 error, 2 usage, 3 mismatch or damage, 70 a rank was lost, 75 stopped cleanly with work "
@@ -69,8 +69,22 @@ static fs_status run_parallel(const struct command *command, int argc, char **ar
     return status;
 }
 
+/* help COMMAND is COMMAND --help. */
+static fs_status help(const char *name)
+{
+    const struct command *command = find(name);
+    char *words[] = {(char *)name, "--help", NULL};
+    if (!command) {
+        fprintf(stderr, "filterscope: no command '%s' (filterscope help lists them)\n", name);
+        return FS_USAGE;
+    }
+    return command->run(2, words);
+}
+
 int main(int argc, char **argv)
 {
+    if (argc == 3 && strcmp(argv[1], "help") == 0)
+        return (int)help(argv[2]);
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         print_help();
         return argc < 2 ? FS_USAGE : FS_OK;

@@ -2,10 +2,15 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "filterscope/stop.h"
 
-static const double EVERY = 10; /* seconds between lines */
+/* Seconds between lines: a job's log is read later. */
+static double every(void)
+{
+    return getenv("SLURM_JOB_ID") ? 60 : 10;
+}
 
 void fs_progress_start(fs_progress *progress, const char *what, int speaks, double from, double after)
 {
@@ -16,7 +21,7 @@ void fs_progress_start(fs_progress *progress, const char *what, int speaks, doub
 void fs_progress_batch(fs_progress *progress, double done, double images, double loss, double right)
 {
     double now = fs_seconds();
-    if (!progress->speaks || now - progress->last < EVERY)
+    if (!progress->speaks || now - progress->last < every())
         return;
     progress->last = now;
     double rate = (done - progress->from) / (now - progress->started);

@@ -9,91 +9,91 @@
 /* One type serves file and memory, so that a CRC over memory is the CRC of the file and HDF5 converts nothing. */
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "results files are little-endian");
 
-#define COLUMN(row, member, kind)                                                                                              \
-    {                                                                                                                          \
-#member, kind, offsetof(row, member), sizeof(((row *)0)->member)                                                       \
-    }
 #define TABLE(row, list) .column = list, .columns = sizeof list / sizeof *list, .bytes = sizeof(row)
 #define VALUES(value, size) .column = &value, .bytes = size
 
 static const fs_column config_columns[] = {
-    COLUMN(fs_config_entry, key, FS_TEXT),
-    COLUMN(fs_config_entry, value, FS_TEXT),
+    FS_COLUMN(fs_config_entry, key, FS_TEXT),
+    FS_COLUMN(fs_config_entry, value, FS_TEXT),
 };
 
 static const fs_column layer_columns[] = {
-    COLUMN(fs_layer_row, layer, FS_INT32),  COLUMN(fs_layer_row, name, FS_TEXT),   COLUMN(fs_layer_row, filters, FS_INT32),
-    COLUMN(fs_layer_row, height, FS_INT32), COLUMN(fs_layer_row, width, FS_INT32), COLUMN(fs_layer_row, pooled, FS_INT32),
+    FS_COLUMN(fs_layer_row, layer, FS_INT32),   FS_COLUMN(fs_layer_row, name, FS_TEXT),
+    FS_COLUMN(fs_layer_row, filters, FS_INT32), FS_COLUMN(fs_layer_row, height, FS_INT32),
+    FS_COLUMN(fs_layer_row, width, FS_INT32),   FS_COLUMN(fs_layer_row, pooled, FS_INT32),
 };
 
 static const fs_column history_columns[] = {
-    COLUMN(fs_history_row, layer, FS_INT32),      COLUMN(fs_history_row, epoch, FS_INT32),
-    COLUMN(fs_history_row, lr, FS_FLOAT64),       COLUMN(fs_history_row, train_loss, FS_FLOAT64),
-    COLUMN(fs_history_row, train_sr, FS_FLOAT64), COLUMN(fs_history_row, test_sr, FS_FLOAT64),
+    FS_COLUMN(fs_history_row, layer, FS_INT32),      FS_COLUMN(fs_history_row, epoch, FS_INT32),
+    FS_COLUMN(fs_history_row, lr, FS_FLOAT64),       FS_COLUMN(fs_history_row, train_loss, FS_FLOAT64),
+    FS_COLUMN(fs_history_row, train_sr, FS_FLOAT64), FS_COLUMN(fs_history_row, test_sr, FS_FLOAT64),
 };
 
 static const fs_column filter_columns[] = {
-    COLUMN(fs_filter_row, layer, FS_INT32),          COLUMN(fs_filter_row, filter, FS_INT32),
-    COLUMN(fs_filter_row, clusters, FS_INT32),       COLUMN(fs_filter_row, covered, FS_INT32),
-    COLUMN(fs_filter_row, ones, FS_INT32),           COLUMN(fs_filter_row, noise, FS_INT32),
-    COLUMN(fs_filter_row, noise_internal, FS_INT32), COLUMN(fs_filter_row, noise_external, FS_INT32),
-    COLUMN(fs_filter_row, dead, FS_INT32),           COLUMN(fs_filter_row, selected, FS_INT32),
-    COLUMN(fs_filter_row, share, FS_FLOAT64),        COLUMN(fs_filter_row, sr, FS_FLOAT64),
-    COLUMN(fs_filter_row, largest, FS_FLOAT64),
+    FS_COLUMN(fs_filter_row, layer, FS_INT32),          FS_COLUMN(fs_filter_row, filter, FS_INT32),
+    FS_COLUMN(fs_filter_row, clusters, FS_INT32),       FS_COLUMN(fs_filter_row, covered, FS_INT32),
+    FS_COLUMN(fs_filter_row, ones, FS_INT32),           FS_COLUMN(fs_filter_row, noise, FS_INT32),
+    FS_COLUMN(fs_filter_row, noise_internal, FS_INT32), FS_COLUMN(fs_filter_row, noise_external, FS_INT32),
+    FS_COLUMN(fs_filter_row, dead, FS_INT32),           FS_COLUMN(fs_filter_row, selected, FS_INT32),
+    FS_COLUMN(fs_filter_row, share, FS_FLOAT64),        FS_COLUMN(fs_filter_row, sr, FS_FLOAT64),
+    FS_COLUMN(fs_filter_row, largest, FS_FLOAT64),
 };
 
 static const fs_column means_columns[] = {
-    COLUMN(fs_silence_layer_row, layer, FS_INT32),
-    COLUMN(fs_silence_layer_row, filters, FS_INT32),
-    COLUMN(fs_silence_layer_row, dead, FS_INT32),
-    COLUMN(fs_silence_layer_row, clustered, FS_INT32),
-    COLUMN(fs_silence_layer_row, sr, FS_FLOAT64),
-    COLUMN(fs_silence_layer_row, clusters, FS_FLOAT64),
-    COLUMN(fs_silence_layer_row, covered, FS_FLOAT64),
-    COLUMN(fs_silence_layer_row, noise, FS_FLOAT64),
-    COLUMN(fs_silence_layer_row, clusters_with, FS_FLOAT64),
-    COLUMN(fs_silence_layer_row, covered_with, FS_FLOAT64),
-    COLUMN(fs_silence_layer_row, noise_with, FS_FLOAT64),
-    COLUMN(fs_silence_layer_row, cluster_size, FS_FLOAT64),
-    COLUMN(fs_silence_layer_row, signal, FS_FLOAT64),
-    COLUMN(fs_silence_layer_row, noise_internal, FS_FLOAT64),
-    COLUMN(fs_silence_layer_row, noise_external, FS_FLOAT64),
-    COLUMN(fs_silence_layer_row, snr, FS_FLOAT64),
-    COLUMN(fs_silence_layer_row, share, FS_FLOAT64),
+    FS_COLUMN(fs_silence_layer_row, layer, FS_INT32),
+    FS_COLUMN(fs_silence_layer_row, filters, FS_INT32),
+    FS_COLUMN(fs_silence_layer_row, dead, FS_INT32),
+    FS_COLUMN(fs_silence_layer_row, clustered, FS_INT32),
+    FS_COLUMN(fs_silence_layer_row, sr, FS_FLOAT64),
+    FS_COLUMN(fs_silence_layer_row, clusters, FS_FLOAT64),
+    FS_COLUMN(fs_silence_layer_row, covered, FS_FLOAT64),
+    FS_COLUMN(fs_silence_layer_row, noise, FS_FLOAT64),
+    FS_COLUMN(fs_silence_layer_row, clusters_with, FS_FLOAT64),
+    FS_COLUMN(fs_silence_layer_row, covered_with, FS_FLOAT64),
+    FS_COLUMN(fs_silence_layer_row, noise_with, FS_FLOAT64),
+    FS_COLUMN(fs_silence_layer_row, cluster_size, FS_FLOAT64),
+    FS_COLUMN(fs_silence_layer_row, signal, FS_FLOAT64),
+    FS_COLUMN(fs_silence_layer_row, noise_internal, FS_FLOAT64),
+    FS_COLUMN(fs_silence_layer_row, noise_external, FS_FLOAT64),
+    FS_COLUMN(fs_silence_layer_row, snr, FS_FLOAT64),
+    FS_COLUMN(fs_silence_layer_row, share, FS_FLOAT64),
 };
 
 static const fs_column unit_columns[] = {
-    COLUMN(fs_unit_row, kind, FS_INT32),  COLUMN(fs_unit_row, layer, FS_INT32), COLUMN(fs_unit_row, first, FS_INT32),
-    COLUMN(fs_unit_row, count, FS_INT32), COLUMN(fs_unit_row, state, FS_INT32), COLUMN(fs_unit_row, crc, FS_UINT32),
+    FS_COLUMN(fs_unit_row, kind, FS_INT32),  FS_COLUMN(fs_unit_row, layer, FS_INT32), FS_COLUMN(fs_unit_row, first, FS_INT32),
+    FS_COLUMN(fs_unit_row, count, FS_INT32), FS_COLUMN(fs_unit_row, state, FS_INT32), FS_COLUMN(fs_unit_row, crc, FS_UINT32),
 };
 
 static const fs_column state_columns[] = {
-    COLUMN(fs_state_row, complete, FS_INT32),
-    COLUMN(fs_state_row, crc, FS_UINT32),
+    FS_COLUMN(fs_state_row, complete, FS_INT32),
+    FS_COLUMN(fs_state_row, crc, FS_UINT32),
 };
 
 static const fs_column slot_columns[] = {
-    COLUMN(fs_slot_row, epoch, FS_INT32), COLUMN(fs_slot_row, batch, FS_INT32),     COLUMN(fs_slot_row, loss, FS_FLOAT64),
-    COLUMN(fs_slot_row, right, FS_INT32), COLUMN(fs_slot_row, sequence, FS_UINT32), COLUMN(fs_slot_row, history, FS_UINT32),
-    COLUMN(fs_slot_row, crc, FS_UINT32),
+    FS_COLUMN(fs_slot_row, epoch, FS_INT32),     FS_COLUMN(fs_slot_row, batch, FS_INT32),
+    FS_COLUMN(fs_slot_row, loss, FS_FLOAT64),    FS_COLUMN(fs_slot_row, right, FS_INT32),
+    FS_COLUMN(fs_slot_row, sequence, FS_UINT32), FS_COLUMN(fs_slot_row, history, FS_UINT32),
+    FS_COLUMN(fs_slot_row, crc, FS_UINT32),
 };
 
 static const fs_column launch_columns[] = {
-    COLUMN(fs_launch, time, FS_FLOAT64), COLUMN(fs_launch, ranks, FS_INT32),    COLUMN(fs_launch, teams, FS_INT32),
-    COLUMN(fs_launch, version, FS_TEXT), COLUMN(fs_launch, libraries, FS_TEXT), COLUMN(fs_launch, blas_core, FS_TEXT),
-    COLUMN(fs_launch, hosts, FS_TEXT),   COLUMN(fs_launch, job, FS_TEXT),       COLUMN(fs_launch, command, FS_TEXT),
-    COLUMN(fs_launch, pid, FS_INT32),    COLUMN(fs_launch, crc, FS_UINT32),
+    FS_COLUMN(fs_launch, time, FS_FLOAT64), FS_COLUMN(fs_launch, ranks, FS_INT32),    FS_COLUMN(fs_launch, teams, FS_INT32),
+    FS_COLUMN(fs_launch, version, FS_TEXT), FS_COLUMN(fs_launch, libraries, FS_TEXT), FS_COLUMN(fs_launch, blas_core, FS_TEXT),
+    FS_COLUMN(fs_launch, hosts, FS_TEXT),   FS_COLUMN(fs_launch, job, FS_TEXT),       FS_COLUMN(fs_launch, command, FS_TEXT),
+    FS_COLUMN(fs_launch, pid, FS_INT32),    FS_COLUMN(fs_launch, crc, FS_UINT32),
 };
 
 static const fs_column run_columns[] = {
-    COLUMN(fs_run_row, attempt, FS_INT32),    COLUMN(fs_run_row, rank, FS_INT32),      COLUMN(fs_run_row, started, FS_FLOAT64),
-    COLUMN(fs_run_row, finished, FS_FLOAT64), COLUMN(fs_run_row, seconds, FS_FLOAT64), COLUMN(fs_run_row, launch, FS_INT32),
-    COLUMN(fs_run_row, crc, FS_UINT32),
+    FS_COLUMN(fs_run_row, attempt, FS_INT32),   FS_COLUMN(fs_run_row, rank, FS_INT32),
+    FS_COLUMN(fs_run_row, started, FS_FLOAT64), FS_COLUMN(fs_run_row, finished, FS_FLOAT64),
+    FS_COLUMN(fs_run_row, seconds, FS_FLOAT64), FS_COLUMN(fs_run_row, launch, FS_INT32),
+    FS_COLUMN(fs_run_row, crc, FS_UINT32),
 };
 
 static const fs_column epoch_columns[] = {
-    COLUMN(fs_epoch_row, layer, FS_INT32), COLUMN(fs_epoch_row, epoch, FS_INT32), COLUMN(fs_epoch_row, seconds, FS_FLOAT64),
-    COLUMN(fs_epoch_row, rank, FS_INT32),  COLUMN(fs_epoch_row, crc, FS_UINT32),
+    FS_COLUMN(fs_epoch_row, layer, FS_INT32),     FS_COLUMN(fs_epoch_row, epoch, FS_INT32),
+    FS_COLUMN(fs_epoch_row, seconds, FS_FLOAT64), FS_COLUMN(fs_epoch_row, rank, FS_INT32),
+    FS_COLUMN(fs_epoch_row, crc, FS_UINT32),
 };
 
 static const fs_column label_value = {NULL, FS_TEXT, 0, FS_LABEL_NAME_BYTES};

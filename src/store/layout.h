@@ -62,16 +62,6 @@ typedef struct fs_slot_row {
     uint32_t crc;      /* last, so that what precedes it is what it covers */
 } fs_slot_row;
 
-typedef struct fs_run_row {
-    int32_t attempt;
-    int32_t rank;
-    double started;
-    double finished;
-    double seconds;
-    int32_t launch; /* row of /provenance/launches */
-    uint32_t crc;
-} fs_run_row;
-
 typedef struct fs_epoch_row {
     int32_t layer;
     int32_t epoch;
@@ -88,6 +78,11 @@ typedef struct fs_column {
     size_t offset;
     size_t bytes;
 } fs_column;
+
+#define FS_COLUMN(row, member, kind)                                                                                           \
+    {                                                                                                                          \
+#member, kind, offsetof(row, member), sizeof(((row *)0)->member)                                                       \
+    }
 
 typedef struct fs_form {
     const char *group; /* of one that each layer has; NULL for the others */

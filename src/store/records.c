@@ -130,6 +130,11 @@ fs_status fs_results_read_recorded(fs_results *results, uint8_t *recorded)
     return row ? FS_OK : FS_ERROR;
 }
 
+fs_status fs_results_read_runs(fs_results *results, fs_run_row *row)
+{
+    return fs_place_read(fs_store_place(results, FS_PLACE_RUNS, 0), 0, (uint64_t)results->plan.units, row);
+}
+
 static double now(void)
 {
     struct timespec time;

@@ -1,7 +1,9 @@
 /* History, layer tables and launches. */
 #include <stddef.h>
+#include <stdlib.h>
 
 #include "filterscope/crc32c.h"
+#include "filterscope/memory.h"
 #include "store/store.h"
 
 enum { COMPLETE = 1 };
@@ -86,26 +88,59 @@ fs_status fs_results_read_complete(fs_results *results, int *complete, int *dama
     return status;
 }
 
-/* Rows are taken in order, so that the first free one ends a search by halves. */
-fs_status fs_results_write_launch(fs_results *results, const fs_launch *launch, int *number)
+fs_status fs_results_read_seconds(fs_results *results, int index, double *seconds)
 {
-    const fs_place *place = fs_store_place(results, FS_PLACE_LAUNCHES, 0);
-    fs_launch row = *launch;
-    uint64_t taken = 0, free_from = FS_LAUNCHES - 1; /* the last row is written in any case */
-    fs_status status = fs_store_may_write(results);
-    if (status)
-        return status;
-    while (taken < free_from) {
-        uint64_t middle = (taken + free_from) / 2;
+    uint64_t epochs = (uint64_t)results->plan.epochs;
+    fs_epoch_row *row = fs_alloc(epochs, sizeof *row, "the epochs' times");
+    fs_status status = row ? fs_store_check_layer(results, index) : FS_ERROR;
+    if (!status)
+        status = fs_place_read(fs_store_place(results, FS_PLACE_SECONDS, 0), (uint64_t)index * epochs, epochs, row);
+    for (uint64_t e = 0; e < epochs && !status; e++)
+        seconds[e] = row[e].seconds;
+    free(row);
+    return status;
+}
+
+/* Rows are taken in order, so that the first free one ends a search by halves: *taken of the first `rows` are. */
+static fs_status count_launches(const fs_place *place, uint64_t rows, uint64_t *taken)
+{
+    uint64_t free_from = rows;
+    *taken = 0;
+    while (*taken < free_from) {
+        uint64_t middle = (*taken + free_from) / 2;
         fs_launch there;
-        status = fs_place_read(place, middle, 1, &there);
+        fs_status status = fs_place_read(place, middle, 1, &there);
         if (status)
             return status;
         if (there.time == 0)
             free_from = middle;
         else
-            taken = middle + 1;
+            *taken = middle + 1;
     }
+    return FS_OK;
+}
+
+fs_status fs_results_read_launch(fs_results *results, fs_launch *launch, int *number)
+{
+    const fs_place *place = fs_store_place(results, FS_PLACE_LAUNCHES, 0);
+    uint64_t taken;
+    fs_status status = count_launches(place, FS_LAUNCHES, &taken);
+    if (!status && taken)
+        status = fs_place_read(place, taken - 1, 1, launch);
+    *number = status ? -1 : (int)taken - 1;
+    return status;
+}
+
+fs_status fs_results_write_launch(fs_results *results, const fs_launch *launch, int *number)
+{
+    const fs_place *place = fs_store_place(results, FS_PLACE_LAUNCHES, 0);
+    fs_launch row = *launch;
+    uint64_t taken;
+    fs_status status = fs_store_may_write(results);
+    if (!status)
+        status = count_launches(place, FS_LAUNCHES - 1, &taken); /* the last row is written in any case */
+    if (status)
+        return status;
     *number = (int)taken;
     fs_seal(place->form, &row);
     return fs_place_write(place, taken, 1, &row);
