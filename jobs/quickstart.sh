@@ -33,8 +33,8 @@ check() { # exit code of filterscope
 
 started=$(date +%s)
 # shellcheck disable=SC2086 # a list of words
-install_packages $build_packages python3-h5py python3-numpy python3-matplotlib dataset-fashion-mnist
-python=$(find_python h5py numpy matplotlib)
+install_packages $build_packages python3-h5py python3-pandas python3-matplotlib dataset-fashion-mnist
+python=$(find_python h5py pandas matplotlib)
 say "building in $home/build"
 build program
 mkdir -p "$OUT"
@@ -51,14 +51,14 @@ launch "$RANKS" "$home/build/filterscope" sweep --model "$OUT/model.h5" --data "
     --epochs "$PROBE_EPOCHS" --train-images "$PROBE_IMAGES" --test-every "$PROBE_EPOCHS" --slots $slots ${SWEEP_OPTIONS:-} || code=$?
 check $code
 
-for table in layers filters probes; do
+for table in layers filters probes history cluster_sizes; do
     "$home/build/filterscope" export "$OUT/sweep.h5" --table $table >"$OUT/$table.csv"
 done
 say
-"$python" "$home/analysis/figures.py" "$OUT/sweep.h5" --out "$OUT" --table
+"$python" "$home/analysis/report.py" "$OUT/sweep.h5" --out "$OUT"
 say
 say "model    $OUT/model.h5"
-say "results  $OUT/sweep.h5 (layout: README.md), as CSV: $OUT/layers.csv, filters.csv, probes.csv"
-say "figures  $OUT/layers.png, $OUT/filter.png (and .pdf)"
+say "results  $OUT/sweep.h5 (layout: README.md), as CSV: $OUT/layers.csv, filters.csv, probes.csv, history.csv, cluster_sizes.csv"
+say "report   $OUT/report.html: all tables and figures; each figure as .png and .pdf in $OUT"
 now=$(date +%s)
 say "done in $(((now - installed) / 60)) min $(((now - installed) % 60)) s, after $((installed - started)) s for packages and build"

@@ -27,6 +27,7 @@
 #   PROBE_EPOCHS      of the probes (200)
 #   TRAIN_OPTIONS     more options of filterscope train
 #   SWEEP_OPTIONS     more options of filterscope sweep
+#   STATUS_EVERY      seconds between two status tables in the log while the sweep runs (600); 0 for none
 #   LAUNCH            how to start the ranks ('srun --mpi=pmix --kill-on-bad-exit=1' in a Slurm job that has PMIx, else mpirun)
 #   FILTERSCOPE       the program (build/filterscope under FILTERSCOPE_HOME)
 #   FILTERSCOPE_HOME  the source tree (the folder of submission, or this script's)
@@ -49,6 +50,7 @@ OUT=${OUT:-$submitted}
 MODEL=${MODEL:-$OUT/$ARCH.h5}
 RESULTS=${RESULTS:-$OUT/$ARCH-sweep.h5}
 PROBE_EPOCHS=${PROBE_EPOCHS:-200}
+STATUS_EVERY=${STATUS_EVERY:-600}
 export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 if [ "$(id -u)" -eq 0 ]; then # Open MPI refuses root unless told otherwise
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
@@ -82,6 +84,13 @@ child=
 # USR1 also for TERM: mpirun would kill its ranks seconds after a TERM of its own.
 trap '[ -z "$child" ] || kill -USR1 "$child" 2>/dev/null' USR1 TERM INT
 
+# tell FILE: how far the results file is, again and again: filterscope status, for a log
+tell() {
+    while sleep "$STATUS_EVERY"; do
+        [ ! -e "$1" ] || { date '+%F %T' && "$FILTERSCOPE" status "$1"; }
+    done
+}
+
 # run FILE COMMAND...: runs one command, which completes the file, on all ranks. `wait` returns early when a signal comes in:
 # then it waits on.
 run() {
@@ -90,6 +99,11 @@ run() {
     echo "$(date '+%F %T') ${SLURM_JOB_ID:+job $SLURM_JOB_ID }$*"
     $LAUNCH "$FILTERSCOPE" "$@" &
     child=$!
+    teller=
+    if [ "$1" = sweep ] && [ "$STATUS_EVERY" -gt 0 ]; then
+        tell "$file" &
+        teller=$!
+    fi
     while :; do
         wait "$child"
         code=$?
@@ -97,6 +111,7 @@ run() {
     done
     wait "$child"
     last=$?
+    [ -z "$teller" ] || kill "$teller" 2>/dev/null
     [ "$last" -eq 127 ] || code=$last
     child=
     if [ "$code" -eq 0 ]; then # a launcher that could not start the ranks may say so, too: the file tells

@@ -25,9 +25,9 @@ few = "--train-images 600 --test-images 400"
 quick = {"OUT": f"{here}/quick", "EPOCHS": 1, "PROBE_EPOCHS": 1, "PROBE_IMAGES": 300, "TRAIN_OPTIONS": few,
          "SWEEP_OPTIONS": "--test-images 400"}
 text = script("quickstart.sh", **quick)
-for words in ("SNR (ours)", "conv5", "layers.png", "filter.png", "model.h5", "sweep.h5", "done in"):
+for words in ("SNR (ours)", "conv5", "sr.png", "report.html", "model.h5", "sweep.h5", "done in"):
     assert words in text, words
-for name in ("model.h5", "sweep.h5", "layers.csv", "filters.csv", "probes.csv", "layers.png", "layers.pdf", "filter.png"):
+for name in ("model.h5", "sweep.h5", "layers.csv", "filters.csv", "history.csv", "sr.png", "clusters.pdf", "report.html"):
     assert os.path.getsize(f"{here}/quick/{name}") > 100, name
 text = script("quickstart.sh", **quick)
 assert "all 1 epochs are done" in text and "28 of 28 units are done" in text, text

@@ -1,0 +1,189 @@
+# Results of filterscope as R data frames; needs hdf5r (Debian: r-cran-hdf5r).
+#
+#     source("analysis/filterscope.R")
+#     results <- fs_open("sweep.h5")         # also while the sweep is writing: what is complete is there
+#     results$layers; results$filters        # data frames; $probes, $history, $cluster_sizes too
+#     results$field(5, 17)                   # filter 17 (from 0) of layer 5: matrix [input label, output unit]
+#     results$clusters(5, 17)                # number of each label's cluster, 0 for none
+#     fs_open("a.h5", "b.h5")$layers         # several files, told apart by the columns file, arch, model and seed
+#
+# The tables are those of `filterscope export`, column by column; attr(table, "units") has the unit of each column that has one.
+# filterscope_figures.R draws. hdf5r shows an array's dimensions in reverse order; field() and clusters() turn them back.
+
+Sys.setenv(HDF5_USE_FILE_LOCKING = "FALSE") # read while another program writes
+suppressPackageStartupMessages(library(hdf5r))
+
+fs_tables <- c("layers", "filters", "probes", "history", "cluster_sizes")
+
+.fs_training <- c(train_loss = "nats an image", train_sr = "share of images", test_sr = "share of images")
+.fs_units <- list(
+  layers = c(filters = "filters", dead = "filters", clustered = "filters", sr = "share of images",
+    clusters = "clusters a filter", covered = "labels a filter", noise = "elements a filter",
+    clusters_with = "clusters a filter", covered_with = "labels a filter", noise_with = "elements a filter",
+    cluster_size = "labels", signal = "per label", noise_internal = "per label pair", noise_external = "per label pair",
+    snr = "1", share = "share of images"),
+  filters = c(clusters = "clusters", covered = "labels", ones = "elements", noise = "elements", noise_internal = "elements",
+    noise_external = "elements", dead = "0 or 1", share = "share of images", sr = "share of images", largest = "logits"),
+  probes = c(filters = "filters", height = "pixels", width = "pixels", pooled = "0 or 1", epochs = "epochs", .fs_training),
+  history = c(epoch = "epochs", lr = "1", .fs_training),
+  cluster_sizes = c(size = "labels", clusters = "clusters"))
+
+.fs_with_file <- function(path, use) {
+  if (!file.exists(path)) stop(path, ": no such file", call. = FALSE)
+  file <- tryCatch(H5File$new(path, mode = "r"), error = function(e) stop(path, ": cannot be read as HDF5", call. = FALSE))
+  on.exit(file$close()) # close_all would close ids that R still collects
+  use(file)
+}
+
+.fs_read <- function(file, name) {
+  set <- file[[name]]
+  on.exit(set$close())
+  value <- set$read()
+  if (is.data.frame(value)) value[] <- lapply(value, function(v) if (inherits(v, "integer64")) as.numeric(v) else v)
+  value
+}
+
+.fs_describe <- function(path) {
+  .fs_with_file(path, function(file) {
+    if (!file$attr_exists("format") || h5attr(file, "format") != "filterscope-results")
+      stop(path, ": not a filterscope results file", call. = FALSE)
+    if (h5attr(file, "format_version") != 2)
+      stop(path, ": format version ", h5attr(file, "format_version"), ", this script reads 2", call. = FALSE)
+    config <- .fs_read(file, "config")
+    config <- setNames(as.list(config$value), config$key)
+    model <- strsplit(config$model, ", CRC ", fixed = TRUE)[[1]]
+    list(path = path, config = config, labels = as.character(.fs_read(file, "labels")), map = .fs_read(file, "layers"),
+      arch = model[1], model = model[2], seed = as.numeric(config$seed), threshold = as.numeric(config$threshold))
+  })
+}
+
+.fs_read_units <- function(file) {
+  units <- .fs_read(file, "units")
+  units$done <- units$state == 1
+  units
+}
+
+# Layers whose rows of the layer tables hold; to be called before those are read.
+.fs_silenced <- function(file) {
+  if (.fs_read(file, "state")$complete != 1) return(integer())
+  done <- tapply(.fs_read_units(file)$done, .fs_read_units(file)$layer, all)
+  as.integer(names(done)[done])
+}
+
+# Epochs of each layer's probe that are complete, from the newer of the layer's two slots.
+.fs_epochs <- function(file, run) {
+  units <- .fs_read_units(file)
+  slots <- .fs_read(file, "resume/slots")
+  first <- seq(1, nrow(slots), by = 2)
+  newest <- ifelse(slots$sequence[first + 1] > slots$sequence[first], slots$epoch[first + 1], slots$epoch[first])
+  probed <- run$map$layer %in% units$layer[units$kind == 1 & units$done]
+  as.integer(ifelse(probed, as.numeric(run$config$epochs), newest))
+}
+
+# The layer's name after its number, and units.
+.fs_finish <- function(run, name, table) {
+  place <- match("layer", names(table))
+  named <- data.frame(name = run$map$name[match(table$layer, run$map$layer)])
+  table <- cbind(table[seq_len(place)], named, table[-seq_len(place)])
+  rownames(table) <- NULL
+  attr(table, "units") <- .fs_units[[name]]
+  table
+}
+
+.fs_layers <- function(run) .fs_with_file(run$path, function(file) {
+  silenced <- .fs_silenced(file)
+  table <- .fs_read(file, "silence/layers")
+  .fs_finish(run, "layers", table[table$layer %in% silenced, ])
+})
+
+.fs_filters <- function(run) .fs_with_file(run$path, function(file) {
+  units <- .fs_read_units(file)
+  table <- .fs_read(file, "silence/filters")
+  blocks <- units[units$kind == 2 & units$done, ]
+  done <- unlist(Map(function(layer, first, count) paste(layer, first + seq_len(count) - 1), blocks$layer, blocks$first,
+    blocks$count))
+  table <- table[paste(table$layer, table$filter) %in% done, ]
+  place <- match("selected", names(table))
+  label <- data.frame(selected_label = run$labels[table$selected + 1])
+  .fs_finish(run, "filters", cbind(table[seq_len(place)], label, table[-seq_len(place)]))
+})
+
+.fs_history <- function(run) .fs_with_file(run$path, function(file) {
+  epochs <- .fs_epochs(file, run)
+  table <- .fs_read(file, "probe/history")
+  .fs_finish(run, "history", table[table$epoch <= epochs[match(table$layer, run$map$layer)], ])
+})
+
+.fs_probes <- function(run) {
+  epochs <- .fs_with_file(run$path, function(file) .fs_epochs(file, run))
+  history <- .fs_history(run)
+  last <- match(paste(run$map$layer, epochs), paste(history$layer, history$epoch))
+  map <- run$map[c("layer", "filters", "height", "width", "pooled")]
+  .fs_finish(run, "probes", cbind(map, epochs = epochs, history[last, c("train_loss", "train_sr", "test_sr")]))
+}
+
+.fs_cluster_sizes <- function(run) .fs_with_file(run$path, function(file) {
+  silenced <- .fs_silenced(file)
+  sizes <- .fs_read(file, "silence/cluster_sizes") # [size + 1, layer]
+  count <- nrow(sizes) - 1L
+  table <- data.frame(layer = rep(run$map$layer, each = count), size = rep(seq_len(count), ncol(sizes)),
+    clusters = as.integer(sizes[-1, ]))
+  .fs_finish(run, "cluster_sizes", table[table$layer %in% silenced, ])
+})
+
+# One filter's part of /silence/<layer>/<kind>, dimensions still reversed.
+.fs_filter <- function(run, kind, layer, filter) .fs_with_file(run$path, function(file) {
+  filters <- run$map$filters[run$map$layer == layer]
+  if (!length(filters)) stop(run$path, ": layer ", layer, " was not probed", call. = FALSE)
+  if (!filter %in% seq(0, filters - 1))
+    stop(run$path, ": layer ", layer, " has no filter ", filter, ", only 0 to ", filters - 1, call. = FALSE)
+  units <- .fs_read_units(file)
+  block <- units[units$kind == 2 & units$layer == layer & units$first <= filter & filter < units$first + units$count, ]
+  if (!block$done) stop(run$path, ": filter ", filter, " of layer ", layer, " is not done yet", call. = FALSE)
+  set <- file[[paste("silence", layer, kind, sep = "/")]]
+  on.exit(set$close())
+  if (kind == "field") set[, , filter + 1] else set[, filter + 1]
+})
+
+.fs_read_table <- list(layers = .fs_layers, filters = .fs_filters, probes = .fs_probes, history = .fs_history,
+  cluster_sizes = .fs_cluster_sizes)
+
+# A table of all files; of several, with the columns file, arch, model and seed in front.
+.fs_join <- function(runs, name) {
+  parts <- lapply(runs, .fs_read_table[[name]])
+  if (length(runs) == 1) return(parts[[1]])
+  table <- do.call(rbind, Map(function(run, part) cbind(file = rep(run$path, nrow(part)), arch = rep(run$arch, nrow(part)),
+    model = rep(run$model, nrow(part)), seed = rep(run$seed, nrow(part)), part), runs, parts))
+  attr(table, "units") <- .fs_units[[name]]
+  table
+}
+
+# Opens one or several results files. Each access to a table reads the file anew and leaves it closed. An error names file and
+# cause where one is missing, foreign or of another format.
+fs_open <- function(...) {
+  runs <- lapply(c(...), .fs_describe)
+  if (!length(runs)) stop("no results file was named", call. = FALSE)
+  results <- new.env()
+  results$runs <- runs
+  for (name in fs_tables) local({
+    table <- name
+    makeActiveBinding(table, function() .fs_join(runs, table), results)
+  })
+  if (length(runs) == 1) {
+    run <- runs[[1]]
+    for (name in c("path", "config", "labels", "arch", "model", "seed", "threshold")) assign(name, run[[name]], results)
+    results$field <- function(layer, filter)
+      matrix(t(.fs_filter(run, "field", layer, filter)), length(run$labels), length(run$labels),
+        dimnames = list("input label" = run$labels, "output unit" = run$labels))
+    results$clusters <- function(layer, filter)
+      setNames(as.integer(.fs_filter(run, "cluster", layer, filter)), run$labels)
+  }
+  class(results) <- "filterscope"
+  results
+}
+
+print.filterscope <- function(x, ...) {
+  for (run in x$runs)
+    cat("filterscope results ", run$path, ": ", run$arch, ", ", nrow(run$map), " layers, K = ", length(run$labels), "\n", sep = "")
+  invisible(x)
+}

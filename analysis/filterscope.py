@@ -1,0 +1,313 @@
+"""Results of filterscope as pandas tables.
+
+    import filterscope as fs
+    results = fs.open("sweep.h5")            # also while the sweep is writing: what is complete is there
+    results.layers, results.filters          # DataFrames; .probes, .history, .cluster_sizes too
+    results.field(5, 17)                     # filter 17 of layer 5: input label x output unit
+    results.clusters(5, 17)                  # number of each label's cluster, 0 for none
+    fs.open("a.h5", "b.h5").layers           # several files, told apart by the columns file, arch, model and seed
+
+The tables are those of `filterscope export`, column by column. `fs.COLUMNS[table][column]` is (unit, meaning); each table has
+its units in `.attrs["units"]`. Every access reads the file anew and leaves it closed. Errors are ValueError, naming file and cause.
+"""
+import os
+
+os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")  # read while another program writes
+
+import h5py  # noqa: E402 (the setting comes first)
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+
+__version__ = "0.1.0"
+FORMAT, FORMAT_VERSION = "filterscope-results", 2
+PROBE, SILENCE = 1, 2  # kinds of units
+RUN = {"file": ("", "results file"), "arch": ("", "architecture"), "model": ("", "CRC of the trained network"),
+       "seed": ("", "seed of the probes")}
+
+_LAYER = {"layer": ("", "number of the convolution, from 1"), "name": ("", "its name")}
+_TRAINING = {"train_loss": ("nats an image", "mean cross-entropy on the epoch's augmented images"),
+             "train_sr": ("share of images", "right answers among those images"),
+             "test_sr": ("share of images", "SR on the test set after the epoch; NaN where it was not measured")}
+COLUMNS = {
+    "layers": {
+        **_LAYER,
+        "filters": ("filters", "filters of the layer"),
+        "dead": ("filters", "whose largest field element is not positive"),
+        "clustered": ("filters", "with at least one cluster"),
+        "sr": ("share of images", "test SR of the layer's probe"),
+        "clusters": ("clusters a filter", "N_c, mean over all filters"),
+        "covered": ("labels a filter", "labels in clusters, mean over all filters"),
+        "noise": ("elements a filter", "ones outside the clusters, mean over all filters"),
+        "clusters_with": ("clusters a filter", "N_c, mean over the filters with a cluster"),
+        "covered_with": ("labels a filter", "labels in clusters, mean over the filters with a cluster"),
+        "noise_with": ("elements a filter", "ones outside the clusters, mean over the filters with a cluster"),
+        "cluster_size": ("labels", "C_s, mean over all clusters"),
+        "signal": ("per label", "sum of cluster sizes / K (ours)"),
+        "noise_internal": ("per label pair", "sum of |c|(|c| - 1) / (K(K - 1)) (ours)"),
+        "noise_external": ("per label pair", "sum of noise / (K(K - 1)) (ours)"),
+        "snr": ("1", "signal / (noise_internal + noise_external) (ours)"),
+        "share": ("share of images", "mean of the filters' shares, dead ones left out (ours)"),
+    },
+    "filters": {
+        **_LAYER,
+        "filter": ("", "number of the filter, from 0"),
+        "clusters": ("clusters", "N_c"),
+        "covered": ("labels", "labels in clusters"),
+        "ones": ("elements", "of the clipped field"),
+        "noise": ("elements", "ones outside the clusters"),
+        "noise_internal": ("elements", "noise in columns of clustered labels"),
+        "noise_external": ("elements", "the other noise"),
+        "dead": ("0 or 1", "1 where the largest field element is not positive"),
+        "selected": ("", "output unit that it selects most often, from 0 (ours)"),
+        "selected_label": ("", "that unit's label"),
+        "share": ("share of images", "test images on which it selects that unit (ours)"),
+        "sr": ("share of images", "SR with this filter's field alone (ours)"),
+        "largest": ("logits", "largest element of the averaged field"),
+    },
+    "probes": {
+        **_LAYER,
+        "filters": ("filters", "filters of the layer"),
+        "height": ("pixels", "of the probed map"),
+        "width": ("pixels", "of the probed map"),
+        "pooled": ("0 or 1", "1 where a pool follows the convolution"),
+        "epochs": ("epochs", "that are complete; the next three are of the last"),
+        **_TRAINING,
+    },
+    "history": {
+        **_LAYER,
+        "epoch": ("epochs", "from 1"),
+        "lr": ("1", "learning rate"),
+        **_TRAINING,
+    },
+    "cluster_sizes": {
+        **_LAYER,
+        "size": ("labels", "C_s"),
+        "clusters": ("clusters", "of that size in the layer"),
+    },
+}
+
+
+def _text(value):
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _table(rows):
+    """A structured array as a DataFrame with texts for bytes."""
+    table = pd.DataFrame({name: rows[name] for name in rows.dtype.names})
+    for name in rows.dtype.names:
+        if rows.dtype[name].kind == "S":
+            table[name] = [_text(value) for value in rows[name]]
+    return table
+
+
+def _finish(table, name, columns=()):
+    """The table's columns in their order, with units."""
+    known = {**RUN, **COLUMNS[name]}
+    order = [*columns, *COLUMNS[name]]
+    table = table[order].reset_index(drop=True)
+    table.attrs["units"] = {column: known[column][0] for column in order}
+    return table
+
+
+class _Tables:
+    def tables(self):
+        """{name: DataFrame} of all tables."""
+        return {name: getattr(self, name) for name in COLUMNS}
+
+    def write_parquet(self, folder):
+        """Writes each table to folder/TABLE.parquet and returns the paths. ImportError without pyarrow or fastparquet."""
+        os.makedirs(folder, exist_ok=True)
+        paths = []
+        for name, table in self.tables().items():
+            paths.append(os.path.join(folder, f"{name}.parquet"))
+            try:
+                table.to_parquet(paths[-1], index=False)
+            except ImportError:
+                raise ImportError("Parquet needs pyarrow or fastparquet: pip install pyarrow; "
+                                  "CSV needs nothing: filterscope export RESULTS.h5 --table TABLE") from None
+        return paths
+
+
+class Results(_Tables):
+    """One results file.
+
+    path     as given
+    config   {key: value}, texts: what the results depend on
+    arch, model, seed, threshold   of these: architecture, CRC of the network, seed of the probes, clipping threshold
+    labels   names of the K labels, in their order
+    """
+
+    def __init__(self, path):
+        self.path = os.fspath(path)
+        with self._file() as file:
+            if _text(file.attrs.get("format", "")) != FORMAT:
+                raise ValueError(f"{self.path}: not a filterscope results file")
+            version = int(file.attrs["format_version"])
+            if version != FORMAT_VERSION:
+                raise ValueError(f"{self.path}: format version {version}, this module reads {FORMAT_VERSION}")
+            self.config = {_text(key): _text(value) for key, value in file["config"][:]}
+            self.labels = [_text(name) for name in file["labels"][:]]
+            self._layers = _table(file["layers"][:])
+        self.arch, _, self.model = self.config["model"].partition(", CRC ")
+        self.seed = int(self.config["seed"])
+        self.threshold = float(self.config["threshold"])
+
+    def __repr__(self):
+        return f"<filterscope results {self.path}: {self.arch}, {len(self._layers)} layers, K = {len(self.labels)}>"
+
+    def _file(self):
+        if not os.path.exists(self.path):
+            raise ValueError(f"{self.path}: no such file")
+        try:
+            return h5py.File(self.path, "r")
+        except OSError as error:
+            raise ValueError(f"{self.path}: cannot be read as HDF5: {error}") from None
+
+    def _with_names(self, table):
+        table["name"] = table["layer"].map(dict(zip(self._layers["layer"], self._layers["name"])))
+        return table
+
+    def _silenced(self, file):
+        """Layers whose rows of the layer tables hold. To be called before those are read."""
+        if file["state"]["complete"][0] != 1:
+            return []
+        units = self._units(file)
+        return [layer for layer, done in units["done"].groupby(units["layer"]).all().items() if done]
+
+    def _epochs(self, file, units):
+        """{layer: epochs of its probe that are complete}, from the newer of the layer's two slots."""
+        slots = file["resume/slots"][:].reshape(-1, 2)
+        newest = np.where(slots["sequence"][:, 1] > slots["sequence"][:, 0], slots["epoch"][:, 1], slots["epoch"][:, 0])
+        probed = units.loc[(units["kind"] == PROBE) & units["done"], "layer"].to_numpy()
+        every = int(self.config["epochs"])
+        return {layer: every if layer in probed else int(epoch) for layer, epoch in zip(self._layers["layer"], newest)}
+
+    @staticmethod
+    def _units(file):
+        units = _table(file["units"][:])
+        units["done"] = units["state"] == 1
+        return units
+
+    @property
+    def units(self):
+        """A row a unit of work: kind (probe or silence), layer, first, count (filters), done."""
+        with self._file() as file:
+            units = self._units(file)
+        units["kind"] = units["kind"].map({PROBE: "probe", SILENCE: "silence"})
+        return units[["kind", "layer", "first", "count", "done"]]
+
+    @property
+    def complete(self):
+        with self._file() as file:
+            return bool(file["state"]["complete"][0] == 1 and self._units(file)["done"].all())
+
+    @property
+    def launches(self):
+        """A row a start of the program, newest last; time is UTC."""
+        with self._file() as file:
+            launches = _table(file["provenance/launches"][:])
+        launches = launches[launches["time"] > 0].drop(columns="crc")
+        launches["time"] = pd.to_datetime(launches["time"], unit="s", utc=True).dt.floor("s")
+        return launches
+
+    @property
+    def layers(self):
+        """A row a layer, once the sweep is complete."""
+        with self._file() as file:
+            silenced = self._silenced(file)
+            table = _table(file["silence/layers"][:])
+        table = table[table["layer"].isin(silenced)]
+        return _finish(self._with_names(table.copy()), "layers")
+
+    @property
+    def filters(self):
+        """A row a filter whose block is done."""
+        with self._file() as file:
+            units = self._units(file)
+            table = _table(file["silence/filters"][:])
+        blocks = units[(units["kind"] == SILENCE) & units["done"]]
+        done = {(u.layer, f) for u in blocks.itertuples() for f in range(u.first, u.first + u.count)}
+        table = table[[key in done for key in zip(table["layer"], table["filter"])]].copy()
+        table["selected_label"] = [self.labels[k] for k in table["selected"]]
+        return _finish(self._with_names(table), "filters")
+
+    @property
+    def history(self):
+        """A row a layer and epoch that is complete."""
+        with self._file() as file:
+            epochs = self._epochs(file, self._units(file))
+            table = _table(file["probe/history"][:])
+        table = table[table["epoch"] <= table["layer"].map(epochs)]
+        return _finish(self._with_names(table.copy()), "history")
+
+    @property
+    def probes(self):
+        """A row a layer's probe, as it is after its last complete epoch."""
+        with self._file() as file:
+            epochs = self._epochs(file, self._units(file))
+        table = self._layers.assign(epochs=self._layers["layer"].map(epochs))
+        last = self.history.rename(columns={"epoch": "epochs"}).drop(columns="name")
+        return _finish(table.merge(last, on=["layer", "epochs"], how="left"), "probes")
+
+    @property
+    def cluster_sizes(self):
+        """A row a layer and size from 1 to K, once the sweep is complete."""
+        with self._file() as file:
+            silenced = self._silenced(file)
+            sizes = file["silence/cluster_sizes"][:, 1:]
+        count = sizes.shape[1]
+        table = pd.DataFrame({"layer": np.repeat(self._layers["layer"].to_numpy(), count),
+                              "size": np.tile(np.arange(1, count + 1, dtype=np.int32), len(sizes)), "clusters": sizes.ravel()})
+        table = table[table["layer"].isin(silenced)]
+        return _finish(self._with_names(table.copy()), "cluster_sizes")
+
+    def _row(self, kind, layer, number):
+        """One filter's part of /silence/<layer>/<kind>."""
+        with self._file() as file:
+            units = self._units(file)
+            if layer not in self._layers["layer"].to_numpy():
+                raise ValueError(f"{self.path}: layer {layer} was not probed; {list(self._layers['layer'])} were")
+            filters = int(self._layers.loc[self._layers["layer"] == layer, "filters"].iloc[0])
+            if not 0 <= number < filters:
+                raise ValueError(f"{self.path}: layer {layer} has no filter {number}, only 0 to {filters - 1}")
+            block = units[(units["kind"] == SILENCE) & (units["layer"] == layer) & (units["first"] <= number)].iloc[-1]
+            if not block["done"]:
+                raise ValueError(f"{self.path}: filter {number} of layer {layer} is not done yet")
+            return file[f"silence/{layer}/{kind}"][number]
+
+    def field(self, layer, filter):
+        """Averaged field of a filter: float32, rows input labels, columns output units, before normalisation."""
+        return pd.DataFrame(self._row("field", layer, filter), index=pd.Index(self.labels, name="input label"),
+                            columns=pd.Index(self.labels, name="output unit"))
+
+    def clusters(self, layer, filter):
+        """Number of each label's cluster, from 1; 0 for none. A Series by label."""
+        return pd.Series(self._row("cluster", layer, filter), index=pd.Index(self.labels, name="label"), name="cluster")
+
+
+class ResultsSet(_Tables):
+    """Several results files: seeds, architectures. Tables begin with the columns of RUN."""
+
+    def __init__(self, paths):
+        self.runs = [Results(path) for path in paths]
+
+    def __repr__(self):
+        return f"<filterscope results of {len(self.runs)} files>"
+
+    def _join(self, name):
+        parts = [getattr(run, name).assign(file=run.path, arch=run.arch, model=run.model, seed=run.seed) for run in self.runs]
+        return _finish(pd.concat(parts), name, RUN)
+
+    layers = property(lambda self: self._join("layers"))
+    filters = property(lambda self: self._join("filters"))
+    probes = property(lambda self: self._join("probes"))
+    history = property(lambda self: self._join("history"))
+    cluster_sizes = property(lambda self: self._join("cluster_sizes"))
+    complete = property(lambda self: all(run.complete for run in self.runs))
+
+
+def open(*paths):
+    """Results of one file, or a ResultsSet of several. ValueError where a file is missing, foreign or of another format."""
+    if not paths:
+        raise ValueError("no results file was named")
+    return Results(paths[0]) if len(paths) == 1 else ResultsSet(paths)

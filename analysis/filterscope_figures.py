@@ -1,0 +1,307 @@
+"""Figures of filterscope's results, as in the papers.
+
+    import filterscope as fs, filterscope_figures as figures
+    figures.save(figures.sr(fs.open("sweep.h5")), "figures", "sr")        # figures/sr.png and .pdf
+
+Each function takes what fs.open returns, of one file or several, and returns a matplotlib Figure; `field` takes one file.
+Networks are told apart by colour (Okabe and Ito's palette) and marker; of files that differ in seeds alone the mean is
+drawn, with the standard deviation over the files as bars. ValueError where the file has nothing yet of what is to be drawn.
+"""
+import math
+import os
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+BLACK, BLUE, ORANGE, GREEN = "#000000", "#0072B2", "#D55E00", "#009E73"  # Okabe and Ito: told apart by the colour-blind
+COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", BLACK)
+MARKERS = "os^Dv*P"
+MOST_NAMES = 30  # labels that are named at an axis
+
+
+def save(figure, folder, name):
+    """Writes folder/name.png (150 dpi) and .pdf; returns both paths."""
+    os.makedirs(folder, exist_ok=True)
+    paths = [os.path.join(folder, f"{name}.{kind}") for kind in ("png", "pdf")]
+    for path in paths:
+        figure.savefig(path, dpi=150, bbox_inches="tight")
+    return paths
+
+
+def runs(results):
+    """The files of `results`, one by one."""
+    return getattr(results, "runs", [results])
+
+
+def best_filter(results, layer):
+    """The filter of `layer` whose clusters show best: one of several labels, where there is one; then the least noise; then the
+    most labels in clusters. None where no living filter is done."""
+    table = results.filters
+    table = table[(table["layer"] == layer) & (table["dead"] == 0)]
+    if table.empty:
+        return None
+    table = table.assign(single=table["covered"] <= table["clusters"], few=-table["covered"])
+    return int(table.sort_values(["single", "noise", "few", "filter"])["filter"].iloc[0])
+
+
+def _require(table, what):
+    if table.empty:
+        raise ValueError(f"{what}: nothing is complete yet")
+    return table
+
+
+def _networks(results):
+    """The files as (name, files), those that differ in seeds alone together, in order of appearance."""
+    groups = {}
+    for run in runs(results):
+        key = (run.arch, *((name, value) for name, value in run.config.items() if name not in ("model", "seed")))
+        groups.setdefault(key, []).append(run)
+    archs = [files[0].arch for files in groups.values()]
+    named = []
+    for arch, files in zip(archs, groups.values()):
+        name = arch if archs.count(arch) == 1 else f"{arch}, {os.path.splitext(os.path.basename(files[0].path))[0]}"
+        named.append((f"{name}, {len(files)} seeds" if len(files) > 1 else name, files))
+    return named
+
+
+def _of(results, table):
+    """The table's rows of each network, as (name, rows, how many files); no name where there is one file only."""
+    if "file" not in table:
+        return [(None, table, 1)]
+    return [(name, table[table["file"].isin([run.path for run in files])], len(files)) for name, files in _networks(results)]
+
+
+def _title(figure, results):
+    files = runs(results)
+    archs = list(dict.fromkeys(run.arch for run in files))
+    counts = list(dict.fromkeys(len(run.labels) for run in files))
+    figure.suptitle(f"{', '.join(archs)}; K = {', '.join(map(str, counts))}")
+
+
+def _layer_axis(axes, table):
+    axes.set_xlabel("convolution layer")
+    axes.set_xticks(sorted(table["layer"].unique()))
+    axes.grid(axis="y", color="0.9")
+    axes.set_axisbelow(True)
+
+
+def _lines(axes, results, table, value, label="", colour=None, marker=None, style="-"):
+    """`value` by layer, a line a network."""
+    for number, (name, rows, files) in enumerate(_of(results, table)):
+        by_layer = rows.groupby("layer")[value]
+        mean, spread = by_layer.mean(), by_layer.std()
+        axes.errorbar(mean.index, mean, yerr=spread if files > 1 else None, capsize=3, linestyle=style,
+                      color=colour or COLOURS[number % len(COLOURS)], marker=marker or MARKERS[number % len(MARKERS)],
+                      label=", ".join(word for word in (label, name) if word) or None)
+
+
+def _legend(axes, **options):
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(**options)
+
+
+def sr(results):
+    """SR of each layer's probe."""
+    table = _require(results.layers, "SR by layer")
+    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    axes = figure.subplots()
+    _lines(axes, results, table, "sr")
+    for labels in dict.fromkeys(len(run.labels) for run in runs(results)):
+        axes.axhline(1 / labels, color="grey", linestyle=":", label=f"chance, K = {labels}")
+    axes.set(ylabel="SR (share of test images)", title="Success rate of each layer's probe", ylim=(0, 1))
+    _layer_axis(axes, table)
+    axes.legend(loc="center right")
+    _title(figure, results)
+    return figure
+
+
+def clusters(results):
+    """N_c, C_s, noise and SNR by layer."""
+    table = _require(results.layers, "clusters by layer")
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    panels = (("clusters", "$N_c$ (clusters a filter)", "Number of clusters"),
+              ("cluster_size", "$C_s$ (labels a cluster)", "Cluster size"),
+              ("noise", "noise $n$ (elements a filter)", "Noise outside the clusters"),
+              ("snr", "SNR (ours)", "Signal to noise"))
+    for axes, (value, label, title) in zip(figure.subplots(2, 2).flat, panels):
+        _lines(axes, results, table, value)
+        axes.set(ylabel=label, title=title)
+        axes.set_ylim(0, 1.03 * axes.get_ylim()[1])
+        _layer_axis(axes, table)
+        _legend(axes)
+    _title(figure, results)
+    return figure
+
+
+def _show_matrix(axes, values, order, names, title, **options):
+    image = axes.imshow(values[np.ix_(order, order)], interpolation="nearest", **options)
+    ordered = "" if (np.diff(order) == 1).all() else ", by cluster"
+    axes.set(xlabel=f"output unit{ordered}", ylabel=f"input label{ordered}", title=title)
+    if ordered and len(order) > MOST_NAMES:
+        axes.set(xticks=[], yticks=[])
+    elif len(order) <= MOST_NAMES:
+        axes.set_xticks(range(len(order)), [names[k] for k in order], rotation=90)
+        axes.set_yticks(range(len(order)), [names[k] for k in order])
+    return image
+
+
+def _outline(axes, cluster, order):
+    """A frame around each diagonal block."""
+    position = 0
+    for number in range(1, cluster.max() + 1):
+        size = int((cluster[order] == number).sum())
+        axes.add_patch(Rectangle((position - 0.5, position - 0.5), size, size, fill=False, edgecolor=BLACK, linewidth=1.2))
+        position += size
+
+
+def field(results, layer=None, filter=None):
+    """One filter's field: as it is, clipped, and clipped with the labels ordered by cluster. The last layer and its clearest
+    filter unless named."""
+    results = runs(results)[0]
+    layer = layer if layer is not None else int(_require(results.filters, "field")["layer"].iloc[-1])
+    filter = filter if filter is not None else best_filter(results, layer)
+    if filter is None:
+        raise ValueError(f"field: layer {layer} has no living filter that is done")
+    values = results.field(layer, filter).to_numpy(float)
+    if not values.max() > 0:
+        raise ValueError(f"field: filter {filter} of layer {layer} is dead: its largest element is {values.max():g}")
+    cluster, names = results.clusters(layer, filter).to_numpy(), results.labels
+    normalised = values / values.max()
+    clipped = normalised > results.threshold
+    member = (cluster[:, None] == cluster[None, :]) & (cluster[:, None] > 0)
+    kind = np.where(clipped, np.where(member, 2, 1), 0)
+    plain, order = np.arange(len(names)), np.lexsort((np.arange(len(names)), cluster, cluster == 0))
+    figure = Figure(figsize=(16, 5.2), layout="constrained")
+    figure.get_layout_engine().set(wspace=0.04)
+    left, middle, right = figure.subplots(1, 3)
+    limit = np.abs(normalised).max()
+    image = _show_matrix(left, normalised, plain, names, "averaged field / its largest element", cmap="PuOr_r", vmin=-limit,
+                         vmax=limit)
+    figure.colorbar(image, ax=left, shrink=0.75, label="field (1 = largest element)")
+    classes = {"cmap": ListedColormap(["white", ORANGE, BLUE]), "vmin": 0, "vmax": 2}
+    _show_matrix(middle, kind, plain, names, f"clipped at {results.threshold:g}", **classes)
+    _show_matrix(right, kind, order, names, "labels ordered by cluster", **classes)
+    _outline(right, cluster, order)
+    for colour, text in ((BLUE, "cluster"), (ORANGE, "noise")):
+        right.scatter([], [], marker="s", color=colour, label=text)
+    right.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    figure.suptitle(f"{results.arch}, layer {layer}, filter {filter}: $N_c$ = {cluster.max()}, "
+                    f"noise = {int((clipped & ~member).sum())} elements")
+    return figure
+
+
+def _grid(count):
+    columns = min(count, 5)
+    return math.ceil(count / columns), columns
+
+
+def sizes(results):
+    """Histogram of cluster sizes, a panel a layer."""
+    table = _require(results.cluster_sizes, "cluster sizes")
+    layers = sorted(table["layer"].unique())
+    rows, columns = _grid(len(layers))
+    figure = Figure(figsize=(2.9 * columns, 2.6 * rows + 0.6), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    used = table.loc[table["clusters"] > 0, "size"]
+    largest = int(used.max()) if len(used) else 1
+    networks, least = len(_of(results, table)), 1
+    for axes in list(panels.flat)[len(layers):]:
+        axes.set_visible(False)
+    for axes, layer in zip(panels.flat, layers):
+        total = 0
+        for number, (name, part, _) in enumerate(_of(results, table)):
+            part = part[part["layer"] == layer].groupby("size")["clusters"].sum().loc[:largest]
+            total += part.sum()
+            part = part[part > 0] / max(part.sum(), 1)
+            least = min([least, *part])
+            if networks == 1:
+                axes.bar(part.index, part, 0.8, color=BLUE)
+            else:
+                axes.plot(part.index, part, "-", color=COLOURS[number % len(COLOURS)], marker=MARKERS[number % len(MARKERS)],
+                          markersize=4, label=name)
+        axes.set_title(f"layer {layer}: {total} clusters", fontsize=10)
+        axes.set_yscale("log")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.tick_params(labelbottom=True)
+    panels[0, 0].set_ylim(least / 2, 1.2)
+    figure.supxlabel("cluster size $C_s$ (labels)")
+    figure.supylabel("share of the layer's clusters")
+    _legend(panels[0, 0])
+    _title(figure, results)
+    return figure
+
+
+def _share_boxes(axes, results, table):
+    layers = sorted(table["layer"].unique())
+    axes.boxplot([table.loc[table["layer"] == layer, "share"] for layer in layers], positions=layers, widths=0.6,
+                 flierprops={"marker": ".", "markersize": 3}, medianprops={"color": ORANGE}, manage_ticks=False)
+    _lines(axes, results, table, "share", label="mean")
+    axes.plot([], [], color=ORANGE, label="median, quartiles, 1.5 interquartile ranges, the rest")
+    axes.legend(loc="lower right", fontsize=8)
+
+
+def _share_units(figure, axes, table, labels):
+    counts = table.groupby(["layer", "selected"]).size().unstack(fill_value=0).reindex(columns=range(len(labels)), fill_value=0)
+    shares = counts.div(counts.sum(axis=1), axis=0)
+    image = axes.imshow(shares.T, aspect="auto", cmap="cividis", interpolation="nearest", vmin=0)
+    figure.colorbar(image, ax=axes, label="share of the layer's filters")
+    axes.set(xlabel="convolution layer", ylabel="selected output unit", title="Which unit the filters select")
+    axes.set_xticks(range(len(shares)), shares.index)
+    if len(labels) <= MOST_NAMES:
+        axes.set_yticks(range(len(labels)), labels)
+
+
+def share(results):
+    """Share of the test images on which a filter selects its unit, and, of one file, which unit that is."""
+    table = _require(results.filters, "selected-unit share")
+    table = table[table["dead"] == 0]
+    single = "file" not in table
+    figure = Figure(figsize=(12 if single else 6.4, 4.4), layout="constrained")
+    axes = figure.subplots(1, 2) if single else [figure.subplots()]
+    if single:
+        _share_boxes(axes[0], results, table)
+        _share_units(figure, axes[1], table, results.labels)
+    else:
+        _lines(axes[0], results, table.groupby(["file", "layer"], sort=False)["share"].mean().reset_index(), "share")
+        axes[0].legend()
+    axes[0].set(ylabel="share of the test images (ours)", title="How often a filter selects its unit", ylim=(0, 1.02))
+    _layer_axis(axes[0], table)
+    _title(figure, results)
+    return figure
+
+
+def history(results):
+    """Learning curves of the probes: loss, SR on training and test images. A row a file."""
+    files = runs(results)
+    for run in files:
+        _require(run.history, "learning curves")
+    figure = Figure(figsize=(11, 3.8 * len(files) + 0.3), layout="constrained")
+    for run, (left, right) in zip(files, figure.subplots(len(files), 2, squeeze=False)):
+        table = run.history
+        shades = matplotlib.cm.ScalarMappable(Normalize(table["layer"].min(), table["layer"].max()), "viridis_r")
+        for layer, rows in table.groupby("layer"):
+            colour = shades.to_rgba(layer)
+            tested = rows[rows["test_sr"].notna()]
+            left.plot(rows["epoch"], rows["train_loss"], ".-", color=colour)
+            right.plot(rows["epoch"], rows["train_sr"], "--", marker=".", color=colour)
+            right.plot(tested["epoch"], tested["test_sr"], "o-", color=colour, markeredgecolor="white", zorder=3)
+        for axes in (left, right):
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.grid(color="0.9")
+        left.set(ylabel="cross-entropy (nats an image)", title=f"{run.arch}: training loss, images augmented")
+        right.set(ylabel="SR (share of images)", title=f"{run.arch}: success rate", ylim=(0, 1))
+        for style, text in (("o-", "test"), (".--", "training, augmented")):
+            right.plot([], [], style, color="0.3", label=text)
+        right.legend()
+        bar = figure.colorbar(shades, ax=[left, right], label="convolution layer", ticks=sorted(table["layer"].unique()))
+        bar.ax.invert_yaxis()
+    _title(figure, results)
+    return figure
+
+
+FIGURES = {"sr": sr, "clusters": clusters, "field": field, "sizes": sizes, "share": share, "history": history}
