@@ -86,7 +86,11 @@ trap '[ -z "$child" ] || kill -USR1 "$child" 2>/dev/null' USR1 TERM INT
 
 # tell FILE: how far the results file is, again and again: filterscope status, for a log
 tell() {
-    while sleep "$STATUS_EVERY"; do
+    trap 'kill "$nap"; exit' TERM
+    while kill -0 $$ 2>/dev/null; do
+        sleep "$STATUS_EVERY" &
+        nap=$!
+        wait "$nap"
         [ ! -e "$1" ] || { date '+%F %T' && "$FILTERSCOPE" status "$1"; }
     done
 }

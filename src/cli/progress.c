@@ -8,13 +8,15 @@
 #include "cli/cli.h"
 #include "filterscope/memory.h"
 
+enum { RECENT = 5 };
+
 struct layer {
     int epochs; /* that are complete */
     int probed;
     int blocks, recorded;
     int running;    /* its probe has been started by the newest launch, and is not done */
     int rank;       /* that started it */
-    double seconds; /* of the newest epoch; NaN before the first */
+    double seconds; /* of an epoch, mean of the newest RECENT; NaN before the first */
     double test_sr; /* newest; NaN before the first */
 };
 
@@ -29,7 +31,6 @@ struct progress {
     int complete;
 };
 
-/* The newest values that are numbers. */
 static fs_status read_newest(struct progress *p, int index)
 {
     struct layer *layer = &p->all[index];
@@ -39,9 +40,13 @@ static fs_status read_newest(struct progress *p, int index)
     fs_status status = history && seconds ? fs_results_read_history(p->results, index, history) : FS_ERROR;
     if (!status)
         status = fs_results_read_seconds(p->results, index, seconds);
+    double sum = 0;
+    int timed = 0;
     for (int e = 0; e < layer->epochs && !status; e++) {
-        if (!isnan(seconds[e]))
-            layer->seconds = seconds[e];
+        if (e >= layer->epochs - RECENT && !isnan(seconds[e])) {
+            sum += seconds[e];
+            layer->seconds = sum / ++timed;
+        }
         if (!isnan(history[e].test_sr))
             layer->test_sr = history[e].test_sr;
     }

@@ -35,7 +35,9 @@ print("quickstart.sh: table, figures; a second run reuses them")
 
 data = make_idx(f"{here}/data")
 sweep = {"DATA": data, "ARCH": "vgg6", "OUT": f"{here}/job", "EPOCHS": 1, "PROBE_EPOCHS": 2, "FILTERSCOPE": BINARY,
-         "LAUNCH": "mpirun --oversubscribe --bind-to none -np 2", "TRAIN_OPTIONS": "--batch 20", "SWEEP_OPTIONS": "--batch 20"}
+         "LAUNCH": "mpirun --oversubscribe --bind-to none -np 2", "STATUS_EVERY": 1, "TRAIN_OPTIONS": "--batch 20", "SWEEP_OPTIONS": "--batch 20"}
+text = script("vgg16_sweep.sh", **{**sweep, "PROBE_EPOCHS": 40, "OUT": f"{here}/long"})
+assert "phase two: " in text and " left\n" in text and "\033" not in text, "no status in the log"
 text = script("vgg16_sweep.sh", **sweep)
 assert "sweep: complete" in text and os.path.exists(f"{here}/job/vgg6-sweep.h5")
 script("vgg16_sweep.sh", expect=3, **{**sweep, "PROBE_EPOCHS": 3})

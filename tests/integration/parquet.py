@@ -1,0 +1,28 @@
+"""Tables written as Parquet come back with the same values."""
+import os
+import sys
+
+import pandas as pd
+
+from common import folder, make_idx, run, skip, train_small
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "analysis"))
+import filterscope as fs  # noqa: E402 (found by the line above)
+
+try:
+    import pyarrow  # noqa: F401 (pandas uses it)
+except ImportError:
+    try:
+        import fastparquet  # noqa: F401
+    except ImportError:
+        skip("neither pyarrow nor fastparquet is installed (Debian 12 has neither: pip install pyarrow)")
+here = folder()
+data = make_idx(f"{here}/data", labels=10, train=40, test=20)
+train_small(f"{here}/model.h5", data, ranks=1)
+run(1, "sweep", "--model", f"{here}/model.h5", "--data", data, "--out", f"{here}/sweep.h5", "--layers", "4,5", "--epochs", 2,
+    "--batch", 20, "--test-every", 2)
+results = fs.open(f"{here}/sweep.h5")
+for path, (name, table) in zip(results.write_parquet(f"{here}/parquet"), results.tables().items(), strict=True):
+    found = pd.read_parquet(path)
+    pd.testing.assert_frame_equal(found, table, check_exact=True)
+    print(f"{os.path.basename(path)}: {len(found)} rows, the same values")
