@@ -124,7 +124,7 @@ fs_tables <- c("layers", "filters", "probes", "history", "cluster_sizes")
 
 .fs_cluster_sizes <- function(run) .fs_with_file(run$path, function(file) {
   silenced <- .fs_silenced(file)
-  sizes <- .fs_read(file, "silence/cluster_sizes") # [size + 1, layer]
+  sizes <- matrix(.fs_read(file, "silence/cluster_sizes"), ncol = nrow(run$map)) # [size + 1, layer], also of one layer
   count <- nrow(sizes) - 1L
   table <- data.frame(layer = rep(run$map$layer, each = count), size = rep(seq_len(count), ncol(sizes)),
     clusters = as.integer(sizes[-1, ]))

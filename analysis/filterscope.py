@@ -123,7 +123,7 @@ class _Tables:
             try:
                 table.to_parquet(paths[-1], index=False)
             except ImportError:
-                raise ImportError("Parquet needs pyarrow or fastparquet: pip install pyarrow; "
+                raise ImportError("Parquet needs pyarrow or fastparquet: pip install pyarrow ('pyarrow<16' beside NumPy 1); "
                                   "CSV needs nothing: filterscope export RESULTS.h5 --table TABLE") from None
         return paths
 

@@ -147,7 +147,7 @@ fs_plot_history <- function(results) {
 fs_save <- function(plot, folder, name, width = 8, height = 5) {
   dir.create(folder, showWarnings = FALSE, recursive = TRUE)
   for (kind in c("png", "pdf"))
-    ggsave(file.path(folder, paste(name, kind, sep = ".")), plot, width = width, height = height, dpi = 150)
+    suppressMessages(ggsave(file.path(folder, paste(name, kind, sep = ".")), plot, width = width, height = height, dpi = 150))
   cat(file.path(folder, paste0(name, ".png (and .pdf)\n")))
 }
 

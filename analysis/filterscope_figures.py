@@ -28,7 +28,7 @@ def save(figure, folder, name):
     os.makedirs(folder, exist_ok=True)
     paths = [os.path.join(folder, f"{name}.{kind}") for kind in ("png", "pdf")]
     for path in paths:
-        figure.savefig(path, dpi=150, bbox_inches="tight")
+        figure.savefig(path, dpi=150)
     return paths
 
 
@@ -114,7 +114,7 @@ def sr(results):
         axes.axhline(1 / labels, color="grey", linestyle=":", label=f"chance, K = {labels}")
     axes.set(ylabel="SR (share of test images)", title="Success rate of each layer's probe", ylim=(0, 1))
     _layer_axis(axes, table)
-    axes.legend(loc="center right")
+    axes.legend()
     _title(figure, results)
     return figure
 

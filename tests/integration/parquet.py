@@ -4,8 +4,9 @@ import sys
 
 import pandas as pd
 
-from common import folder, make_idx, run, skip, train_small
+from common import BUILD, folder, make_idx, run, skip, train_small
 
+sys.path.append(os.path.join(BUILD, "python"))  # where tests/run.sh puts pyarrow
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "analysis"))
 import filterscope as fs  # noqa: E402 (found by the line above)
 
@@ -15,7 +16,7 @@ except ImportError:
     try:
         import fastparquet  # noqa: F401
     except ImportError:
-        skip("neither pyarrow nor fastparquet is installed (Debian 12 has neither: pip install pyarrow)")
+        skip("neither pyarrow nor fastparquet is installed (Debian 12 has neither: pip install 'pyarrow<16')")
 here = folder()
 data = make_idx(f"{here}/data", labels=10, train=40, test=20)
 train_small(f"{here}/model.h5", data, ranks=1)
