@@ -69,22 +69,11 @@ static fs_status run_parallel(const struct command *command, int argc, char **ar
     return status;
 }
 
-/* help COMMAND is COMMAND --help. */
-static fs_status help(const char *name)
-{
-    const struct command *command = find(name);
-    char *words[] = {(char *)name, "--help", NULL};
-    if (!command) {
-        fprintf(stderr, "filterscope: no command '%s' (filterscope help lists them)\n", name);
-        return FS_USAGE;
-    }
-    return command->run(2, words);
-}
-
 int main(int argc, char **argv)
 {
-    if (argc == 3 && strcmp(argv[1], "help") == 0)
-        return (int)help(argv[2]);
+    char *words[] = {argv[0], argc == 3 ? argv[2] : NULL, "--help", NULL};
+    if (argc == 3 && strcmp(argv[1], "help") == 0) /* help COMMAND is COMMAND --help */
+        argv = words;
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         print_help();
         return argc < 2 ? FS_USAGE : FS_OK;
