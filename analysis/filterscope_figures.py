@@ -290,8 +290,8 @@ def history(results):
             right.plot(rows["epoch"], rows["train_sr"], "--", marker=".", color=colour)
             right.plot(tested["epoch"], tested["test_sr"], "o-", color=colour, markeredgecolor="white", zorder=3)
         for axes in (left, right):
-            axes.set_xlabel("epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.set(xlabel="epoch", xlim=(0.5, table["epoch"].max() + 0.5))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             axes.grid(color="0.9")
         left.set(ylabel="cross-entropy (nats an image)", title=f"{run.arch}: training loss, images augmented")
         right.set(ylabel="SR (share of images)", title=f"{run.arch}: success rate", ylim=(0, 1))

@@ -30,7 +30,7 @@ NUMBERS = {"layers": "a row a layer", "probes": "a row a probe, after its last c
            "history": "a row a probe and epoch", "cluster_sizes": "a row a layer and size"}
 STYLE = """body { font: 15px/1.45 sans-serif; margin: 2em auto; max-width: 76em; padding: 0 1em; color: #111 }
 h1, h2 { font-weight: 600 } figure { margin: 1.5em 0 } img { max-width: 100% } figcaption { color: #444 }
-.table { overflow: auto; max-height: 32em; border: 1px solid #ccc; margin: .5em 0 1.5em }
+.table { overflow: auto; max-height: 32em; width: fit-content; max-width: 100%; border: 1px solid #ccc; margin: .5em 0 1.5em }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px }
 th { position: sticky; top: 0; background: #eee; cursor: pointer; text-align: right; padding: .3em .7em; vertical-align: bottom }
 th small { display: block; font-weight: normal; color: #555 } td { padding: .15em .7em; text-align: right; white-space: nowrap }
@@ -55,6 +55,8 @@ SCRIPT = """document.querySelectorAll("th").forEach(function (th) {
 def _cell(value):
     if isinstance(value, str) or not hasattr(value, "__float__"):
         return f'<td class="text long">{html.escape(str(value))}</td>'
+    if value != value:
+        return '<td data-value="NaN"></td>'
     exact = repr(value.item() if hasattr(value, "item") else value)
     shown = exact if float(value).is_integer() and abs(value) < 1e15 and "." not in exact else f"{value:.4g}"
     return f'<td data-value="{exact}">{shown}</td>'
@@ -67,7 +69,7 @@ def html_table(table, name=None):
     for column in table.columns:
         unit, meaning = known.get(column, ("", ""))
         kind = "" if table[column].dtype.kind in "iufb" else ' class="text"'
-        head += f'<th{kind} title="{html.escape(meaning)}">{html.escape(str(column))}<small>{html.escape(unit)}</small></th>'
+        head += f'<th{kind} title="{html.escape(meaning)}">{html.escape(str(column))}<small>{html.escape(unit if unit != "1" else "")}</small></th>'
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in table.itertuples(index=False, name=None))
     return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>\n'
 
