@@ -13,17 +13,16 @@ import sys
 import filterscope as fs
 import filterscope_figures as figures
 
-CITE = """Y. Tzach, Y. Meir, O. Tevet, R. D. Gross, S. Hodassman, R. Vardi, I. Kanter,
-"The mechanism underlying successful deep learning", arXiv:2305.18078 (2023), for the method; the filterscope repository, with its
-version, for the implementation."""
+CITE = """Y. Tzach et al., "The mechanism underlying successful deep learning", arXiv:2305.18078 (2023), for the method; the
+filterscope repository, with its version, for the implementation."""
 CAPTIONS = {
     "sr": "SR (success rate: test accuracy) of each layer's probe, a fully connected layer on the frozen trunk.",
-    "clusters": "Means over the layer's filters of the number of clusters and of the noise, the mean size of all clusters, and the "
-                "layer's signal to noise ratio (ours).",
+    "clusters": "Means over the layer's filters of the number of clusters and of the noise, the mean size of all clusters, and "
+                "the layer's signal to noise ratio (ours).",
     "field": "One filter: the averaged field, the same clipped, and with the labels ordered by cluster.",
     "sizes": "Clusters of each size; a logarithmic scale.",
-    "share": "The output unit that a filter, all others being silenced, selects most often (ours): on what share of the test images, "
-             "and which unit.",
+    "share": "The output unit that a filter, all others being silenced, selects most often (ours): on what share of the test "
+             "images, and which unit.",
     "history": "The probes while they learned.",
 }
 NUMBERS = {"layers": "a row a layer", "probes": "a row a probe, after its last complete epoch", "filters": "a row a filter",
@@ -34,7 +33,8 @@ h1, h2 { font-weight: 600 } figure { margin: 1.5em 0 } img { max-width: 100% } f
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px }
 th { position: sticky; top: 0; background: #eee; cursor: pointer; text-align: right; padding: .3em .7em; vertical-align: bottom }
 th small { display: block; font-weight: normal; color: #555 } td { padding: .15em .7em; text-align: right; white-space: nowrap }
-th.text, td.text { text-align: left } td.long { white-space: normal; overflow-wrap: anywhere } tr:nth-child(even) td { background: #f7f7f7 }
+th.text, td.text { text-align: left } td.long { white-space: normal; overflow-wrap: anywhere }
+tr:nth-child(even) td { background: #f7f7f7 }
 th[aria-sort=ascending]::after { content: " \\25B2" } th[aria-sort=descending]::after { content: " \\25BC" }"""
 SCRIPT = """document.querySelectorAll("th").forEach(function (th) {
   th.addEventListener("click", function () {
@@ -68,8 +68,9 @@ def html_table(table, name=None):
     head = ""
     for column in table.columns:
         unit, meaning = known.get(column, ("", ""))
+        unit = "" if unit == "1" else unit
         kind = "" if table[column].dtype.kind in "iufb" else ' class="text"'
-        head += f'<th{kind} title="{html.escape(meaning)}">{html.escape(str(column))}<small>{html.escape(unit if unit != "1" else "")}</small></th>'
+        head += f'<th{kind} title="{html.escape(meaning)}">{html.escape(str(column))}<small>{html.escape(unit)}</small></th>'
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in table.itertuples(index=False, name=None))
     return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>\n'
 
@@ -120,9 +121,9 @@ def print_layers(results):
         print(f"{run.path}: {run.arch}")
         print("layer  name     filters  dead      SR    N_c  labels    C_s   noise   signal  noise  SNR (ours)")
         for row in run.layers.itertuples():
-            print(f"{row.layer:5d}  {row.name:8s} {row.filters:7d} {row.dead:5d}  {row.sr:.4f}  {row.clusters:5.2f}  {row.covered:6.2f}"
-                  f"  {row.cluster_size:5.2f}  {row.noise:6.2f}  {row.signal:7.1f}  {row.noise_internal + row.noise_external:5.1f}"
-                  f"  {row.snr:.3f}")
+            print(f"{row.layer:5d}  {row.name:8s} {row.filters:7d} {row.dead:5d}  {row.sr:.4f}  {row.clusters:5.2f}"
+                  f"  {row.covered:6.2f}  {row.cluster_size:5.2f}  {row.noise:6.2f}  {row.signal:7.1f}"
+                  f"  {row.noise_internal + row.noise_external:5.1f}  {row.snr:.3f}")
     print("N_c, labels, noise: means over the layer's filters; C_s: mean size of all clusters; layer signal and noise: sums (ours)")
 
 
@@ -136,7 +137,8 @@ def draw_fields(results, options):
             if filter is None:
                 continue
             name = f"field-{layer}-{filter}" + (f"-{number + 1}" if hasattr(results, "runs") else "")
-            drawn.append((name, figures.field(run, layer, filter), f"{CAPTIONS['field']} {run.path}, layer {layer}, filter {filter}."))
+            caption = f"{CAPTIONS['field']} {run.path}, layer {layer}, filter {filter}."
+            drawn.append((name, figures.field(run, layer, filter), caption))
     return drawn
 
 

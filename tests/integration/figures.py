@@ -49,7 +49,8 @@ def drawn(out, text):
     """The names of the figures in `out`, each of which is a PNG and a PDF."""
     names = re.findall(r"([\w-]+)\.png \(and \.pdf\)", text)
     for name in names:
-        assert open(f"{out}/{name}.png", "rb").read(8) == b"\x89PNG\r\n\x1a\n" and os.path.getsize(f"{out}/{name}.png") > 5000, name
+        assert open(f"{out}/{name}.png", "rb").read(8) == b"\x89PNG\r\n\x1a\n", name
+        assert os.path.getsize(f"{out}/{name}.png") > 5000, name
         assert open(f"{out}/{name}.pdf", "rb").read(5) == b"%PDF-", name
     return sorted(re.sub(r"-\d+-\d+", "", name) for name in names)
 
@@ -89,7 +90,8 @@ assert "field-1" in names and "field-2" in names, names
 print("two files:", ", ".join(names))
 one = report(f"{here}/field", f"{here}/seed1.h5", "--figure", "field", "--layer", "5", "--filter", "3")
 assert drawn(f"{here}/field", one) == ["field"] and len(os.listdir(f"{here}/field")) == 2
-assert "has no filter 512, only 0 to 511" in report(here, f"{here}/seed1.h5", "--figure", "field", "--layer", "5", "--filter", "512")
+wrong = report(here, f"{here}/seed1.h5", "--figure", "field", "--layer", "5", "--filter", "512")
+assert "has no filter 512, only 0 to 511" in wrong, wrong
 assert "gone.h5: no such file" in report(here, f"{here}/gone.h5")
 
 shutil.copy(f"{here}/seed1.h5", f"{here}/begun.h5")
@@ -100,9 +102,11 @@ assert text.count("nothing is complete yet") == 3, text
 assert drawn(f"{here}/begun", text) == ["field", "history", "share"]
 print("a file without layer tables: what there is, and what is missing")
 
-if shutil.which("Rscript") and subprocess.run(["Rscript", "-e", "library(ggplot2); library(hdf5r)"], capture_output=True).returncode == 0:
+r = ["Rscript", "-e", "library(ggplot2); library(hdf5r)"]
+if shutil.which("Rscript") and subprocess.run(r, capture_output=True).returncode == 0:
+    program = ("Rscript", f"{ANALYSIS}/filterscope_figures.R")
     for out, files in (("r1", [f"{here}/seed1.h5"]), ("r2", [f"{here}/seed1.h5", f"{here}/seed2.h5"])):
-        names = drawn(f"{here}/{out}", by_program(f"{here}/{out}", *files, program=("Rscript", f"{ANALYSIS}/filterscope_figures.R")))
+        names = drawn(f"{here}/{out}", by_program(f"{here}/{out}", *files, program=program))
         assert names == sorted(["clusters", "history", "share", "sizes", "sr"] + (["field"] if out == "r1" else [])), names
         print("R:", ", ".join(names))
 else:

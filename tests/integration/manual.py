@@ -59,7 +59,8 @@ print(f"filterscope-results.5: {len(places)} datasets, {count} columns")
 
 
 def complete(*words):
-    script = f'. {CLI}/completion/filterscope; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _filterscope; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    script = (f'. {CLI}/completion/filterscope; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _filterscope; '
+              'printf "%s\\n" "${COMPREPLY[@]}"')
     done = subprocess.run(["bash", "-c", script, "bash", BINARY, *words], capture_output=True, text=True, check=True)
     return done.stdout.split()
 
@@ -75,7 +76,8 @@ text = run(1, "status", "--watch", "--interval", 1, f"{here}/sweep.h5").stdout
 assert "1 of 1 epochs" in text and "9 of 9 units done; complete" in text and not re.search(r"[\x00-\x09\x0b-\x1f]", text), text
 assert "complete" in run(1, "status", f"{here}/model.h5", "--watch").stdout
 assert run(1, "status", "--watch", f"{here}/gone.h5", expect=1).stderr.count("\n") == 1
-job = subprocess.Popen([BINARY, *map(str, sweep), f"{here}/long.h5", "--epochs", "100"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+job = subprocess.Popen([BINARY, *map(str, sweep), f"{here}/long.h5", "--epochs", "100"], stdout=subprocess.DEVNULL,
+                       stderr=subprocess.PIPE)
 while not os.path.exists(f"{here}/long.h5"):
     assert job.poll() is None, job.stderr.read()
 master, slave = pty.openpty()
@@ -89,6 +91,7 @@ except OSError:  # the watcher has closed its end
     pass
 assert watcher.wait(60) == 0 and job.wait(60) == 0
 looks = seen.decode().split("\x1b[H\x1b[2J")[1:]
-assert len(looks) > 1 and "complete" in looks[-1] and any("images/s" in look and "left" in look and "pid" in look for look in looks), looks
+assert len(looks) > 1 and "complete" in looks[-1], looks
+assert any("images/s" in look and "left" in look and "pid" in look for look in looks), looks
 assert "1 rank in 1 team on" in looks[-1]
 print(f"status --watch: {len(looks)} looks until it was complete")

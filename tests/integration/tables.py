@@ -41,8 +41,8 @@ def by_r(*paths, layer="none", filter="none"):
     out = f"{here}/r{time.monotonic_ns()}"
     os.mkdir(out)
     script = os.path.join(os.path.dirname(__file__), "print_tables.R")
-    done = subprocess.run(["Rscript", script, f"{ANALYSIS}/filterscope.R", out, str(layer), str(filter), *paths], capture_output=True,
-                          text=True)
+    command = ["Rscript", script, f"{ANALYSIS}/filterscope.R", out, str(layer), str(filter), *paths]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for name in fs.COLUMNS:
         with open(f"{out}/{name}.units") as file:
@@ -97,7 +97,8 @@ for name, table in both.tables().items():
 print("two files: joined")
 
 path = f"{here}/running.h5"
-job = subprocess.Popen([*launch(1, *words), "--out", path, "--epochs", "2000"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+job = subprocess.Popen([*launch(1, *words), "--out", path, "--epochs", "2000"], stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
 deadline, looks, epochs = time.monotonic() + 60, 0, 0
 while epochs < 12:
     assert time.monotonic() < deadline and job.poll() is None, "the sweep does not get on"
