@@ -7,19 +7,31 @@
 
 #include "filterscope/status.h"
 
-enum { FS_LABEL_NAME_BYTES = 32, FS_MAX_LABELS = 65535 };
+enum { FS_LABEL_NAME_BYTES = 32, FS_MAX_LABELS = 65535, FS_MOST_CHANNELS = 64 };
+
+/* From a pixel p in 0..255 to the network's input: x = (low + (high - low) p / 255 - mean) / std, mean and std of p's channel.
+ * Pixel range 0 .. 1 with a mean and std each is torchvision's ToTensor and Normalize. */
+typedef struct fs_scaling {
+    double pixel[2]; /* low, high: what 0 and 255 become before mean and std */
+    double mean[FS_MOST_CHANNELS];
+    double std[FS_MOST_CHANNELS];
+} fs_scaling;
+
+/* Not collective. The method's: pixels -1 .. 1, mean 0, std 1, so that x = 2p/255 - 1. */
+void fs_scaling_default(fs_scaling *scaling);
 
 /* One split (training or test) of a data set. Zero-initialise before use; release with fs_dataset_close. */
 typedef struct fs_dataset {
     int images;                              /* >= 1 */
     int height;                              /* pixels; IDX images of 28x28 are padded to 32x32 with black (0) */
     int width;                               /* pixels */
-    int channels;                            /* 3 (red, green, blue) or 1 (grey) */
+    int channels;                            /* 3 (red, green, blue), 1 (grey), or what an IDX file says */
     int labels;                              /* K >= 2; every label is in 0..K-1 */
     uint8_t *pixels;                         /* [images][height][width][channels], 0..255 */
     uint16_t *label;                         /* [images] */
     char (*label_name)[FS_LABEL_NAME_BYTES]; /* [labels], zero-padded; "0", "1", ... where the set names none */
     uint32_t crc;                            /* CRC-32C of pixels, then label: what a resume compares */
+    float *scaled;                           /* [channels][256]: input for each pixel value; NULL: x = 2p/255 - 1 */
 } fs_dataset;
 
 typedef enum fs_split { FS_TRAIN, FS_TEST } fs_split;
@@ -28,7 +40,10 @@ typedef enum fs_split { FS_TRAIN, FS_TEST } fs_split;
  *     cifar10:DIR   data_batch_1.bin .. data_batch_5.bin or test_batch.bin, 3073-byte records; names in batches.meta.txt
  *     cifar100:DIR  train.bin or test.bin, 3074-byte records, the fine label counts; names in fine_label_names.txt
  *     idx:DIR       train- or t10k- images-idx3-ubyte and labels-idx1-ubyte, plain or .gz (MNIST, Fashion-MNIST); a dot
- *                   in place of the hyphen before "idx" will do, and a plain file is taken before a packed one
+ *                   in place of the hyphen before "idx" will do, and a plain file is taken before a packed one. Where there
+ *                   is none of these: images-idx4-ubyte, [images][height][width][channels], and labels-idx1-short or -int
+ *                   for more than 256 labels
+ *     idx-plain:DIR the same, but 28x28 images stay 28x28
  *   limit  in   >= 0: the first `limit` images only; 0 means all. More than there are: FS_ERROR with both numbers. All
  *               files of the split must still be there with a valid size; of CIFAR, records behind the limit are not read
  *   data   out  owned by the caller after FS_OK; zeroed after any failure.
@@ -43,7 +58,12 @@ fs_status fs_dataset_open(const char *spec, fs_split split, int limit, fs_datase
 /* Not collective. Releases what fs_dataset_open gave and zeroes `data`. */
 void fs_dataset_close(fs_dataset *data);
 
-/* Not collective. Input of the network for one image: x = 2p/255 - 1 (method, phase one), [height][width][channels]. */
+/* Not collective. How images are scaled from now on. FS_ERROR: no memory; a value that is not finite, or a std that is not
+ * positive, naming it. */
+fs_status fs_dataset_set_scaling(fs_dataset *data, const fs_scaling *scaling);
+
+/* Not collective. Input of the network for one image: x = 2p/255 - 1 (method, phase one) or as fs_dataset_set_scaling said,
+ * [height][width][channels]. */
 void fs_dataset_scale(const fs_dataset *data, int image, float *x);
 
 /* Not collective. The same with the method's augmentation: horizontal flip with p = 0.5, then integer shifts uniform in

@@ -50,6 +50,22 @@ void fs_maxpool_backward(int images, int height, int width, int channels, int si
 void fs_avgpool_forward(int images, int height, int width, int channels, int size, const float *x, float *y);
 void fs_avgpool_backward(int images, int height, int width, int channels, int size, const float *dy, float *dx);
 
+/* Pools of any window: overlapping, padded, or not reaching the far border, where out = (size + 2 pad - kernel) / stride + 1,
+ * rounded down. The padding never wins a maximum, and counts as zeros in an average: PyTorch's MaxPool2d and AvgPool2d. */
+typedef struct fs_window {
+    int height, width, channels; /* of the input */
+    int out_height, out_width;
+    int kernel_height, kernel_width;
+    int stride_height, stride_width;
+    int pad_height, pad_width; /* at most half the kernel */
+} fs_window;
+
+/* The backward pass of the maximum finds the winner again in x (row-major; the first at a tie). */
+void fs_maxwindow_forward(int images, const fs_window *window, const float *x, float *y);
+void fs_maxwindow_backward(int images, const fs_window *window, const float *x, const float *dy, float *dx);
+void fs_avgwindow_forward(int images, const fs_window *window, const float *x, float *y);
+void fs_avgwindow_backward(int images, const fs_window *window, const float *dy, float *dx);
+
 /* y [images][outputs] = x [images][inputs] weight^T + bias; weight [outputs][inputs]; bias [outputs] or NULL. */
 void fs_linear_forward(int images, int inputs, int outputs, const float *x, const float *weight, const float *bias, float *y);
 void fs_linear_backward_weight(int images, int inputs, int outputs, const float *x, const float *dy, float *dweight,

@@ -1,65 +1,53 @@
-/* The architectures of the method as data, and a network built from one: a list of operations over flat parameters. */
+/* A network built from an architecture: a list of operations over flat parameters. */
 #ifndef FILTERSCOPE_NETWORK_H
 #define FILTERSCOPE_NETWORK_H
 
 #include <stddef.h>
 #include <stdint.h>
 
+#include "filterscope/architecture.h"
 #include "filterscope/conv.h"
+#include "filterscope/layers.h"
 #include "filterscope/status.h"
 
-/* Settings of phase one for one group of parameters. */
-typedef struct fs_group_recipe {
-    double lr;       /* of the first epoch */
-    double lr_decay; /* lr is multiplied by this every fs_recipe.decay_every epochs */
-    double momentum;
-    double weight_decay; /* L2 */
-} fs_group_recipe;
-
-typedef struct fs_recipe {
-    int epochs;
-    int decay_every;      /* epochs */
-    fs_group_recipe conv; /* convolutions and their batch normalisation */
-    fs_group_recipe fc;   /* fully connected layers */
-} fs_recipe;
-
-/* One architecture of the method's table. `layers` reads: N = a 3x3 convolution with N filters (stride 1, pad 1, bias),
- * batch normalisation, ReLU; MN = NxN max pool; AN = NxN average pool; after "|": N = fully connected with N units and
- * ReLU; K = the output, one unit a label, without bias. */
-typedef struct fs_arch {
-    const char *name;
-    const char *layers;
-    fs_recipe recipe; /* published where there is one (AVGG-16, VGG-11), else AVGG-16's (ours) */
-} fs_arch;
-
-/* Not collective, like everything here. All architectures, ended by a row whose name is NULL. */
-const fs_arch *fs_arch_table(void);
-
-/* NULL where there is none of that name; the message lists those there are. */
-const fs_arch *fs_arch_find(const char *name);
-
-typedef enum fs_op_kind { FS_CONV, FS_BATCHNORM, FS_RELU, FS_MAXPOOL, FS_AVGPOOL, FS_LINEAR } fs_op_kind;
+/* What an operation does. FS_MAXPOOL and FS_AVGPOOL are the plain pools: square, stride = size, dividing their map; the WINDOW
+ * kinds are all others: overlapping, padded, leaving a rest out, or global over a map that is not square. */
+typedef enum fs_op_kind {
+    FS_CONV,
+    FS_BATCHNORM,
+    FS_RELU,
+    FS_MAXPOOL,
+    FS_AVGPOOL,
+    FS_LINEAR,
+    FS_MAXWINDOW,
+    FS_AVGWINDOW
+} fs_op_kind;
 
 /* One operation. Maps are [images][height][width][channels]; a linear operation sees [images][inputs], the map flattened
  * in that order (y, x, channel), and its channels are its units. */
 typedef struct fs_op {
     fs_op_kind kind;
-    int layer;                   /* number of the convolution it belongs to, from 1; 0 for fully connected layers */
-    int probed;                  /* 1 for the last operation of a convolution layer: its output is what a probe sees */
-    int height, width, channels; /* of the input */
+    int layer;  /* number of the convolution it belongs to, from 1; 0 for fully connected layers */
+    int probed; /* 1 for the last operation before the next convolution or the first linear one: its output is what
+                   the probe of `layer` sees */
+    int height, width, channels;             /* of the input */
     int out_height, out_width, out_channels; /* of the output */
     int kernel, stride, pad;                 /* convolutions; pools have kernel = stride = size */
     size_t weight, weights; /* offset and number in fs_network.parameter: conv [kernel][kernel][channels][filters], batch
                                norm gamma [channels], linear [outputs][inputs] */
     size_t bias, biases;    /* likewise: bias, or batch norm's beta; biases = 0 for none */
     size_t statistic;       /* batch norm: offset of mean [channels] and variance [channels] in fs_network.statistic */
+    fs_size kernel2, stride2, pad2; /* of the WINDOW kinds, by axis */
+    int line;                       /* of fs_network.text, from 1 */
 } fs_op;
 
 typedef struct fs_network {
-    char arch[32];
+    char arch[FS_ARCH_NAME_BYTES];
+    char *text;                  /* the architecture, one layer a line, without comments: what its fingerprint is of */
     int height, width, channels; /* of the input */
     int labels;                  /* K */
     int layers;                  /* convolutions */
+    int dropouts;                /* in the text; there is no operation for them */
     int ops;
     fs_op *op; /* [ops] */
     size_t parameters;
@@ -72,7 +60,8 @@ typedef struct fs_network {
 
 /* Builds `arch` for images of height x width x channels and K labels. Convolution and linear weights and biases are uniform
  * in +-1/sqrt(fan_in) (ours; PyTorch's default) from `seed`, gamma 1, beta 0, running mean 0 and variance 1.
- * FS_USAGE: a pool does not divide its map. FS_ERROR: no memory. Zeroed after a failure; else release with fs_network_free. */
+ * FS_USAGE: the text is no architecture, or does not fit such images and labels; architecture, line and word are in the
+ * message. FS_ERROR: no memory. Zeroed after a failure; else release with fs_network_free. */
 fs_status fs_network_create(const fs_arch *arch, int height, int width, int channels, int labels, uint64_t seed,
                             fs_network *net);
 void fs_network_free(fs_network *net);
@@ -81,6 +70,7 @@ void fs_network_free(fs_network *net);
 const fs_op *fs_network_probed(const fs_network *net, int layer);
 
 fs_conv_shape fs_op_conv_shape(const fs_op *op);
+fs_window fs_op_window(const fs_op *op); /* of a WINDOW kind */
 
 /* Floats of the operation's input and output for one image. */
 size_t fs_op_inputs(const fs_op *op);
@@ -88,6 +78,9 @@ size_t fs_op_outputs(const fs_op *op);
 
 /* Multiply-adds for one image, forward, of convolutions and linear layers up to convolution `layer` (0: the whole network). */
 double fs_network_macs(const fs_network *net, int layer);
+
+/* CRC-32C of the text: the architecture's fingerprint. */
+uint32_t fs_network_fingerprint(const fs_network *net);
 
 /* CRC-32C of architecture, input shape, parameters and running statistics: what a resumed sweep compares. */
 uint32_t fs_network_crc(const fs_network *net);
@@ -111,7 +104,7 @@ void fs_workspace_free(fs_workspace *space);
 /* To be called after the network's weights have changed; fs_workspace_create has done it. */
 void fs_workspace_prepare(const fs_network *net, fs_workspace *space);
 
-/* Sees the map of convolution `layer` after conv + BN + ReLU (+ pool): features [images][height][width][filters]. */
+/* Sees the probed map of convolution `layer`: features [images][height][width][filters]. */
 typedef void fs_feature_hook(void *context, int layer, int images, const float *features);
 
 /* Forward pass in inference mode over x [images][height][width][channels], images <= space->images. Runs up to and

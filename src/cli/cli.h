@@ -7,6 +7,7 @@
 #include "filterscope/config.h"
 #include "filterscope/dataset.h"
 #include "filterscope/lock.h"
+#include "filterscope/model_file.h"
 #include "filterscope/results.h"
 #include "filterscope/status.h"
 
@@ -25,8 +26,7 @@ typedef struct fs_option {
  * the options. FS_USAGE names the option, the value and what is allowed. `--help` prints the table and returns FS_STOPPED. */
 fs_status fs_options_read(int argc, char **argv, const char *usage, const fs_option *options, const char **word);
 
-/* Each runs one sub-command; argv[0] is its name. Those up to fs_cli_plan and fs_cli_bench are collective on
- * MPI_COMM_WORLD. */
+/* Each runs one sub-command; argv[0] is its name. train, sweep, plan, eval and bench are collective on MPI_COMM_WORLD. */
 fs_status fs_cli_train(int argc, char **argv);
 fs_status fs_cli_sweep(int argc, char **argv);
 fs_status fs_cli_plan(int argc, char **argv);
@@ -34,12 +34,28 @@ fs_status fs_cli_bench(int argc, char **argv);
 fs_status fs_cli_status(int argc, char **argv);
 fs_status fs_cli_export(int argc, char **argv);
 fs_status fs_cli_check(int argc, char **argv);
+fs_status fs_cli_eval(int argc, char **argv);
+fs_status fs_cli_arch(int argc, char **argv);
 
 /* Not collective. How far a sweep is: a line a layer, a phase, and who works on it; *complete: nothing is left to do. */
 fs_status fs_print_progress(fs_results *results, int *complete);
 
 /* Not collective. "50000 images of 32x32x3, 10 labels, CRC 1234abcd": what a configuration says of a data set. */
 void fs_describe_data(fs_config *config, const char *key, const fs_dataset *data);
+
+/* Not collective. "pixels -1 .. 1, mean 0, std 1, CRC ..."; of channels behind the third the CRC alone tells. */
+void fs_describe_scaling(fs_config *config, int channels, const fs_scaling *scaling);
+
+/* Not collective. "LOW,HIGH", "A" or "A,B,C" into *scaling, of which a NULL leaves its part as it is. FS_USAGE names option and
+ * word. */
+fs_status fs_read_scaling(const char *pixels, const char *mean, const char *std, int channels, fs_scaling *scaling);
+
+/* Not collective. FS_MISMATCH where the network of the model file `path` was made for images or labels other than those of
+ * `data`. */
+fs_status fs_check_fits(const char *path, const fs_network *net, const char *spec, const fs_dataset *data);
+
+/* Collective on MPI_COMM_WORLD. Images are scaled as `scaling` says from now on; the same status on every rank. */
+fs_status fs_scale_data(const fs_scaling *scaling, fs_dataset *train, fs_dataset *test);
 
 /* Not collective. The --slots that a first start on `ranks` ranks takes: a power of two, 4 .. 16. */
 int fs_default_slots(int ranks);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "filterscope/crc32c.h"
 #include "filterscope/lock.h"
 #include "filterscope/share.h"
 #include "filterscope/slots.h"
@@ -16,6 +17,41 @@ void fs_describe_data(fs_config *config, const char *key, const fs_dataset *data
 {
     fs_config_set(config, key, "%d images of %dx%dx%d, %d labels, CRC %08x", data->images, data->height, data->width,
                   data->channels, data->labels, data->crc);
+}
+
+static void list_numbers(int count, const double *values, char *text, size_t size)
+{
+    size_t used = 0;
+    for (int i = 0; i < count && i < 3 && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, " %.9g", values[i]);
+}
+
+void fs_describe_scaling(fs_config *config, int channels, const fs_scaling *s)
+{
+    char mean[64] = "", std[64] = "";
+    uint32_t crc = fs_crc32c(0, s->pixel, sizeof s->pixel);
+    crc = fs_crc32c(crc, s->mean, (size_t)channels * sizeof *s->mean);
+    crc = fs_crc32c(crc, s->std, (size_t)channels * sizeof *s->std);
+    list_numbers(channels, s->mean, mean, sizeof mean);
+    list_numbers(channels, s->std, std, sizeof std);
+    fs_config_set(config, "scaling", "pixels %.9g .. %.9g, mean%s, std%s, CRC %08x", s->pixel[0], s->pixel[1], mean, std, crc);
+}
+
+fs_status fs_check_fits(const char *path, const fs_network *net, const char *spec, const fs_dataset *data)
+{
+    if (net->height == data->height && net->width == data->width && net->channels == data->channels &&
+        net->labels == data->labels)
+        return FS_OK;
+    return fs_fail(FS_MISMATCH, "%s: was trained on %dx%dx%d images with %d labels, %s has %dx%dx%d with %d", path, net->height,
+                   net->width, net->channels, net->labels, spec, data->height, data->width, data->channels, data->labels);
+}
+
+fs_status fs_scale_data(const fs_scaling *scaling, fs_dataset *train, fs_dataset *test)
+{
+    fs_status status = fs_dataset_set_scaling(train, scaling);
+    if (!status)
+        status = fs_dataset_set_scaling(test, scaling);
+    return fs_agree(MPI_COMM_WORLD, status);
 }
 
 int fs_default_slots(int ranks)

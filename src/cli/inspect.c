@@ -21,7 +21,9 @@ static fs_status print_model(const char *path, int *complete)
     fs_model model;
     fs_status status = fs_model_load(path, &model);
     *complete = !status && model.epoch == model.epochs;
-    if (!status)
+    if (!status && model.epochs == 0)
+        printf("%s: trained elsewhere; complete\n", model.net.arch);
+    else if (!status)
         printf("%s: %d of %d epochs done; %s\n", model.net.arch, model.epoch, model.epochs,
                *complete ? "complete" : "the same train command goes on");
     fs_model_free(&model);

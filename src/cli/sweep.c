@@ -46,7 +46,7 @@ static fs_status read_arguments(int argc, char **argv, const char *usage, struct
                              .seed = 1};
     const fs_option options[] = {
         {"model", FS_OPTION_TEXT, &a->model, 0, 0, "model file of filterscope train"},
-        {"data", FS_OPTION_TEXT, &a->data, 0, 0, "cifar10:DIR, cifar100:DIR or idx:DIR"},
+        {"data", FS_OPTION_TEXT, &a->data, 0, 0, "cifar10:DIR, cifar100:DIR, idx:DIR or idx-plain:DIR"},
         {"out", FS_OPTION_TEXT, &a->out, 0, 0, "results file; where it exists, the sweep goes on from it"},
         {"layers", FS_OPTION_TEXT, &a->layers, 0, 0, "convolutions to probe, all or as 1,3,5 (all)"},
         {"epochs", FS_OPTION_INT, &p->epochs, 1, 100000, "epochs of each probe (200)"},
@@ -78,15 +78,10 @@ static fs_status read_arguments(int argc, char **argv, const char *usage, struct
 static fs_status check_model(const struct arguments *a, const fs_model *model, const fs_dataset *data)
 {
     const fs_network *net = &model->net;
-    if (model->epoch < model->epochs || model->epochs == 0)
+    if (model->epoch < model->epochs)
         return fs_fail(FS_MISMATCH, "%s: training is not finished: %d of %d epochs (train --epochs %d ends it there)", a->model,
                        model->epoch, model->epochs, model->epoch ? model->epoch : 1);
-    if (net->height != data->height || net->width != data->width || net->channels != data->channels ||
-        net->labels != data->labels)
-        return fs_fail(FS_MISMATCH, "%s: was trained on %dx%dx%d images with %d labels, %s has %dx%dx%d with %d", a->model,
-                       net->height, net->width, net->channels, net->labels, a->data, data->height, data->width, data->channels,
-                       data->labels);
-    return FS_OK;
+    return fs_check_fits(a->model, net, a->data, data);
 }
 
 /* What the results depend on. */
@@ -95,6 +90,8 @@ static void describe(const struct job *job, fs_config *config)
     const struct arguments *a = &job->a;
     const fs_probe_settings *p = &a->settings.probe;
     fs_config_set(config, "model", "%s, CRC %08x", job->model.net.arch, fs_network_crc(&job->model.net));
+    fs_config_set(config, "architecture", "CRC %08x", fs_network_fingerprint(&job->model.net));
+    fs_describe_scaling(config, job->model.net.channels, &job->model.scaling);
     fs_describe_data(config, "train-data", &job->train);
     fs_describe_data(config, "test-data", &job->test);
     fs_config_set(config, "layers", "%s", a->layers);
@@ -199,6 +196,8 @@ static fs_status load(struct job *job)
         status = fs_share_model(MPI_COMM_WORLD, &job->model);
     if (!status)
         status = check_model(a, &job->model, &job->train);
+    if (!status)
+        status = fs_scale_data(&job->model.scaling, &job->train, &job->test);
     if (!status)
         status = fs_agree(MPI_COMM_WORLD, fs_silence_check_labels(&job->test));
     if (!status)

@@ -14,12 +14,12 @@
 #include "filterscope/stop.h"
 
 struct arguments {
-    const char *arch, *data, *out;
+    const char *arch, *data, *out, *init, *pixels, *mean, *std;
     int train_images, test_images, reserve;
     fs_train_settings settings;
 };
 
-static const char usage[] = "train --arch NAME --data SPEC --out MODEL.h5 [options]";
+static const char usage[] = "train --arch NAME|FILE --data SPEC --out MODEL.h5 [options]";
 
 /* NaN and 0 stand for "as the architecture's recipe says". */
 static fs_status read_arguments(int argc, char **argv, struct arguments *a)
@@ -29,9 +29,14 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
     *a = (struct arguments){.reserve = 60, .settings = {.batch = 100, .seed = 1}};
     *r = (fs_recipe){0, 0, {none, none, none, none}, {none, none, none, none}};
     const fs_option options[] = {
-        {"arch", FS_OPTION_TEXT, &a->arch, 0, 0, "vgg16, vgg16-fc1, vgg11, vgg6, avgg16, avgg6 or avgg8"},
-        {"data", FS_OPTION_TEXT, &a->data, 0, 0, "cifar10:DIR, cifar100:DIR or idx:DIR"},
+        {"arch", FS_OPTION_TEXT, &a->arch, 0, 0,
+         "vgg16, vgg16-fc1, vgg11, vgg6, avgg16, avgg6, avgg8, or a file (filterscope arch)"},
+        {"data", FS_OPTION_TEXT, &a->data, 0, 0, "cifar10:DIR, cifar100:DIR, idx:DIR or idx-plain:DIR"},
         {"out", FS_OPTION_TEXT, &a->out, 0, 0, "model file; where it exists, training goes on from it"},
+        {"init", FS_OPTION_TEXT, &a->init, 0, 0, "model file whose weights and scaling a new training starts from"},
+        {"pixels", FS_OPTION_TEXT, &a->pixels, 0, 0, "LOW,HIGH: what the pixels 0 and 255 become (-1,1)"},
+        {"mean", FS_OPTION_TEXT, &a->mean, 0, 0, "then subtracted, one for all channels or one each as A,B,C (0)"},
+        {"std", FS_OPTION_TEXT, &a->std, 0, 0, "then divided by, one for all channels or one each (1)"},
         {"epochs", FS_OPTION_INT, &r->epochs, 1, 1e6, "epochs in all (200; vgg11 260)"},
         {"batch", FS_OPTION_INT, &a->settings.batch, 1, 65536, "images of a batch (100)"},
         {"lr", FS_OPTION_NUMBER, &r->conv.lr, 0, 1e3, "learning rate of the convolutions (0.011; vgg11 0.028)"},
@@ -94,11 +99,17 @@ static void describe_group(fs_config *config, const char *prefix, const fs_group
     }
 }
 
-/* What the weights depend on; epochs do not belong to it, so that a training can be made longer. */
-static void describe(const struct arguments *a, const fs_dataset *train, const fs_dataset *test, fs_config *config)
+/* What the weights depend on; epochs do not belong to it, so that a training can be made longer. `start` is the model that
+ * training starts from, its network empty for none. */
+static void describe(const struct arguments *a, const fs_arch *arch, uint32_t fingerprint, const fs_model *start,
+                     const fs_dataset *train, const fs_dataset *test, fs_config *config)
 {
     const fs_train_settings *s = &a->settings;
-    fs_config_set(config, "arch", "%s", a->arch);
+    fs_config_set(config, "arch", "%s", arch->name);
+    fs_config_set(config, "architecture", "CRC %08x", fingerprint);
+    if (start->net.op)
+        fs_config_set(config, "init", "%s, CRC %08x", start->net.arch, fs_network_crc(&start->net));
+    fs_describe_scaling(config, train->channels, &start->scaling);
     fs_describe_data(config, "train-data", train);
     fs_describe_data(config, "test-data", test);
     describe_group(config, "", &s->recipe.conv);
@@ -125,35 +136,69 @@ static fs_status plan_epochs(const char *path, int epochs, fs_model *model)
     return FS_OK;
 }
 
-/* A new model, or the one in the file where that was made with the same configuration. On rank 0. */
-static fs_status find_model(struct arguments *a, const fs_arch *arch, const fs_dataset *train, const fs_dataset *test,
-                            fs_model *model)
+/* What training starts from: scaling and, with --init, weights. start->net stays empty without. */
+static fs_status find_start(const struct arguments *a, const fs_arch *arch, uint32_t fingerprint, const fs_dataset *train,
+                            fs_model *start)
 {
     fs_status status = FS_OK;
-    fs_config now = {0};
-    int resumes = access(a->out, F_OK) == 0, ranks;
-    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
-    if (resumes)
-        status = fs_model_load(a->out, model);
+    fs_scaling_default(&start->scaling);
+    if (a->init)
+        status = fs_model_load(a->init, start);
+    if (!status && a->init && fs_network_fingerprint(&start->net) != fingerprint)
+        status = fs_fail(FS_MISMATCH, "%s: has another architecture (%s) than %s", a->init, start->net.arch, arch->name);
+    if (!status && a->init)
+        status = fs_check_fits(a->init, &start->net, a->data, train);
+    if (!status)
+        status = fs_read_scaling(a->pixels, a->mean, a->std, train->channels, &start->scaling);
+    return status;
+}
+
+/* A network as `arch` says, with the weights of `start` where that has any. */
+static fs_status create_model(const struct arguments *a, const fs_arch *arch, const fs_model *start, const fs_dataset *train,
+                              fs_model *model)
+{
+    fs_network *net = &model->net;
+    fs_status status =
+        fs_network_create(arch, train->height, train->width, train->channels, train->labels, a->settings.seed, net);
     if (status)
         return status;
-    const char *slots = fs_config_get(&model->config, "slots");
-    if (!a->settings.slots)
-        a->settings.slots = slots ? atoi(slots) : fs_default_slots(ranks);
-    describe(a, train, test, &now);
-    if (resumes) {
-        status = fs_config_match(a->out, &model->config, &now);
-        return status ? status : plan_epochs(a->out, a->settings.recipe.epochs, model);
+    if (start->net.op) {
+        memcpy(net->parameter, start->net.parameter, net->parameters * sizeof *net->parameter);
+        memcpy(net->statistic, start->net.statistic, net->statistics * sizeof *net->statistic);
     }
-    status =
-        fs_network_create(arch, train->height, train->width, train->channels, train->labels, a->settings.seed, &model->net);
-    if (status)
-        return status;
-    model->config = now;
+    model->scaling = start->scaling;
     model->label_name = fs_alloc((size_t)train->labels, sizeof *model->label_name, "label names");
     if (!model->label_name)
         return FS_ERROR;
     memcpy(model->label_name, train->label_name, (size_t)train->labels * sizeof *model->label_name);
+    return FS_OK;
+}
+
+/* A new model, or the one in the file where that was made with the same configuration. On rank 0. */
+static fs_status find_model(struct arguments *a, const fs_arch *arch, const fs_dataset *train, const fs_dataset *test,
+                            fs_model *model)
+{
+    fs_config now = {0};
+    fs_model start = {0};
+    uint32_t fingerprint;
+    int resumes = access(a->out, F_OK) == 0, ranks;
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    fs_status status = fs_arch_fingerprint(arch, &fingerprint);
+    if (!status && resumes)
+        status = fs_model_load(a->out, model);
+    if (!status)
+        status = find_start(a, arch, fingerprint, train, &start);
+    const char *slots = status ? NULL : fs_config_get(&model->config, "slots");
+    if (!a->settings.slots)
+        a->settings.slots = slots ? atoi(slots) : fs_default_slots(ranks);
+    if (!status)
+        describe(a, arch, fingerprint, &start, train, test, &now);
+    if (!status)
+        status = resumes ? fs_config_match(a->out, &model->config, &now) : create_model(a, arch, &start, train, model);
+    fs_model_free(&start);
+    if (status)
+        return status;
+    model->config = now;
     return plan_epochs(a->out, a->settings.recipe.epochs, model);
 }
 
@@ -164,6 +209,8 @@ static void announce(const struct arguments *a, const fs_model *model)
     fs_print_config("filterscope " FS_VERSION " train", &model->config);
     printf("  %-18s %d\n  %-18s %d\n  %-18s %zu\n  %-18s %s\n", "epochs", a->settings.recipe.epochs, "ranks", ranks,
            "parameters", model->net.parameters, "out", a->out);
+    if (model->net.dropouts)
+        printf("train: dropout does nothing here\n");
     if (ranks > a->settings.slots)
         printf("train: %d of %d ranks have work: --slots %d would use more\n", a->settings.slots, ranks, 2 * a->settings.slots);
     if (model->epoch == a->settings.recipe.epochs)
@@ -185,6 +232,8 @@ static fs_status run(struct arguments *a, const fs_arch *arch, const fs_lock *lo
         return status;
     MPI_Bcast(&a->settings.slots, 1, MPI_INT, 0, MPI_COMM_WORLD);
     status = fs_share_model(MPI_COMM_WORLD, model);
+    if (!status)
+        status = fs_scale_data(&model->scaling, train, test);
     if (status)
         return status;
     if (rank == 0)
@@ -200,16 +249,21 @@ fs_status fs_cli_train(int argc, char **argv)
     fs_status status = read_arguments(argc, argv, &a);
     if (status)
         return status == FS_STOPPED ? FS_OK : status; /* --help */
-    const fs_arch *arch = fs_arch_find(a.arch);
-    if (!arch)
-        return FS_USAGE;
-    fill_recipe(&a.settings.recipe, &arch->recipe);
+    fs_arch arch = {0};
+    int rank;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    status = fs_agree(MPI_COMM_WORLD, rank == 0 ? fs_arch_open(a.arch, &arch) : FS_OK);
+    if (status)
+        return status;
+    MPI_Bcast(&arch.recipe, (int)sizeof arch.recipe, MPI_BYTE, 0, MPI_COMM_WORLD);
+    fill_recipe(&a.settings.recipe, &arch.recipe);
     fs_stop_install(a.reserve);
     fs_lock *lock;
     status = fs_lock_output(a.out, &lock);
     if (!status)
-        status = run(&a, arch, lock, &train, &test, &model);
+        status = run(&a, &arch, lock, &train, &test, &model);
     fs_lock_release(lock);
+    fs_arch_close(&arch);
     fs_model_free(&model);
     fs_dataset_close(&train);
     fs_dataset_close(&test);

@@ -15,10 +15,21 @@ static const float scaled[256] = {SCALED_64(0), SCALED_64(64), SCALED_64(128), S
 
 enum { SHIFT_MOST = 4 };
 
-static void scale(const uint8_t *pixels, size_t count, float *x)
+/* Inputs for the values of channel `channel`. */
+static const float *table_of(const fs_dataset *data, int channel)
 {
-    for (size_t i = 0; i < count; i++)
-        x[i] = scaled[pixels[i]];
+    return data->scaled ? data->scaled + 256 * (size_t)channel : scaled;
+}
+
+/* `count` pixels from left to right into x. */
+static void scale(const fs_dataset *data, const uint8_t *pixels, size_t count, float *x)
+{
+    int channels = data->channels;
+    for (int c = 0; c < channels; c++) {
+        const float *table = table_of(data, c);
+        for (size_t i = (size_t)c; i < count * (size_t)channels; i += (size_t)channels)
+            x[i] = table[pixels[i]];
+    }
 }
 
 static const uint8_t *image_pixels(const fs_dataset *data, int image)
@@ -29,15 +40,18 @@ static const uint8_t *image_pixels(const fs_dataset *data, int image)
 
 void fs_dataset_scale(const fs_dataset *data, int image, float *x)
 {
-    scale(image_pixels(data, image), (size_t)data->height * data->width * data->channels, x);
+    scale(data, image_pixels(data, image), (size_t)data->height * data->width, x);
 }
 
 /* `count` pixels from left to right into x; their sources run from `last` to the left. */
-static void scale_mirrored(const uint8_t *last, int count, int channels, float *x)
+static void scale_mirrored(const fs_dataset *data, const uint8_t *last, int count, float *x)
 {
-    for (int i = 0; i < count; i++, last -= channels)
-        for (int c = 0; c < channels; c++)
-            *x++ = scaled[last[c]];
+    int channels = data->channels;
+    for (int c = 0; c < channels; c++) {
+        const float *table = table_of(data, c);
+        for (int i = 0; i < count; i++)
+            x[(ptrdiff_t)i * channels + c] = table[last[c - (ptrdiff_t)i * channels]];
+    }
 }
 
 static int clamp(int value, int most)
@@ -47,8 +61,9 @@ static int clamp(int value, int most)
 
 /* One row, moved to the right by `shift` columns (to the left where it is negative). Column i of the output comes from
  * column i - shift of the row, or of its mirror image; columns first..end-1 have such a source. */
-static void augment_row(const uint8_t *row, int width, int channels, int flip, int shift, float *x)
+static void augment_row(const fs_dataset *data, const uint8_t *row, int flip, int shift, float *x)
 {
+    int width = data->width, channels = data->channels;
     int first = clamp(shift, width), end = clamp(width + shift, width);
     memset(x, 0, (size_t)first * channels * sizeof *x);
     memset(x + (size_t)end * channels, 0, (size_t)(width - end) * channels * sizeof *x);
@@ -56,9 +71,9 @@ static void augment_row(const uint8_t *row, int width, int channels, int flip, i
         return;
     x += (size_t)first * channels;
     if (flip)
-        scale_mirrored(row + (size_t)(width - 1 - (first - shift)) * channels, end - first, channels, x);
+        scale_mirrored(data, row + (size_t)(width - 1 - (first - shift)) * channels, end - first, x);
     else
-        scale(row + (size_t)(first - shift) * channels, (size_t)(end - first) * channels, x);
+        scale(data, row + (size_t)(first - shift) * channels, (size_t)(end - first), x);
 }
 
 void fs_dataset_augment(const fs_dataset *data, int image, uint64_t seed, uint32_t epoch, float *x)
@@ -75,6 +90,6 @@ void fs_dataset_augment(const fs_dataset *data, int image, uint64_t seed, uint32
         if (source < 0 || source >= data->height)
             memset(x, 0, row * sizeof *x);
         else
-            augment_row(pixels + (size_t)source * row, data->width, data->channels, flip, shift_x, x);
+            augment_row(data, pixels + (size_t)source * row, flip, shift_x, x);
     }
 }

@@ -21,6 +21,7 @@ static const data_format formats[] = {
     {"cifar10:", "batches.meta.txt", fs_read_cifar10},
     {"cifar100:", "fine_label_names.txt", fs_read_cifar100},
     {"idx:", NULL, fs_read_idx},
+    {"idx-plain:", NULL, fs_read_idx_plain},
 };
 
 /* The format whose prefix starts `spec`; *folder becomes the rest of `spec`. NULL where there is no such format or no
@@ -159,7 +160,7 @@ fs_status fs_dataset_open(const char *spec, fs_split split, int limit, fs_datase
     memset(data, 0, sizeof *data);
     const data_format *format = find_format(spec, &folder);
     if (!format)
-        return fs_fail(FS_USAGE, "data set '%s': expected cifar10:DIR, cifar100:DIR or idx:DIR", spec);
+        return fs_fail(FS_USAGE, "data set '%s': expected cifar10:DIR, cifar100:DIR, idx:DIR or idx-plain:DIR", spec);
     if (limit < 0)
         return fs_fail(FS_USAGE, "limit of %d images: expected a positive number, or 0 for all", limit);
     if (check_folder(folder) != FS_OK)
@@ -181,5 +182,6 @@ void fs_dataset_close(fs_dataset *data)
     free(data->pixels);
     free(data->label);
     free(data->label_name);
+    free(data->scaled);
     memset(data, 0, sizeof *data);
 }

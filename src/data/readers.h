@@ -16,6 +16,7 @@ typedef fs_status fs_reader(const char *folder, fs_split split, int limit, fs_da
 fs_reader fs_read_cifar10;
 fs_reader fs_read_cifar100;
 fs_reader fs_read_idx;
+fs_reader fs_read_idx_plain;
 
 /* Writes FOLDER/NAME to path[FS_PATH_BYTES]. FS_ERROR where it does not fit. */
 fs_status fs_data_path(const char *folder, const char *name, char *path);

@@ -1,8 +1,14 @@
-/* The architectures of the method's table, as data. */
-#include "filterscope/network.h"
+/* The built-in architectures, and those in files. */
+#include "filterscope/architecture.h"
 
+#include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#include "filterscope/memory.h"
 
 /* AVGG-16's published settings, here also for the architectures without any (ours). */
 #define RECIPE_AVGG16                                                                                                          \
@@ -21,14 +27,29 @@
         }                                                                                                                      \
     }
 
+/* Each text is a file of src/model/architectures. */
 static const fs_arch table[] = {
-    {"vgg16", "64 64 M2 128 128 M2 256 256 256 M2 512 512 512 M2 512 512 512 M2 | 4096 4096 K", RECIPE_AVGG16},
-    {"vgg16-fc1", "64 64 M2 128 128 M2 256 256 256 M2 512 512 512 M2 512 512 512 M2 | K", RECIPE_AVGG16},
-    {"vgg11", "64 64 M2 128 128 M2 256 256 256 M2 512 512 512 M2 | K", RECIPE_VGG11},
-    {"vgg6", "64 M2 128 M2 256 M2 512 M2 512 M2 | K", RECIPE_AVGG16},
-    {"avgg16", "64 64 128 128 256 256 256 A4 512 512 512 512 512 512 M2 | 4096 4096 K", RECIPE_AVGG16},
-    {"avgg6", "64 128 256 A2 512 512 M8 | K", RECIPE_AVGG16},
-    {"avgg8", "64 128 256 A2 512 512 M4 | 8192 8192 K", RECIPE_AVGG16},
+    {"vgg16",
+#include "model/arch_vgg16.h"
+     , RECIPE_AVGG16},
+    {"vgg16-fc1",
+#include "model/arch_vgg16-fc1.h"
+     , RECIPE_AVGG16},
+    {"vgg11",
+#include "model/arch_vgg11.h"
+     , RECIPE_VGG11},
+    {"vgg6",
+#include "model/arch_vgg6.h"
+     , RECIPE_AVGG16},
+    {"avgg16",
+#include "model/arch_avgg16.h"
+     , RECIPE_AVGG16},
+    {"avgg6",
+#include "model/arch_avgg6.h"
+     , RECIPE_AVGG16},
+    {"avgg8",
+#include "model/arch_avgg8.h"
+     , RECIPE_AVGG16},
     {NULL, NULL, {0}},
 };
 
@@ -37,15 +58,91 @@ const fs_arch *fs_arch_table(void)
     return table;
 }
 
-const fs_arch *fs_arch_find(const char *name)
+static const fs_arch *find(const char *name)
+{
+    for (const fs_arch *arch = table; arch->name; arch++)
+        if (strcmp(arch->name, name) == 0)
+            return arch;
+    return NULL;
+}
+
+static void fail_unknown(const char *name, const char *also)
 {
     char known[256] = "";
     for (const fs_arch *arch = table; arch->name; arch++) {
-        if (strcmp(arch->name, name) == 0)
-            return arch;
         size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, " %s", arch->name);
     }
-    fs_fail(FS_USAGE, "unknown architecture '%s'; there are:%s", name, known);
-    return NULL;
+    fs_fail(FS_USAGE, "unknown architecture '%s'; there are:%s%s", name, known, also);
+}
+
+const fs_arch *fs_arch_find(const char *name)
+{
+    const fs_arch *arch = find(name);
+    if (!arch)
+        fail_unknown(name, "");
+    return arch;
+}
+
+/* text[FS_ARCH_MOST_BYTES + 1] */
+static fs_status read_text(const char *path, char *text)
+{
+    struct stat file_status;
+    FILE *file = stat(path, &file_status) == 0 && S_ISREG(file_status.st_mode) ? fopen(path, "re") : NULL;
+    if (!file)
+        return fs_fail(FS_ERROR, "%s: cannot be read: %s", path, errno ? strerror(errno) : "not a regular file");
+    size_t bytes = fread(text, 1, FS_ARCH_MOST_BYTES + 1, file);
+    fclose(file);
+    if (bytes > FS_ARCH_MOST_BYTES)
+        return fs_fail(FS_ERROR, "%s: larger than the %d bytes of the largest architecture", path, FS_ARCH_MOST_BYTES);
+    text[bytes] = 0;
+    for (size_t i = 0; i < bytes; i++)
+        if (text[i] == 0 || (iscntrl((unsigned char)text[i]) && !isspace((unsigned char)text[i])))
+            return fs_fail(FS_ERROR, "%s: byte %zu is 0x%02x: not a text file", path, i, (unsigned char)text[i]);
+    return FS_OK;
+}
+
+/* The file's name without folder and ending, as much as fits. */
+static void name_of(const char *path, char name[FS_ARCH_NAME_BYTES])
+{
+    const char *slash = strrchr(path, '/'), *first = slash ? slash + 1 : path;
+    snprintf(name, FS_ARCH_NAME_BYTES, "%s", first);
+    char *dot = strrchr(name, '.');
+    if (dot && dot != name)
+        *dot = 0;
+}
+
+fs_status fs_arch_open(const char *name, fs_arch *arch)
+{
+    struct stat unused;
+    const fs_arch *known = find(name);
+    *arch = (fs_arch){.recipe = RECIPE_AVGG16};
+    errno = 0;
+    if (!known && stat(name, &unused) != 0) {
+        fail_unknown(name, ", and it is no file");
+        return FS_USAGE;
+    }
+    char *own_name = fs_alloc(FS_ARCH_NAME_BYTES, 1, "an architecture"),
+         *text = fs_alloc(FS_ARCH_MOST_BYTES + 2, 1, "an architecture");
+    fs_status status = own_name && text ? FS_OK : FS_ERROR;
+    if (!status && known) {
+        snprintf(own_name, FS_ARCH_NAME_BYTES, "%s", known->name);
+        snprintf(text, FS_ARCH_MOST_BYTES, "%s", known->text);
+        arch->recipe = known->recipe;
+    } else if (!status) {
+        name_of(name, own_name);
+        status = read_text(name, text);
+    }
+    arch->name = own_name;
+    arch->text = text;
+    if (status)
+        fs_arch_close(arch);
+    return status;
+}
+
+void fs_arch_close(fs_arch *arch)
+{
+    free((void *)arch->name);
+    free((void *)arch->text);
+    *arch = (fs_arch){0};
 }

@@ -151,6 +151,12 @@ static int apply(const fs_network *net, int i, int images, float *x, float *out,
     case FS_AVGPOOL:
         fs_avgpool_forward(images, op->height, op->width, op->channels, op->kernel, x, out);
         return 1;
+    case FS_MAXWINDOW:
+    case FS_AVGWINDOW: {
+        fs_window window = fs_op_window(op);
+        (op->kind == FS_MAXWINDOW ? fs_maxwindow_forward : fs_avgwindow_forward)(images, &window, x, out);
+        return 1;
+    }
     case FS_LINEAR:
         fs_linear_forward(images, (int)fs_op_inputs(op), op->out_channels, x, weight, bias, out);
         return 1;

@@ -12,11 +12,12 @@
 #include <unistd.h>
 
 #include "base/hdf5_attribute.h"
+#include "base/hdf5_table.h"
 #include "filterscope/crc32c.h"
 #include "filterscope/memory.h"
 
 static const char format[] = "filterscope-model";
-enum { FORMAT_VERSION = 2, MOST_EPOCHS = 1000000 };
+enum { FORMAT_VERSION = 3, MOST_EPOCHS = 1000000 };
 
 /* One array of the network and its place in the file. */
 struct array {
@@ -69,14 +70,13 @@ static fs_status visit_pair(hid_t file, const char *group, const fs_op *op, cons
 static fs_status each_array(hid_t file, const fs_network *net, visit *each, void *context)
 {
     fs_status status = FS_OK;
-    int linear = 0;
+    int count[FS_LINEAR + 1] = {0}; /* of each kind so far */
     for (int i = 0; i < net->ops && !status; i++) {
         const fs_op *op = &net->op[i];
         if (!op->weights)
             continue;
-        linear += op->kind == FS_LINEAR;
         const char *kind = op->kind == FS_CONV ? "conv" : op->kind == FS_BATCHNORM ? "bn" : "fc";
-        int number = op->layer ? op->layer : linear;
+        int number = ++count[op->kind];
         status = visit_pair(file, "parameter", op, kind, number, net->parameter, each, context);
         if (!status)
             status = visit_pair(file, "momentum", op, kind, number, net->velocity, each, context);
@@ -122,7 +122,10 @@ static uint32_t sum_model(const fs_model *model)
     const fs_network *net = &model->net;
     const int32_t numbers[] = {net->height, net->width, net->channels, net->labels, model->epochs, model->epoch, model->batch};
     const int64_t right = model->right;
-    uint32_t crc = sum_text(0, net->arch);
+    uint32_t crc = sum_text(sum_text(0, net->arch), net->text);
+    crc = fs_crc32c(crc, model->scaling.pixel, sizeof model->scaling.pixel);
+    crc = fs_crc32c(crc, model->scaling.mean, (size_t)net->channels * sizeof *model->scaling.mean);
+    crc = fs_crc32c(crc, model->scaling.std, (size_t)net->channels * sizeof *model->scaling.std);
     crc = fs_crc32c(crc, numbers, sizeof numbers);
     crc = fs_crc32c(crc, &right, sizeof right);
     crc = fs_crc32c(crc, &model->loss, sizeof model->loss);
@@ -146,27 +149,10 @@ static fs_status write_array(hid_t file, const struct array *array, void *contex
     return written < 0 ? fs_fail(FS_ERROR, "cannot write %s", array->path) : FS_OK;
 }
 
-/* Opens a dataset whose shape must be the one given; -1 where it is missing or shaped otherwise. */
-static hid_t open_shaped(hid_t file, const char *path, int dimensions, const hsize_t *size)
-{
-    hsize_t found[4] = {0};
-    hid_t set = H5Dopen2(file, path, H5P_DEFAULT);
-    if (set < 0)
-        return -1;
-    hid_t space = H5Dget_space(set);
-    int fits = H5Sget_simple_extent_ndims(space) == dimensions && H5Sget_simple_extent_dims(space, found, NULL) >= 0 &&
-               memcmp(found, size, (size_t)dimensions * sizeof *size) == 0;
-    H5Sclose(space);
-    if (fits)
-        return set;
-    H5Dclose(set);
-    return -1;
-}
-
 static fs_status read_array(hid_t file, const struct array *array, void *context)
 {
     (void)context;
-    hid_t set = open_shaped(file, array->path, array->dimensions, array->size);
+    hid_t set = fs_hdf5_open_shaped(file, array->path, array->dimensions, array->size);
     if (set < 0)
         return fs_fail(FS_MISMATCH, "%s is missing or does not fit the architecture", array->path);
     herr_t got = H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, array->values);
@@ -202,28 +188,9 @@ static void list_attributes(struct numbers *n, struct attribute list[ATTRIBUTES]
     memcpy(list, all, sizeof all);
 }
 
-static int write_attribute(hid_t object, const char *name, hid_t type, const void *value)
-{
-    hid_t space = H5Screate(H5S_SCALAR);
-    hid_t attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
-    herr_t written = attribute < 0 ? -1 : H5Awrite(attribute, type, value);
-    if (attribute >= 0)
-        H5Aclose(attribute);
-    H5Sclose(space);
-    return written >= 0;
-}
-
-static hid_t string_type(size_t bytes)
-{
-    hid_t type = H5Tcopy(H5T_C_S1);
-    H5Tset_size(type, bytes);
-    H5Tset_strpad(type, H5T_STR_NULLPAD);
-    return type;
-}
-
 static hid_t config_type(void)
 {
-    hid_t key = string_type(FS_CONFIG_KEY_BYTES), value = string_type(FS_CONFIG_VALUE_BYTES);
+    hid_t key = fs_hdf5_string(FS_CONFIG_KEY_BYTES), value = fs_hdf5_string(FS_CONFIG_VALUE_BYTES);
     hid_t type = H5Tcreate(H5T_COMPOUND, sizeof(fs_config_entry));
     H5Tinsert(type, "key", HOFFSET(fs_config_entry, key), key);
     H5Tinsert(type, "value", HOFFSET(fs_config_entry, value), value);
@@ -245,36 +212,11 @@ static hid_t history_type(void)
     return type;
 }
 
-/* Both take over `type`. */
-static int write_table(hid_t file, const char *path, hid_t type, hsize_t rows, const void *values)
-{
-    hid_t space = H5Screate_simple(1, &rows, NULL), packed = H5Tcopy(type);
-    H5Tpack(packed);
-    hid_t set = H5Dcreate2(file, path, packed, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-    herr_t written = set < 0 ? -1 : rows ? H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) : 0;
-    if (set >= 0)
-        H5Dclose(set);
-    H5Sclose(space);
-    H5Tclose(packed);
-    H5Tclose(type);
-    return written >= 0;
-}
-
-static int read_table(hid_t file, const char *path, hid_t type, hsize_t rows, void *values)
-{
-    hid_t set = open_shaped(file, path, 1, &rows);
-    herr_t got = set < 0 ? -1 : rows ? H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) : 0;
-    if (set >= 0)
-        H5Dclose(set);
-    H5Tclose(type);
-    return got >= 0;
-}
-
 static int write_history_crc(hid_t file, const fs_model *model)
 {
     uint32_t crc = sum_history(model);
     hid_t set = H5Dopen2(file, "/history", H5P_DEFAULT);
-    int written = set >= 0 && write_attribute(set, "crc", H5T_NATIVE_UINT32, &crc);
+    int written = set >= 0 && fs_hdf5_write_attribute(set, "crc", H5T_NATIVE_UINT32, &crc);
     if (set >= 0)
         H5Dclose(set);
     return written;
@@ -298,22 +240,29 @@ static fs_status write_all(hid_t file, const fs_model *model)
     struct attribute list[ATTRIBUTES];
     list_attributes(&n, list);
     int32_t version = FORMAT_VERSION;
-    hid_t text = string_type(sizeof net->arch);
+    hid_t text = fs_hdf5_string(sizeof net->arch);
     char padded[sizeof net->arch] = "";
     memcpy(padded, format, sizeof format);
-    int done = write_attribute(file, "format", text, padded) && write_attribute(file, "arch", text, net->arch) &&
-               write_attribute(file, "format_version", H5T_NATIVE_INT32, &version);
+    int done = fs_hdf5_write_attribute(file, "format", text, padded) &&
+               fs_hdf5_write_attribute(file, "arch", text, net->arch) &&
+               fs_hdf5_write_attribute(file, "format_version", H5T_NATIVE_INT32, &version);
     H5Tclose(text);
     for (int i = 0; i < ATTRIBUTES && done; i++)
-        done = write_attribute(file, list[i].name, list[i].type, list[i].value);
-    const char *groups[] = {"/parameter", "/momentum", "/statistic"};
-    for (int i = 0; i < 3 && done; i++) {
+        done = fs_hdf5_write_attribute(file, list[i].name, list[i].type, list[i].value);
+    const char *groups[] = {"/parameter", "/momentum", "/statistic", "/scaling"};
+    for (int i = 0; i < 4 && done; i++) {
         hid_t group = H5Gcreate2(file, groups[i], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
         done = group >= 0 && H5Gclose(group) >= 0;
     }
-    done = done && write_table(file, "/config", config_type(), (hsize_t)model->config.count, model->config.entry) &&
-           write_table(file, "/label_names", string_type(FS_LABEL_NAME_BYTES), (hsize_t)net->labels, model->label_name) &&
-           write_table(file, "/history", history_type(), (hsize_t)model->epoch, model->history) &&
+    done =
+        done && fs_hdf5_write_table(file, "/architecture", fs_hdf5_string(strlen(net->text)), 1, net->text) &&
+        fs_hdf5_write_table(file, "/scaling/pixel", H5Tcopy(H5T_NATIVE_DOUBLE), 2, model->scaling.pixel) &&
+        fs_hdf5_write_table(file, "/scaling/mean", H5Tcopy(H5T_NATIVE_DOUBLE), (hsize_t)net->channels, model->scaling.mean) &&
+        fs_hdf5_write_table(file, "/scaling/std", H5Tcopy(H5T_NATIVE_DOUBLE), (hsize_t)net->channels, model->scaling.std);
+    done = done && fs_hdf5_write_table(file, "/config", config_type(), (hsize_t)model->config.count, model->config.entry) &&
+           fs_hdf5_write_table(file, "/label_names", fs_hdf5_string(FS_LABEL_NAME_BYTES), (hsize_t)net->labels,
+                               model->label_name) &&
+           fs_hdf5_write_table(file, "/history", history_type(), (hsize_t)model->epoch, model->history) &&
            write_history_crc(file, model);
     return done ? each_array(file, net, write_array, NULL) : fs_fail(FS_ERROR, "cannot write attributes and tables");
 }
@@ -399,7 +348,7 @@ static fs_status read_header(hid_t file, struct numbers *n, char *arch, size_t a
 {
     char found[sizeof((fs_network *)0)->arch + 1] = "";
     int32_t version = 0;
-    hid_t text = string_type(arch_bytes);
+    hid_t text = fs_hdf5_string(arch_bytes);
     int read = fs_hdf5_read_attribute(file, "format", text, found) && strcmp(found, format) == 0;
     if (!read) {
         H5Tclose(text);
@@ -418,22 +367,43 @@ static fs_status read_header(hid_t file, struct numbers *n, char *arch, size_t a
         if (!fs_hdf5_read_attribute(file, list[i].name, list[i].type, list[i].value))
             return fs_fail(FS_MISMATCH, "attribute %s is missing", list[i].name);
     if (!read || n->height < 1 || n->height > 4096 || n->width < 1 || n->width > 4096 || n->channels < 1 ||
-        n->channels > 4096 || n->labels < 2 || n->labels > FS_MAX_LABELS || n->epochs < 0 || n->epochs > MOST_EPOCHS ||
-        n->epoch < 0 || n->epoch > n->epochs || n->batch < 0)
+        n->channels > FS_MOST_CHANNELS || n->labels < 2 || n->labels > FS_MAX_LABELS || n->epochs < 0 ||
+        n->epochs > MOST_EPOCHS || n->epoch < 0 || n->epoch > n->epochs || n->batch < 0)
         return fs_fail(FS_MISMATCH, "an attribute is missing or out of range");
     return FS_OK;
 }
 
-static hsize_t rows_of(hid_t file, const char *path)
+/* The network that /architecture describes, but for its values. */
+static fs_status read_architecture(hid_t file, const char *name, const struct numbers *n, fs_network *net)
 {
-    hid_t set = H5Dopen2(file, path, H5P_DEFAULT);
-    if (set < 0)
-        return 0;
-    hid_t space = H5Dget_space(set);
-    hssize_t rows = H5Sget_simple_extent_npoints(space);
-    H5Sclose(space);
-    H5Dclose(set);
-    return rows > 0 ? (hsize_t)rows : 0;
+    hid_t set = H5Dopen2(file, "/architecture", H5P_DEFAULT), type = set < 0 ? -1 : H5Dget_type(set);
+    size_t bytes = type < 0 ? 0 : H5Tget_size(type);
+    fs_status status = bytes && bytes <= FS_ARCH_MOST_BYTES && fs_hdf5_rows(file, "/architecture") == 1
+                           ? FS_OK
+                           : fs_fail(FS_MISMATCH, "/architecture is missing or damaged");
+    char *text = status ? NULL : fs_alloc(bytes + 1, 1, "the architecture");
+    if (!status && !text)
+        status = FS_ERROR;
+    if (!status && !fs_hdf5_read_table(file, "/architecture", fs_hdf5_string(bytes), 1, text))
+        status = fs_fail(FS_MISMATCH, "/architecture is missing or damaged");
+    fs_arch arch = {.name = name, .text = text};
+    if (!status)
+        status = fs_network_create(&arch, n->height, n->width, n->channels, n->labels, 0, net);
+    free(text);
+    if (type >= 0)
+        H5Tclose(type);
+    if (set >= 0)
+        H5Dclose(set);
+    return status == FS_USAGE ? FS_MISMATCH : status;
+}
+
+static fs_status read_scaling(hid_t file, int channels, fs_scaling *scaling)
+{
+    if (fs_hdf5_read_table(file, "/scaling/pixel", H5Tcopy(H5T_NATIVE_DOUBLE), 2, scaling->pixel) &&
+        fs_hdf5_read_table(file, "/scaling/mean", H5Tcopy(H5T_NATIVE_DOUBLE), (hsize_t)channels, scaling->mean) &&
+        fs_hdf5_read_table(file, "/scaling/std", H5Tcopy(H5T_NATIVE_DOUBLE), (hsize_t)channels, scaling->std))
+        return FS_OK;
+    return fs_fail(FS_MISMATCH, "/scaling is missing or does not fit %d channels", channels);
 }
 
 static fs_status read_all(hid_t file, fs_model *model)
@@ -443,9 +413,11 @@ static fs_status read_all(hid_t file, fs_model *model)
     fs_status status = read_header(file, &n, arch, sizeof model->net.arch);
     if (status)
         return status;
-    const fs_arch *known = fs_arch_find(arch);
-    if (!known || fs_network_create(known, n.height, n.width, n.channels, n.labels, 0, &model->net))
-        return FS_MISMATCH;
+    status = read_architecture(file, arch, &n, &model->net);
+    if (!status)
+        status = read_scaling(file, n.channels, &model->scaling);
+    if (status)
+        return status;
     model->epochs = n.epochs;
     model->epoch = n.epoch;
     model->batch = n.batch;
@@ -455,11 +427,11 @@ static fs_status read_all(hid_t file, fs_model *model)
     model->history = fs_alloc((size_t)n.epochs, sizeof *model->history, "the history");
     if (!model->label_name || !model->history)
         return FS_ERROR;
-    hsize_t entries = rows_of(file, "/config");
+    hsize_t entries = fs_hdf5_rows(file, "/config");
     model->config.count = entries <= FS_CONFIG_ENTRIES ? (int)entries : 0;
-    if (!read_table(file, "/config", config_type(), (hsize_t)model->config.count, model->config.entry) ||
-        !read_table(file, "/label_names", string_type(FS_LABEL_NAME_BYTES), (hsize_t)n.labels, model->label_name) ||
-        !read_table(file, "/history", history_type(), (hsize_t)n.epoch, model->history))
+    if (!fs_hdf5_read_table(file, "/config", config_type(), (hsize_t)model->config.count, model->config.entry) ||
+        !fs_hdf5_read_table(file, "/label_names", fs_hdf5_string(FS_LABEL_NAME_BYTES), (hsize_t)n.labels, model->label_name) ||
+        !fs_hdf5_read_table(file, "/history", history_type(), (hsize_t)n.epoch, model->history))
         return fs_fail(FS_MISMATCH, "/config, /label_names or /history is missing or damaged");
     for (int i = 0; i < model->config.count; i++) /* a damaged string need not end */
         model->config.entry[i].key[FS_CONFIG_KEY_BYTES - 1] = model->config.entry[i].value[FS_CONFIG_VALUE_BYTES - 1] = 0;

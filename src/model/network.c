@@ -1,7 +1,9 @@
 /* From an architecture to operations, offsets and initial weights. */
 #include "filterscope/network.h"
 
+#include <limits.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,14 +12,27 @@
 #include "filterscope/memory.h"
 #include "filterscope/random.h"
 
-enum { MOST_OPS = 256 };
-
 /* The network under construction, and the map that the next operation will see. */
 struct builder {
     fs_network *net;
+    fs_layer now; /* the line in work */
     int height, width, channels;
-    int dense; /* after "|" */
+    int flat;  /* after flatten or fc */
+    int dense; /* after fc */
+    int lines; /* of net->text */
 };
+
+static fs_status complain(const struct builder *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static fs_status complain(const struct builder *b, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    return fs_fail(FS_USAGE, "%s: line %d: '%s': %s", b->net->arch, b->now.line, b->now.text, text);
+}
 
 static fs_op *append(struct builder *b, fs_op_kind kind)
 {
@@ -25,6 +40,7 @@ static fs_op *append(struct builder *b, fs_op_kind kind)
     fs_op *op = &net->op[net->ops++];
     op->kind = kind;
     op->layer = b->dense ? 0 : net->layers;
+    op->line = b->lines;
     op->height = op->out_height = b->height;
     op->width = op->out_width = b->width;
     op->channels = op->out_channels = b->channels;
@@ -43,70 +59,185 @@ static void add_parameters(struct builder *b, fs_op *op, size_t weights, size_t 
         net->conv_parameters = net->parameters;
 }
 
-static void add_conv(struct builder *b, int filters)
+static int units_of(const struct builder *b)
 {
-    b->net->layers++;
-    fs_op *op = append(b, FS_CONV);
-    op->kernel = 3;
-    op->stride = op->pad = 1;
-    op->out_channels = b->channels = filters;
-    add_parameters(b, op, (size_t)9 * op->channels * filters, (size_t)filters);
-    op = append(b, FS_BATCHNORM);
-    add_parameters(b, op, (size_t)filters, (size_t)filters);
-    op->statistic = b->net->statistics;
-    b->net->statistics += 2 * (size_t)filters;
-    append(b, FS_RELU);
+    return b->now.units == FS_UNITS_K ? b->net->labels : b->now.units;
 }
 
-static fs_status add_pool(struct builder *b, fs_op_kind kind, int size)
+/* Size of the output along an axis; 0 where the window is larger than the padded map. */
+static int steps(int size, int kernel, int stride, int pad)
 {
-    if (size < 1 || b->height % size || b->width % size)
-        return fs_fail(FS_USAGE, "%s: a %dx%d pool does not divide the %dx%d map after convolution %d (%dx%d images)",
-                       b->net->arch, size, size, b->height, b->width, b->net->layers, b->net->height, b->net->width);
-    fs_op *op = append(b, kind);
-    op->kernel = op->stride = size;
-    op->out_height = b->height /= size;
-    op->out_width = b->width /= size;
+    return size + 2 * pad < kernel ? 0 : (size + 2 * pad - kernel) / stride + 1;
+}
+
+static fs_status add_conv(struct builder *b)
+{
+    int filters = units_of(b), kernel = b->now.size.height, stride = b->now.stride.height, pad = b->now.pad.height;
+    int height = steps(b->height, kernel, stride, pad), width = steps(b->width, kernel, stride, pad);
+    if (!height || !width)
+        return complain(b, "a %dx%d kernel on a %dx%d map (%dx%d images)", kernel, kernel, b->height, b->width, b->net->height,
+                        b->net->width);
+    b->net->layers++;
+    fs_op *op = append(b, FS_CONV);
+    op->kernel = kernel;
+    op->stride = stride;
+    op->pad = pad;
+    op->out_height = b->height = height;
+    op->out_width = b->width = width;
+    op->out_channels = b->channels = filters;
+    add_parameters(b, op, (size_t)kernel * kernel * op->channels * filters, b->now.bias ? (size_t)filters : 0);
     return FS_OK;
 }
 
-static void add_linear(struct builder *b, int outputs, int hidden)
+static void add_batchnorm(struct builder *b)
 {
+    fs_op *op = append(b, FS_BATCHNORM);
+    add_parameters(b, op, (size_t)b->channels, (size_t)b->channels);
+    op->statistic = b->net->statistics;
+    b->net->statistics += 2 * (size_t)b->channels;
+}
+
+/* A pool as b->now says. */
+static fs_status add_pool(struct builder *b, fs_op_kind plain, fs_op_kind window)
+{
+    enum { MOST_PLAIN = 16 }; /* see fs_maxpool_forward */
+    const fs_layer *l = &b->now;
+    int divides = b->height % l->size.height == 0 && b->width % l->size.width == 0;
+    int own_stride = l->stride.height != l->size.height || l->stride.width != l->size.width;
+    int height = steps(b->height, l->size.height, l->stride.height, l->pad.height);
+    int width = steps(b->width, l->size.width, l->stride.width, l->pad.width);
+    int padded = l->pad.height || l->pad.width;
+    if (!l->strided && !padded && !l->floor && !divides)
+        return complain(
+            b, "a %dx%d pool does not divide the %dx%d map after convolution %d (%dx%d images); 'floor' leaves the rest out",
+            l->size.height, l->size.width, b->height, b->width, b->net->layers, b->net->height, b->net->width);
+    if (!height || !width)
+        return complain(b, "a %dx%d pool on a %dx%d map (%dx%d images)", l->size.height, l->size.width, b->height, b->width,
+                        b->net->height, b->net->width);
+    int is_plain = divides && !padded && !own_stride && l->size.height == l->size.width && l->size.height <= MOST_PLAIN;
+    fs_op *op = append(b, is_plain ? plain : window);
+    if (is_plain)
+        op->kernel = op->stride = l->size.height;
+    op->kernel2 = l->size;
+    op->stride2 = l->stride;
+    op->pad2 = l->pad;
+    op->out_height = b->height = height;
+    op->out_width = b->width = width;
+    return FS_OK;
+}
+
+static fs_status add_global(struct builder *b, fs_op_kind plain, fs_op_kind window)
+{
+    b->now.size = b->now.stride = (fs_size){b->height, b->width};
+    return add_pool(b, plain, window);
+}
+
+static fs_status add_linear(struct builder *b)
+{
+    int outputs = units_of(b);
+    size_t inputs = (size_t)b->height * b->width * b->channels;
+    if (inputs > INT_MAX)
+        return complain(b, "%zu inputs are too many", inputs);
+    b->flat = b->dense = 1;
     fs_op *op = append(b, FS_LINEAR);
     op->out_height = op->out_width = b->height = b->width = 1;
     op->out_channels = b->channels = outputs;
-    add_parameters(b, op, fs_op_inputs(op) * (size_t)outputs, hidden ? (size_t)outputs : 0);
-    if (hidden)
-        append(b, FS_RELU);
-}
-
-static fs_status add_word(struct builder *b, const char *word)
-{
-    if (word[0] == '|')
-        b->dense = 1;
-    else if (word[0] == 'M')
-        return add_pool(b, FS_MAXPOOL, atoi(word + 1));
-    else if (word[0] == 'A')
-        return add_pool(b, FS_AVGPOOL, atoi(word + 1));
-    else if (word[0] == 'K')
-        add_linear(b, b->net->labels, 0);
-    else if (b->dense)
-        add_linear(b, atoi(word), 1);
-    else
-        add_conv(b, atoi(word));
+    add_parameters(b, op, inputs * (size_t)outputs, b->now.bias ? (size_t)outputs : 0);
     return FS_OK;
 }
 
-static fs_status add_words(struct builder *b, const char *layers)
+static fs_status check_input(const struct builder *b)
 {
-    char words[256], *rest = words, *word;
-    snprintf(words, sizeof words, "%s", layers);
-    while ((word = strtok_r(rest, " ", &rest))) {
-        fs_status status = add_word(b, word);
+    const fs_layer *l = &b->now;
+    const fs_network *net = b->net;
+    if (net->ops || b->lines > 1)
+        return complain(b, "the input comes before all layers");
+    if (l->size.height == net->height && l->size.width == net->width && l->units == net->channels)
+        return FS_OK;
+    return complain(b, "the images are %dx%dx%d", net->height, net->width, net->channels);
+}
+
+/* What may not stand where it does. */
+static fs_status check_place(const struct builder *b)
+{
+    fs_layer_kind kind = b->now.kind;
+    int maps_only = kind == FS_LAYER_CONV || kind == FS_LAYER_MAXPOOL || kind == FS_LAYER_AVGPOOL ||
+                    kind == FS_LAYER_GLOBALMAX || kind == FS_LAYER_GLOBALAVG;
+    if (b->flat && maps_only)
+        return complain(b, "no such layer may follow a flatten or fc");
+    if (b->flat && kind == FS_LAYER_BN && (b->height > 1 || b->width > 1))
+        return complain(b, "normalises channels: it belongs before the flatten of a %dx%d map", b->height, b->width);
+    if (!b->net->layers && kind != FS_LAYER_CONV && kind != FS_LAYER_DROPOUT && kind != FS_LAYER_INPUT)
+        return complain(b, "the first layer must be a conv");
+    return FS_OK;
+}
+
+static fs_status add_layer(struct builder *b)
+{
+    fs_status status = check_place(b);
+    if (status)
+        return status;
+    switch (b->now.kind) {
+    case FS_LAYER_INPUT:
+        return check_input(b);
+    case FS_LAYER_CONV:
+        return add_conv(b);
+    case FS_LAYER_BN:
+        add_batchnorm(b);
+        return FS_OK;
+    case FS_LAYER_RELU:
+        append(b, FS_RELU);
+        return FS_OK;
+    case FS_LAYER_MAXPOOL:
+        return add_pool(b, FS_MAXPOOL, FS_MAXWINDOW);
+    case FS_LAYER_AVGPOOL:
+        return add_pool(b, FS_AVGPOOL, FS_AVGWINDOW);
+    case FS_LAYER_GLOBALMAX:
+        return add_global(b, FS_MAXPOOL, FS_MAXWINDOW);
+    case FS_LAYER_GLOBALAVG:
+        return add_global(b, FS_AVGPOOL, FS_AVGWINDOW);
+    case FS_LAYER_DROPOUT:
+        b->net->dropouts++;
+        return FS_OK;
+    case FS_LAYER_FLATTEN:
+        b->flat = 1;
+        return FS_OK;
+    case FS_LAYER_FC:
+        return add_linear(b);
+    }
+    abort(); /* every kind is above */
+}
+
+static fs_status check_end(const struct builder *b)
+{
+    const fs_network *net = b->net;
+    if (!net->layers)
+        return fs_fail(FS_USAGE, "%s: has no conv", net->arch);
+    if (b->height == 1 && b->width == 1 && b->channels == net->labels)
+        return FS_OK;
+    return complain(b, "the last map is %dx%dx%d, for %d labels it must be 1x1x%d ('fc K' gives that)", b->height, b->width,
+                    b->channels, net->labels, net->labels);
+}
+
+static fs_status add_layers(struct builder *b, const char *text)
+{
+    fs_network *net = b->net;
+    size_t used = 0, room = strlen(text) + 2; /* a line end that the last line may lack */
+    int line = 0, more;
+    net->text = fs_alloc(room, 1, "the architecture");
+    if (!net->text)
+        return FS_ERROR;
+    for (;;) {
+        fs_status status = fs_arch_next(net->arch, &text, &line, &b->now, &more);
+        if (status || !more)
+            return status ? status : check_end(b);
+        if (++b->lines > FS_ARCH_MOST_LAYERS)
+            return complain(b, "more than %d layers", FS_ARCH_MOST_LAYERS);
+        used += (size_t)snprintf(net->text + used, room - used, "%s\n", b->now.text);
+        status = add_layer(b);
         if (status)
             return status;
     }
-    return FS_OK;
 }
 
 /* The last operation that carries a layer's number is where its probe looks. */
@@ -148,10 +279,10 @@ fs_status fs_network_create(const fs_arch *arch, int height, int width, int chan
     snprintf(net->arch, sizeof net->arch, "%s", arch->name);
     struct builder b = {.net = net, .height = height, .width = width, .channels = channels};
     fs_status status = FS_ERROR;
-    net->op = fs_alloc(MOST_OPS, sizeof *net->op, "the network's operations");
+    net->op = fs_alloc(FS_ARCH_MOST_LAYERS, sizeof *net->op, "the network's operations");
     if (!net->op)
         goto cleanup;
-    status = add_words(&b, arch->layers);
+    status = add_layers(&b, arch->text);
     if (status)
         goto cleanup;
     mark_probed(net);
@@ -168,6 +299,7 @@ cleanup:
 void fs_network_free(fs_network *net)
 {
     free(net->op);
+    free(net->text);
     free(net->parameter);
     free(net->velocity);
     free(net->statistic);
@@ -185,6 +317,13 @@ const fs_op *fs_network_probed(const fs_network *net, int layer)
 fs_conv_shape fs_op_conv_shape(const fs_op *op)
 {
     return (fs_conv_shape){op->height, op->width, op->channels, op->out_channels, op->kernel, op->stride, op->pad};
+}
+
+fs_window fs_op_window(const fs_op *op)
+{
+    return (fs_window){op->height,        op->width,          op->channels,      op->out_height,
+                       op->out_width,     op->kernel2.height, op->kernel2.width, op->stride2.height,
+                       op->stride2.width, op->pad2.height,    op->pad2.width};
 }
 
 size_t fs_op_inputs(const fs_op *op)
@@ -212,10 +351,16 @@ double fs_network_macs(const fs_network *net, int layer)
     return macs;
 }
 
+uint32_t fs_network_fingerprint(const fs_network *net)
+{
+    return fs_crc32c(0, net->text, strlen(net->text));
+}
+
 uint32_t fs_network_crc(const fs_network *net)
 {
     int32_t shape[4] = {net->height, net->width, net->channels, net->labels};
     uint32_t crc = fs_crc32c(0, net->arch, sizeof net->arch);
+    crc = fs_crc32c(crc, net->text, strlen(net->text));
     crc = fs_crc32c(crc, shape, sizeof shape);
     crc = fs_crc32c(crc, net->parameter, net->parameters * sizeof(float));
     return fs_crc32c(crc, net->statistic, net->statistics * sizeof(float));

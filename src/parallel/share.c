@@ -1,5 +1,8 @@
 #include "filterscope/share.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "filterscope/memory.h"
 #include "filterscope/slots.h"
 
@@ -26,6 +29,7 @@ fs_status fs_share_dataset(MPI_Comm comm, fs_dataset *data)
     if (rank_of(comm) == 0) {
         *data = own;
     } else {
+        data->scaled = NULL;
         data->pixels = fs_alloc(bytes, 1, "pixels");
         data->label = fs_alloc(images, sizeof *data->label, "labels");
         data->label_name = fs_alloc((size_t)data->labels, sizeof *data->label_name, "label names");
@@ -41,24 +45,32 @@ fs_status fs_share_dataset(MPI_Comm comm, fs_dataset *data)
 }
 
 /* The same network on a rank that has none, but for its values. */
-static fs_status build_as(const fs_model *root, fs_model *model)
+static fs_status build_as(const fs_model *root, const char *text, fs_model *model)
 {
     const fs_network *net = &root->net;
-    const fs_arch *arch = fs_arch_find(net->arch);
+    const fs_arch arch = {.name = net->arch, .text = text};
     *model = *root;
-    model->net = (fs_network){0};
+    model->net = (fs_network){0}; /* the pointers are rank 0's */
     model->label_name = fs_alloc((size_t)net->labels, sizeof *model->label_name, "label names");
     model->history = fs_alloc((size_t)root->epochs, sizeof *model->history, "the history");
-    if (!arch || !model->label_name || !model->history)
+    if (!model->label_name || !model->history)
         return FS_ERROR;
-    return fs_network_create(arch, net->height, net->width, net->channels, net->labels, 0, &model->net);
+    return fs_network_create(&arch, net->height, net->width, net->channels, net->labels, 0, &model->net);
 }
 
 fs_status fs_share_model(MPI_Comm comm, fs_model *model)
 {
     fs_model root = *model;
     fs_share_bytes(comm, 0, &root, sizeof root);
-    fs_status status = fs_agree(comm, rank_of(comm) == 0 ? FS_OK : build_as(&root, model));
+    char *text = fs_alloc(FS_ARCH_MOST_BYTES + 2, 1, "the architecture");
+    fs_status status = fs_agree(comm, text ? FS_OK : FS_ERROR);
+    if (!status) {
+        if (rank_of(comm) == 0)
+            snprintf(text, FS_ARCH_MOST_BYTES + 2, "%s", model->net.text);
+        fs_share_bytes(comm, 0, text, FS_ARCH_MOST_BYTES + 2);
+        status = fs_agree(comm, rank_of(comm) == 0 ? FS_OK : build_as(&root, text, model));
+    }
+    free(text);
     if (status)
         return status;
     fs_network *net = &model->net;

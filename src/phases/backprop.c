@@ -248,6 +248,12 @@ static void forward_slot(fs_backprop *b, int i, int images, int offset, const fl
     case FS_AVGPOOL:
         fs_avgpool_forward(images, op->height, op->width, op->channels, op->kernel, x, y);
         break;
+    case FS_MAXWINDOW:
+    case FS_AVGWINDOW: {
+        fs_window window = fs_op_window(op);
+        (op->kind == FS_MAXWINDOW ? fs_maxwindow_forward : fs_avgwindow_forward)(images, &window, x, y);
+        break;
+    }
     case FS_LINEAR:
         fs_linear_forward(images, (int)fs_op_inputs(op), op->out_channels, x, weight, bias, y);
         break;
@@ -377,6 +383,16 @@ static void backward_slot(fs_backprop *b, int i, int images, int offset, float *
     case FS_AVGPOOL:
         fs_avgpool_backward(images, op->height, op->width, op->channels, op->kernel, dy, dx);
         break;
+    case FS_MAXWINDOW: {
+        fs_window window = fs_op_window(op);
+        fs_maxwindow_backward(images, &window, input_of(b, i) + offset * fs_op_inputs(op), dy, dx);
+        break;
+    }
+    case FS_AVGWINDOW: {
+        fs_window window = fs_op_window(op);
+        fs_avgwindow_backward(images, &window, dy, dx);
+        break;
+    }
     case FS_LINEAR:
         fs_linear_backward_input(images, (int)fs_op_inputs(op), op->out_channels, dy, weight_of(b, op), dx);
         break;

@@ -7,6 +7,17 @@
 
 #include "filterscope/memory.h"
 
+static int has_pool(const fs_network *net, int number)
+{
+    for (int i = 0; i < net->ops; i++) {
+        fs_op_kind kind = net->op[i].kind;
+        if (net->op[i].layer == number &&
+            (kind == FS_MAXPOOL || kind == FS_AVGPOOL || kind == FS_MAXWINDOW || kind == FS_AVGWINDOW))
+            return 1;
+    }
+    return 0;
+}
+
 static void add_layer(const fs_network *net, int number, fs_plan *plan)
 {
     const fs_op *op = fs_network_probed(net, number);
@@ -15,7 +26,7 @@ static void add_layer(const fs_network *net, int number, fs_plan *plan)
                           .filters = op->out_channels,
                           .height = op->out_height,
                           .width = op->out_width,
-                          .pooled = op->kind == FS_MAXPOOL || op->kind == FS_AVGPOOL};
+                          .pooled = has_pool(net, number)};
     snprintf(row->name, sizeof row->name, "conv%d", number);
 }
 

@@ -22,6 +22,7 @@ static fs_model make_model(void)
 {
     fs_model model = {.epochs = 3, .epoch = 2, .batch = 5, .right = 1LL << 40, .loss = 1.25};
     assert_int_equal(fs_network_create(fs_arch_find("vgg6"), 32, 32, 1, 4, 7, &model.net), FS_OK);
+    model.scaling = (fs_scaling){.pixel = {0, 1}, .mean = {0.25}, .std = {0.5}};
     fs_config_set(&model.config, "arch", "vgg6");
     fs_config_set(&model.config, "lr", "0.1");
     model.label_name = calloc(4, sizeof *model.label_name);
@@ -59,6 +60,8 @@ static void a_model_comes_back_as_it_was(void **state)
     assert_int_equal(read.epoch, 2);
     assert_int_equal(read.batch, 5);
     assert_true(read.right == 1LL << 40 && read.loss == 1.25);
+    assert_string_equal(read.net.text, model.net.text);
+    assert_true(read.scaling.pixel[1] == 1 && read.scaling.mean[0] == 0.25 && read.scaling.std[0] == 0.5);
     assert_int_equal(fs_config_match(path, &read.config, &model.config), FS_OK);
     assert_memory_equal(read.label_name, model.label_name, 4 * sizeof *model.label_name);
     for (int e = 0; e < 2; e++)

@@ -80,7 +80,10 @@ static void a_weight_that_is_not_finite_is_named(void **state)
 }
 
 enum { BATCH = 9, SIDE = 8 };
-static const fs_arch tiny = {"tiny", "3 M2 4 A2 | 6 K", {0}};
+static const fs_arch tiny = {"tiny",
+                             "conv 3 3x3 pad 1 bias\nbn\nrelu\nmaxpool 2\nconv 4 3x3 pad 1 bias\nbn\nrelu\navgpool 2\n"
+                             "fc 6 bias\nrelu\nfc K\n",
+                             {0}};
 
 struct batch {
     fs_network net;

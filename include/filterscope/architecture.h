@@ -1,0 +1,121 @@
+/* Architectures as text: any sequential convolutional network, a layer a line.
+ *
+ * Words are separated by blanks; "#" starts a comment; empty lines do not count. SIZE is one number, or two as HEIGHTxWIDTH.
+ *
+ *     input HEIGHTxWIDTHxCHANNELS              optional, first: the only input that the network takes (without: any)
+ *     conv FILTERS SIZE [stride N] [pad N] [bias]
+ *                                              square kernel; stride 1, pad 0 (zeros) and no bias unless said otherwise
+ *     bn                                       batch normalisation of each channel: epsilon 1e-5, momentum 0.1, with gamma and
+ *                                              beta
+ *     relu
+ *     maxpool SIZE [stride SIZE] [pad SIZE] [floor]
+ *     avgpool SIZE [stride SIZE] [pad SIZE] [floor]
+ *                                              stride = size unless said otherwise; then a size that does not divide its map is
+ *                                              refused unless "floor" lets the rest be left out, as PyTorch does. A padded
+ *                                              average counts the zeros, as PyTorch's does; pad is at most half the size
+ *     globalmax, globalavg                     over the whole map
+ *     dropout P                                for the record: does nothing, in training neither (ours); the P of a network
+ * that was trained elsewhere stays in the text flatten                                  optional, where the maps end: fc
+ * implies it fc UNITS [bias]                          fully connected
+ *
+ * The first layer is a conv (or a dropout). After flatten or fc come fc, bn, relu and dropout only; a bn between flatten and fc
+ * wants a 1x1 map. FILTERS and UNITS may be K, the number of labels; the last map is 1x1 with K channels. For example, a small
+ * network of another making:
+ *
+ *     input 32x32x3
+ *     conv 32 5x5 stride 2 bias
+ *     relu
+ *     conv 64 3x3 pad 1        # no bias where batch normalisation follows
+ *     bn
+ *     relu
+ *     globalavg
+ *     fc K bias
+ *
+ * A convolution's number is its place among the convolutions, from 1: what --layers wants. Its probe sees the map after all
+ * that stands between it and the next conv or the first fc, a global pool included: after conv + bn + relu and the pool that
+ * follows, as in method, phase two; for other orders this is the rule (ours). */
+#ifndef FILTERSCOPE_ARCHITECTURE_H
+#define FILTERSCOPE_ARCHITECTURE_H
+
+#include <stdint.h>
+
+#include "filterscope/status.h"
+
+/* Settings of phase one for one group of parameters. */
+typedef struct fs_group_recipe {
+    double lr;       /* of the first epoch */
+    double lr_decay; /* lr is multiplied by this every fs_recipe.decay_every epochs */
+    double momentum;
+    double weight_decay; /* L2 */
+} fs_group_recipe;
+
+typedef struct fs_recipe {
+    int epochs;
+    int decay_every;      /* epochs */
+    fs_group_recipe conv; /* convolutions and their batch normalisation */
+    fs_group_recipe fc;   /* fully connected layers and what follows them */
+} fs_recipe;
+
+typedef struct fs_arch {
+    const char *name; /* a built-in one's, or the file's without folder and ending */
+    const char *text;
+    fs_recipe recipe; /* published where there is one (AVGG-16, VGG-11), else AVGG-16's (ours) */
+} fs_arch;
+
+enum { FS_ARCH_NAME_BYTES = 32, FS_ARCH_MOST_BYTES = 1 << 16, FS_ARCH_MOST_LAYERS = 1024 };
+
+/* Not collective, like everything here. All built-in architectures (the method's table), ended by a row whose name is NULL. */
+const fs_arch *fs_arch_table(void);
+
+/* NULL where there is none of that name; the message lists those there are. */
+const fs_arch *fs_arch_find(const char *name);
+
+/* The built-in architecture of that name or, where there is none, the one in the file of that name. *arch is to be released
+ * with fs_arch_close. FS_USAGE: neither; the message lists the built-in ones. FS_ERROR: the file cannot be read, is larger than
+ * FS_ARCH_MOST_BYTES or no text. Whether the text is an architecture shows when a network is built from it. */
+fs_status fs_arch_open(const char *name, fs_arch *arch);
+void fs_arch_close(fs_arch *arch);
+
+/* CRC-32C of the layers, a line each as fs_layer.text: comments and blanks do not count. FS_USAGE as fs_arch_next. */
+fs_status fs_arch_fingerprint(const fs_arch *arch, uint32_t *crc);
+
+typedef enum fs_layer_kind {
+    FS_LAYER_INPUT,
+    FS_LAYER_CONV,
+    FS_LAYER_BN,
+    FS_LAYER_RELU,
+    FS_LAYER_MAXPOOL,
+    FS_LAYER_AVGPOOL,
+    FS_LAYER_GLOBALMAX,
+    FS_LAYER_GLOBALAVG,
+    FS_LAYER_DROPOUT,
+    FS_LAYER_FLATTEN,
+    FS_LAYER_FC
+} fs_layer_kind;
+
+/* A number for each axis, height first. */
+typedef struct fs_size {
+    int height, width;
+} fs_size;
+
+enum { FS_UNITS_K = -1 };
+
+/* One line that is a layer, or the input. */
+typedef struct fs_layer {
+    fs_layer_kind kind;
+    int line;  /* from 1 */
+    int units; /* filters, units, channels of the input; FS_UNITS_K for K */
+    fs_size size, stride, pad;
+    int strided; /* the stride was given */
+    int floor;
+    int bias;
+    char text[128]; /* the line without comment, its words separated by single blanks */
+} fs_layer;
+
+/* Reads the next layer from *text, which moves on behind its line; *line is the number of the last line read, 0 at the start.
+ *   name  in   of the architecture, for messages
+ *   more  out  0 at the end of the text, with *layer unchanged, else 1
+ * FS_USAGE: a word that does not fit, with architecture, line and word in the message. */
+fs_status fs_arch_next(const char *name, const char **text, int *line, fs_layer *layer, int *more);
+
+#endif

@@ -1,0 +1,141 @@
+/* filterscope arch: an architecture with its shapes, parameters and multiply-adds. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "filterscope/network.h"
+
+static const char usage[] = "arch NAME|FILE [--input HEIGHTxWIDTHxCHANNELS] [--labels K] [--table shapes|text|layers]";
+
+/* Where the text has an input line and --input does not say otherwise, that is the input. */
+static fs_status find_input(const fs_arch *arch, const char *option, fs_layer *input)
+{
+    const char *text = arch->text;
+    char line[64];
+    int number = 0, more;
+    if (option) {
+        snprintf(line, sizeof line, "input %.50s", option);
+        text = line;
+    }
+    fs_status status = fs_arch_next(option ? "--input" : arch->name, &text, &number, input, &more);
+    if (!status && (!more || input->kind != FS_LAYER_INPUT))
+        *input = (fs_layer){.units = 3, .size = {32, 32}};
+    return status;
+}
+
+static double macs_of(const fs_op *op)
+{
+    return op->kind == FS_CONV     ? (double)op->weights * op->out_height * op->out_width
+           : op->kind == FS_LINEAR ? (double)op->weights
+                                   : 0;
+}
+
+/* The operation that line `line` of net->text stands for; NULL for a line without. */
+static const fs_op *op_of_line(const fs_network *net, int line)
+{
+    for (int i = 0; i < net->ops; i++)
+        if (net->op[i].line == line)
+            return &net->op[i];
+    return NULL;
+}
+
+typedef void print_line(const fs_op *op, int line, const char *text, int length);
+
+static void each_line(const fs_network *net, print_line *print)
+{
+    const char *text = net->text;
+    for (int line = 1; *text; line++) {
+        int length = (int)strcspn(text, "\n");
+        print(op_of_line(net, line), line, text, length);
+        text += length + 1;
+    }
+}
+
+static void print_shape(const fs_op *op, int line, const char *text, int length)
+{
+    char map[40] = "", probe[24] = "";
+    if (op)
+        snprintf(map, sizeof map, "%dx%dx%d", op->out_height, op->out_width, op->out_channels);
+    if (op && op->probed)
+        snprintf(probe, sizeof probe, "probe %d", op->layer);
+    printf("%4d  %-32.*s %14s", line, length, text, map);
+    if (op)
+        printf(" %12zu %14.0f", op->weights + op->biases, macs_of(op));
+    printf(op && op->probed ? "  %s\n" : "%s\n", probe);
+}
+
+static void print_text(const fs_op *op, int line, const char *text, int length)
+{
+    (void)op;
+    (void)line;
+    printf("%.*s\n", length, text);
+}
+
+static void print_row(const fs_op *op, int line, const char *text, int length)
+{
+    if (!op)
+        return;
+    int pools = op->kind != FS_CONV;
+    fs_size kernel = pools ? op->kernel2 : (fs_size){op->kernel, op->kernel};
+    fs_size stride = pools ? op->stride2 : (fs_size){op->stride, op->stride};
+    fs_size pad = pools ? op->pad2 : (fs_size){op->pad, op->pad};
+    printf("%d,%.*s,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%zu,%.0f,%.*s\n", line, (int)strcspn(text, " \n"), text,
+           op->layer, op->probed, op->height, op->width, op->channels, op->out_height, op->out_width, op->out_channels,
+           kernel.height, kernel.width, stride.height, stride.width, pad.height, pad.width, op->biases > 0,
+           op->weights + op->biases, macs_of(op), length, text);
+}
+
+static void print_shapes(const fs_network *net)
+{
+    printf("%s: %d convolutions, %dx%dx%d images, %d labels\n", net->arch, net->layers, net->height, net->width, net->channels,
+           net->labels);
+    printf("   #  layer                                   output   parameters   MACs an image\n");
+    each_line(net, print_shape);
+    printf("      %-32s %14s %12zu %14.0f\n", "all", "", net->parameters, fs_network_macs(net, 0));
+    printf("fingerprint %08x\n", fs_network_fingerprint(net));
+}
+
+static fs_status print_table(const fs_network *net, const char *table)
+{
+    if (strcmp(table, "shapes") == 0) {
+        print_shapes(net);
+    } else if (strcmp(table, "text") == 0) {
+        each_line(net, print_text);
+    } else if (strcmp(table, "layers") == 0) {
+        printf("line,kind,layer,probed,height,width,channels,out_height,out_width,out_channels,kernel_height,kernel_width,"
+               "stride_height,stride_width,pad_height,pad_width,bias,parameters,macs,text\n");
+        each_line(net, print_row);
+    } else {
+        return fs_fail(FS_USAGE, "--table: '%s' is none of shapes, text, layers", table);
+    }
+    return FS_OK;
+}
+
+fs_status fs_cli_arch(int argc, char **argv)
+{
+    const char *name = NULL, *size = NULL, *table = "shapes";
+    int labels = 10;
+    const fs_option options[] = {
+        {"input", FS_OPTION_TEXT, &size, 0, 0, "of the network (the file's input line, else 32x32x3)"},
+        {"labels", FS_OPTION_INT, &labels, 2, FS_MAX_LABELS, "K (10)"},
+        {"table", FS_OPTION_TEXT, &table, 0, 0, "shapes; text: the file, to start one's own from; layers: as CSV (shapes)"},
+        {NULL},
+    };
+    fs_status status = fs_options_read(argc, argv, usage, options, &name);
+    if (status)
+        return status == FS_STOPPED ? FS_OK : status; /* --help */
+    fs_arch arch;
+    fs_layer input;
+    fs_network net = {0};
+    status = fs_arch_open(name, &arch);
+    if (!status)
+        status = find_input(&arch, size, &input);
+    if (!status)
+        status = fs_network_create(&arch, input.size.height, input.size.width, input.units, labels, 0, &net);
+    if (!status)
+        status = print_table(&net, table);
+    fs_network_free(&net);
+    fs_arch_close(&arch);
+    return status;
+}
