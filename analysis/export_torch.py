@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""A PyTorch state dict from a model file: export_torch.py model.h5 --out model.pth [--module net.py]
+
+The names are those of the torch.nn.Sequential that --module writes, or with --like those of another state dict, in order.
+"""
+import argparse
+import os
+import sys
+
+import model_file
+from model_file import Failure
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="model file of filterscope train or import_torch.py")
+    parser.add_argument("--out", required=True, help="state dict (.pth, .pt), which must not exist")
+    parser.add_argument("--module", help="write the network as a Python file, too")
+    parser.add_argument("--like", help="state dict whose names are taken")
+    parser.add_argument("--filterscope", help="the program ($FILTERSCOPE, the build folder beside this one, or PATH)")
+    return parser.parse_args()
+
+
+def pair(row, key):
+    return row[f"{key}_height"], row[f"{key}_width"]
+
+
+def constructor(row):
+    kind = row["kind"]
+    if kind == "conv":
+        return (f"nn.Conv2d({row['channels']}, {row['out_channels']}, {pair(row, 'kernel')}, stride={pair(row, 'stride')}, "
+                f"padding={pair(row, 'pad')}, bias={bool(row['bias'])})")
+    if kind == "bn":
+        return f"nn.BatchNorm{'2d' if row['layer'] else '1d'}({row['channels']})"
+    if kind in ("maxpool", "avgpool"):
+        name = "MaxPool2d" if kind == "maxpool" else "AvgPool2d"
+        return f"nn.{name}({pair(row, 'kernel')}, stride={pair(row, 'stride')}, padding={pair(row, 'pad')})"
+    if kind in ("globalmax", "globalavg"):
+        return f"nn.Adaptive{'Max' if kind == 'globalmax' else 'Avg'}Pool2d(1)"
+    if kind == "fc":
+        return f"nn.Linear({row['channels'] * row['height'] * row['width']}, {row['out_channels']}, bias={bool(row['bias'])})"
+    return "nn.ReLU()"
+
+
+def modules(text, rows):
+    """(constructor, row or None) of each module of a torch.nn.Sequential that computes what `text` says."""
+    by_line, result = {row["line"]: row for row in rows}, []
+    for number, line in enumerate(text.splitlines(), 1):
+        row, words = by_line.get(number), line.split()
+        if row and row["kind"] == "fc" and not any(name == "nn.Flatten()" for name, _ in result):
+            result.append(("nn.Flatten()", None))
+        if row:
+            result.append((constructor(row), row))
+        elif words[0] == "dropout":
+            result.append((f"nn.Dropout({words[1] if len(words) > 1 else 0.5})", None))
+    if not any(name == "nn.Flatten()" for name, _ in result):
+        result.append(("nn.Flatten()", None))
+    return result
+
+
+def state_dict(listing, rows, arrays):
+    """{name in the Sequential: array} in PyTorch's order."""
+    leaves = {"weight": "weight", "bias": "bias", "mean": "running_mean", "variance": "running_var"}
+    place = {row["line"]: number for number, (_, row) in enumerate(listing) if row}
+    state = {}
+    for row, group, name, role in model_file.arrays_of(rows):
+        if group != "momentum":
+            state[f"{place[row['line']]}.{leaves[role]}"] = model_file.to_torch(row, role, arrays[name])
+    return state
+
+
+def write_module(path, model, listing):
+    pixel, mean, std = ([float(value) for value in values] for values in model["scaling"])
+    with open(path, "x", encoding="utf-8") as file:
+        file.write(f'"""{model["arch"]}: takes [images, {model["size"][2]}, {model["size"][0]}, {model["size"][1]}]; for pixels p of '
+                   f'0..255\nx = (low + (high - low) p / 255 - mean) / std."""\nfrom torch import nn\n\n'
+                   f"low, high = {pixel[0]!r}, {pixel[1]!r}\nmean = {mean!r}\nstd = {std!r}\n\n\n"
+                   "def network():\n    return nn.Sequential(\n")
+        for name, _ in listing:
+            file.write(f"        {name},\n")
+        file.write("    )\n")
+
+
+def rename(state, path):
+    from import_torch import choose, load
+    like = choose(load(path), None)
+    for (name, values), (_, own) in zip(like, state.items()):
+        if values.shape != own.shape:
+            raise Failure(f"{path}: tensor '{name}' is {list(values.shape)}, here it is {list(own.shape)}")
+    if len(like) != len(state):
+        raise Failure(f"{path}: has {len(like)} tensors, this network {len(state)}")
+    return {name: values for (name, _), values in zip(like, state.values())}
+
+
+def run(options):
+    for path in (options.out, options.module):
+        if path and os.path.exists(path):
+            raise Failure(f"{path}: exists")
+    try:
+        import torch
+    except ImportError:
+        raise Failure("PyTorch is needed (Debian: python3-torch)") from None
+    binary = model_file.program(options.filterscope)
+    model = model_file.read(binary, options.model)
+    _, rows = model_file.layers_of(binary, model)
+    listing = modules(model["text"], rows)
+    state = state_dict(listing, rows, model["arrays"])
+    if options.like:
+        state = rename(state, options.like)
+    for name, values in state.items():
+        print(f"  {name:32s} {list(values.shape)}")
+    temporary = f"{options.out}.tmp"
+    torch.save({name: torch.from_numpy(values) for name, values in state.items()}, temporary)
+    os.replace(temporary, options.out)
+    if options.module:
+        write_module(options.module, model, listing)
+    print(f"{options.out}: {len(state)} tensors")
+
+
+def main():
+    try:
+        run(arguments())
+    except (Failure, OSError) as error:
+        sys.exit(f"export_torch.py: {error}")
+
+
+if __name__ == "__main__":
+    main()
