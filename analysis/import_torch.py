@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """A model file from a network that PyTorch trained: import_torch.py model.pth --arch FILE --out model.h5
 
-model.pth holds a state dict (torch.save(model.state_dict(), "model.pth")) or is a .safetensors file. It is loaded safely: a file
-that would run code is refused. Tensors go to the layers of the architecture in order, and every shape has to fit; the mapping is
+model.pth holds a state dict (torch.save(model.state_dict(), "model.pth")), or is a .safetensors file, or, for machines without
+PyTorch, NumPy's (numpy.savez("model.npz", **{name: values.numpy() for name, values in model.state_dict().items()})). It is loaded
+safely: a file that would run code is refused. Tensors go to the layers of the architecture in order, and every shape has to fit; the mapping is
 printed. --pixels, --mean and --std say how the images were scaled that it was trained with: x = (low + (high - low) p / 255 -
 mean) / std for a pixel p of 0..255. torchvision's ToTensor and Normalize(mean, std) is --pixels 0,1 --mean ... --std ...
 """
@@ -19,7 +20,7 @@ from model_file import Failure
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("weights", help="state dict: .pth, .pt or .safetensors")
+    parser.add_argument("weights", help="state dict: .pth, .pt, .safetensors or .npz")
     parser.add_argument("--arch", required=True, help="architecture, built in or a file (filterscope arch)")
     parser.add_argument("--out", required=True, help="model file, which must not exist")
     parser.add_argument("--input", help="HEIGHTxWIDTHxCHANNELS (the architecture's input line)")
@@ -62,12 +63,15 @@ def natural(name):
     return parts, leaves.index(leaf) if leaf in leaves else len(leaves)
 
 
-def load(path):
-    """{name: array} in order. A safetensors file has none: there names are sorted."""
-    if not os.path.isfile(path):
-        raise Failure(f"{path}: no such file")
-    if not path.endswith(".safetensors"):
-        return load_torch(path)
+def load_numpy(path):
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except Exception as error:
+        raise Failure(f"{path}: no .npz file of arrays: {error}") from None
+
+
+def load_safetensors(path):
     try:
         from safetensors.numpy import load_file
     except ImportError:
@@ -77,6 +81,14 @@ def load(path):
     except Exception as error:
         raise Failure(f"{path}: not a safetensors file: {error}") from None
     return {name: found[name] for name in sorted(found, key=natural)}
+
+
+def load(path):
+    """{name: array} in order. A safetensors file has none: there names are sorted."""
+    if not os.path.isfile(path):
+        raise Failure(f"{path}: no such file")
+    reader = {".npz": load_numpy, ".safetensors": load_safetensors}.get(os.path.splitext(path)[1], load_torch)
+    return reader(path)
 
 
 def choose(tensors, order):

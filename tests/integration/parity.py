@@ -1,0 +1,113 @@
+"""An imported network computes what PyTorch computes: logits, training and probe losses, fields, against numbers that PyTorch
+printed (tests/fixtures, made by tests/reference/torch_network.py) and, where PyTorch is installed, against PyTorch itself: a network
+trained there gives the same number of right answers, and goes there and back."""
+import csv
+import io
+import os
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+
+from common import FASHION, folder, run, skip
+
+TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+FIXTURES = os.path.join(TOP, "tests", "fixtures")
+sys.path.insert(0, os.path.join(TOP, "tests", "reference"))
+os.environ["FILTERSCOPE"] = os.path.join(os.environ["FILTERSCOPE_BUILD"], "filterscope")
+if not os.path.isdir(FASHION):
+    skip(f"{FASHION} is missing (Debian: dataset-fashion-mnist)")
+here, data = folder(), f"idx-plain:{FASHION}"
+STEPS, TESTED = 50, 500
+
+
+def script(name, *words, expect=0):
+    command = [sys.executable, os.path.join(TOP, "analysis", name), *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == expect, f"{' '.join(command)}\nexit code {done.returncode}\n{done.stdout}{done.stderr}"
+    return done
+
+
+def import_network(weights, path):
+    script("import_torch.py", weights, "--arch", f"{FIXTURES}/small.txt", "--out", path, "--pixels", "0,1", "--mean", 0.286, "--std",
+           0.353)
+    return path
+
+
+def answers(model, ranks):
+    """Logits of the first test images, and the right answers on all."""
+    logits = run(ranks, "eval", "--model", model, "--data", data, "--images", TESTED, "--table", "logits").stdout
+    labels = run(ranks, "eval", "--model", model, "--data", data, "--table", "labels").stdout
+    return (np.loadtxt(io.StringIO(logits), delimiter=",", skiprows=1)[:, 2:],
+            sum(int(row["right"]) for row in csv.DictReader(io.StringIO(labels))))
+
+
+def losses(model):
+    """Of 50 steps from the weights of `model`: epochs of one batch."""
+    run(2, "train", "--arch", f"{FIXTURES}/small.txt", "--init", model, "--data", data, "--out", f"{model}.trained", "--epochs", STEPS,
+        "--train-images", 100, "--test-images", 1, "--lr", 0.002, "--fc-lr", 0.002, "--lr-decay", 1, "--fc-lr-decay", 1, "--momentum", 0.9,
+        "--fc-momentum", 0.9, "--weight-decay", 5e-4, "--fc-weight-decay", 5e-4, "--slots", 4)
+    with h5py.File(f"{model}.trained") as file:
+        return file["history"]["train_loss"]
+
+
+def sweep(model):
+    out = f"{model}.sweep"
+    run(2, "sweep", "--model", model, "--data", data, "--out", out, "--epochs", STEPS, "--train-images", 100, "--test-images", TESTED,
+        "--test-every", STEPS, "--slots", 4)
+    return out
+
+
+def difference(what, found, expected, most, relative_to=1.0):
+    worst = float((np.abs(np.asarray(found, float) - expected) / relative_to).max())
+    print(f"{what}: largest difference {worst:.2g}, allowed {most:g}")
+    assert worst <= most, what
+
+
+def scale_of(fields):
+    return np.abs(fields).max(axis=(1, 2), keepdims=True)
+
+
+def compare(name, model, expected):
+    logits, right = answers(model, 2)
+    difference(f"{name}: {TESTED} x 10 logits", logits, expected["logits"], 1e-4)
+    print(f"{name}: {right} right answers of 10000 test images, PyTorch {expected['right']}")
+    assert right == expected["right"]
+    difference(f"{name}: losses of {STEPS} training steps", losses(model), expected["losses"], 1e-3)
+    with h5py.File(sweep(model)) as file:
+        for layer in (1, 2, 3):
+            history, fields = file["probe/history"][:], expected[f"field{layer}"]
+            difference(f"{name}: losses of {STEPS} steps of probe {layer}", history["train_loss"][history["layer"] == layer],
+                       expected[f"probe{layer}"], 1e-3)
+            difference(f"{name}: fields of layer {layer}, over each one's largest element", file[f"silence/{layer}/field"][:], fields,
+                       1e-4, scale_of(fields))
+
+
+with np.load(f"{FIXTURES}/small_expected.npz") as file:
+    compare("fixture", import_network(f"{FIXTURES}/small.npz", f"{here}/fixture.h5"), dict(file))
+
+try:
+    import torch
+except ImportError:
+    print("PyTorch is not installed (Debian: python3-torch): only the fixture was compared")
+    sys.exit()
+import torch_network  # noqa: E402 (needs PyTorch)
+
+torch.set_num_threads(1)
+net = torch_network.pretrain(seed=6)
+torch.save(net.state_dict(), f"{here}/live.pth")
+model = import_network(f"{here}/live.pth", f"{here}/live.h5")
+compare("live", model, torch_network.expect(net))
+
+# There and back: the exported module takes the exported tensors, and gives the same logits.
+script("export_torch.py", model, "--out", f"{here}/back.pth", "--module", f"{here}/back.py", "--filterscope", os.environ["FILTERSCOPE"])
+sys.path.insert(0, here)
+import back  # noqa: E402 (just written)
+
+again = back.network()
+again.load_state_dict({**again.state_dict(), **torch.load(f"{here}/back.pth", weights_only=True)})
+difference("exported: logits", torch_network.logits(again.eval(), TESTED), torch_network.logits(net.eval(), TESTED), 1e-6)
+script("export_torch.py", model, "--out", f"{here}/like.pth", "--like", f"{here}/live.pth")
+like, live = (torch.load(f"{here}/{name}.pth", weights_only=True) for name in ("like", "live"))
+assert all(torch.equal(values, live[name]) for name, values in like.items()) and len(like) == len(live) - 2
