@@ -119,7 +119,7 @@ fs_status fs_cli_arch(int argc, char **argv)
     const fs_option options[] = {
         {"input", FS_OPTION_TEXT, &size, 0, 0, "of the network (the file's input line, else 32x32x3)"},
         {"labels", FS_OPTION_INT, &labels, 2, FS_MAX_LABELS, "K (10)"},
-        {"table", FS_OPTION_TEXT, &table, 0, 0, "shapes; text: the file, to start one's own from; layers: as CSV (shapes)"},
+        {"table", FS_OPTION_TEXT, &table, 0, 0, "shapes, text or layers (shapes; text is an architecture file, layers CSV)"},
         {NULL},
     };
     fs_status status = fs_options_read(argc, argv, usage, options, &name);

@@ -45,7 +45,7 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
         {"model", FS_OPTION_TEXT, &a->model, 0, 0, "model file of filterscope train or analysis/import_torch.py"},
         {"data", FS_OPTION_TEXT, &a->data, 0, 0, "cifar10:DIR, cifar100:DIR, idx:DIR or idx-plain:DIR"},
         {"split", FS_OPTION_TEXT, &a->split, 0, 0, "test or train (test)"},
-        {"table", FS_OPTION_TEXT, &a->table, 0, 0, "confusion, labels or logits, as CSV and nothing else (a summary)"},
+        {"table", FS_OPTION_TEXT, &a->table, 0, 0, "confusion, labels or logits (as CSV, instead of the summary)"},
         {"images", FS_OPTION_INT, &a->images, 1, 2e9, "the first N images only (all)"},
         {"batch", FS_OPTION_INT, &a->batch, 1, 65536, "images at a time (100)"},
         {NULL},
@@ -169,8 +169,10 @@ static void print_summary(const struct job *job)
     printf("label  name                              images   right      SR\n");
     for (int l = 0; l < labels; l++) {
         long long images = sum_row(job, l);
-        printf("%5d  %-32s %7lld %7lld  %6.4f\n", l, job->model.label_name[l], images, right_of(job, l),
-               (double)right_of(job, l) / (double)images);
+        printf("%5d  %-32s %7lld %7lld", l, job->model.label_name[l], images, right_of(job, l));
+        if (images)
+            printf("  %6.4f", (double)right_of(job, l) / (double)images);
+        printf("\n");
     }
     printf("confusion: a row an input label, a column an output unit\n");
     print_confusion(job, " ", "%6lld");

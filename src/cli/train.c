@@ -30,7 +30,7 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
     *r = (fs_recipe){0, 0, {none, none, none, none}, {none, none, none, none}};
     const fs_option options[] = {
         {"arch", FS_OPTION_TEXT, &a->arch, 0, 0,
-         "vgg16, vgg16-fc1, vgg11, vgg6, avgg16, avgg6, avgg8, or a file (filterscope arch)"},
+         "vgg16, vgg16-fc1, vgg11, vgg6, avgg16, avgg6 or avgg8 (or a file: filterscope arch)"},
         {"data", FS_OPTION_TEXT, &a->data, 0, 0, "cifar10:DIR, cifar100:DIR, idx:DIR or idx-plain:DIR"},
         {"out", FS_OPTION_TEXT, &a->out, 0, 0, "model file; where it exists, training goes on from it"},
         {"init", FS_OPTION_TEXT, &a->init, 0, 0, "model file whose weights and scaling a new training starts from"},

@@ -1,0 +1,92 @@
+"""Images and label sets of other sizes: each goes through train, eval and sweep, or is refused clearly."""
+import os
+import sys
+
+import h5py
+import numpy as np
+
+from common import folder, run, write_idx
+
+here = folder()
+os.chdir(here)
+with open("net.txt", "w") as file:
+    file.write("conv 8 5x5 stride 2 bias\nrelu\nconv 16 3x3 pad 1\nbn\nrelu\nmaxpool 3 stride 2\nconv 8 1x1 bias\nglobalavg\n"
+               "dropout 0.3\nfc K bias\n")
+
+
+def make(name, shape, labels, train, test):
+    """IDX files whose images show their label: channels last where there are several, labels of two bytes above 255."""
+    os.mkdir(name)
+    random, pattern = np.random.default_rng(1), np.random.default_rng(2).integers(0, 256, (labels, *shape))
+    for split, label in (("train", train), ("t10k", test)):
+        images = np.clip(pattern[label] + random.normal(0, 30, (len(label), *shape)), 0, 255).astype(np.uint8)
+        write_idx(f"{name}/{split}-images-idx{images.ndim}-ubyte", images)
+        path = f"{name}/{split}-labels-idx1-{'short' if labels > 256 else 'ubyte'}"
+        write_idx(path, label)
+        if labels > 256:
+            with open(path, "wb") as file:
+                file.write(bytes([0, 0, 0x0B, 1]) + len(label).to_bytes(4, "big") + label.astype(">i2").tobytes())
+    return f"idx:{name}"
+
+
+def even(labels, each):
+    return np.arange(labels * each) % labels
+
+
+CASES = {  # shape, labels, training labels, test labels
+    "square": ((64, 64), 4, even(4, 30), even(4, 10)),
+    "wide": ((24, 40, 3), 3, even(3, 40), even(3, 10)),
+    "tall": ((48, 20), 3, even(3, 40), even(3, 10)),
+    "hundred": ((16, 16), 100, even(100, 3), even(100, 2)),
+    "thousand": ((16, 16, 2), 1000, even(1000, 1), even(1000, 1)),
+    "unbalanced": ((20, 20), 3, np.repeat([0, 1, 2], [100, 15, 5]), np.repeat([0, 1, 2], [50, 9, 1])),
+}
+TRAIN = ["--epochs", 2, "--batch", 20, "--slots", 4, "--lr", 0.02, "--fc-lr", 0.02, "--momentum", 0.9, "--fc-momentum", 0.9]
+for name, (shape, labels, train, test) in CASES.items():
+    data = make(name, shape, labels, train, test)
+    run(2, "train", "--arch", "net.txt", "--data", data, "--out", f"{name}.h5", *TRAIN)
+    table = run(3, "eval", "--model", f"{name}.h5", "--data", data, "--table", "confusion").stdout
+    confusion = np.loadtxt(table.splitlines(), delimiter=",", skiprows=1, dtype=int)
+    assert confusion.shape == (labels, labels) and (confusion.sum(axis=1) == np.bincount(test, minlength=labels)).all(), name
+    with h5py.File(f"{name}.h5") as file:
+        sr = confusion.trace() / len(test)
+        assert abs(sr - file["history"][-1]["test_sr"]) < 1e-12, name
+        text = file["architecture"][0]
+    run(2, "sweep", "--model", f"{name}.h5", "--data", data, "--out", f"{name}.sweep.h5", "--layers", "1,3", "--epochs", 2, "--batch", 20,
+        "--slots", 4)
+    run(1, "check", f"{name}.sweep.h5")
+    with h5py.File(f"{name}.sweep.h5") as file:
+        rows = file["layers"][:]
+        assert rows["layer"].tolist() == [1, 3] and rows["height"][0] == (shape[0] - 5) // 2 + 1, name
+        assert rows["width"][0] == (shape[1] - 5) // 2 + 1 and (rows["height"][1], rows["width"][1]) == (1, 1), name
+        for layer in (1, 3):
+            assert file[f"silence/{layer}/field"].shape == (8, labels, labels), name
+            assert np.isfinite(file[f"silence/{layer}/field"][:]).all(), name
+    print(f"{name}: {'x'.join(map(str, shape))} pixels, {labels} labels, SR {sr:.3f}")
+
+# A label without a test image: eval says so; its averaged field would be 0/0, so a sweep refuses.
+data = make("missing", (20, 20), 3, even(3, 40), np.repeat([0, 2], 10))
+run(2, "train", "--arch", "net.txt", "--data", data, "--out", "missing.h5", *TRAIN)
+assert "1 labels have no image" in run(2, "eval", "--model", "missing.h5", "--data", data).stdout
+assert "no test image of label 1" in run(2, "sweep", "--model", "missing.h5", "--data", data, "--out", "missing.sweep.h5", "--epochs", 1,
+                                         expect=1).stderr
+assert not os.path.exists("missing.sweep.h5")
+
+# A file without its input line takes any size; with it, that one only; comments do not change what an architecture is.
+with open("fixed.txt", "w") as file:
+    file.write("input 32x32x1 # not these images\n" + text.decode())
+assert "line 1: 'input 32x32x1': the images are 20x20x1" in run(
+    2, "train", "--arch", "fixed.txt", "--data", data, "--out", "fixed.h5", *TRAIN, expect=2).stderr
+with open("net.txt", "a") as file:
+    file.write("# the same\n")
+run(2, "train", "--arch", "net.txt", "--data", data, "--out", "missing.h5", *TRAIN)
+with open("net.txt", "w") as file:
+    file.write(text.decode().replace("conv 8 1x1", "conv 9 1x1"))
+assert "architecture: file has CRC" in run(1, "train", "--arch", "net.txt", "--data", data, "--out", "missing.h5", *TRAIN, expect=3).stderr
+
+# The text of a built-in architecture is an architecture file, and the same network.
+with open("mine.txt", "w") as file:
+    file.write(run(1, "arch", "vgg6", "--table", "text").stdout)
+built_in, own = (run(1, "arch", name).stdout.splitlines() for name in ("vgg6", "mine.txt"))
+assert built_in[1:] == own[1:] and "fingerprint" in own[-1]
+sys.exit(0)
