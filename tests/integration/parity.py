@@ -46,7 +46,7 @@ def answers(model, ranks):
 def losses(model):
     """Of 50 steps from the weights of `model`: epochs of one batch."""
     run(2, "train", "--arch", f"{FIXTURES}/small.txt", "--init", model, "--data", data, "--out", f"{model}.trained", "--epochs", STEPS,
-        "--train-images", 100, "--test-images", 1, "--lr", 0.002, "--fc-lr", 0.002, "--lr-decay", 1, "--fc-lr-decay", 1, "--momentum", 0.9,
+        "--train-images", 100, "--test-images", 1, "--lr", 0.001, "--fc-lr", 0.001, "--lr-decay", 1, "--fc-lr-decay", 1, "--momentum", 0.9,
         "--fc-momentum", 0.9, "--weight-decay", 5e-4, "--fc-weight-decay", 5e-4, "--slots", 4)
     with h5py.File(f"{model}.trained") as file:
         return file["history"]["train_loss"]

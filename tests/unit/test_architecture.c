@@ -1,0 +1,227 @@
+/* Architectures as text: what is read, what is refused and where, files; pools of any window. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "filterscope/layers.h"
+#include "filterscope/network.h"
+#include "support.h"
+
+static fs_status build(const char *text, int height, int width, int labels, fs_network *net)
+{
+    fs_arch arch = {.name = "mine", .text = text};
+    return fs_network_create(&arch, height, width, 3, labels, 1, net);
+}
+
+static void a_text_becomes_operations_with_their_shapes(void **state)
+{
+    (void)state;
+    fs_network net;
+    const char *text = "input 33x30x3\n\n# two convolutions\nconv 8  5x5 stride 2\t bias\nrelu\nmaxpool 3 stride 2 pad 1\n"
+                       "dropout 0.5\nconv K 3\nbn\nglobalavg";
+    assert_int_equal(build(text, 33, 30, 7, &net), FS_OK);
+    assert_string_equal(net.text,
+                        "input 33x30x3\nconv 8 5x5 stride 2 bias\nrelu\nmaxpool 3 stride 2 pad 1\ndropout 0.5\nconv K 3\n"
+                        "bn\nglobalavg\n");
+    assert_true(net.ops == 6 && net.layers == 2 && net.dropouts == 1);
+    const fs_op *conv = &net.op[0], *pool = &net.op[2], *second = &net.op[3], *global = &net.op[5];
+    assert_true(conv->out_height == 15 && conv->out_width == 13 && conv->biases == 8 && conv->line == 2);
+    assert_true(pool->kind == FS_MAXWINDOW && pool->out_height == 8 && pool->out_width == 7 && pool->probed &&
+                pool->layer == 1);
+    assert_true(second->kernel == 3 && second->pad == 0 && second->biases == 0 && second->out_channels == 7);
+    assert_true(global->kind == FS_AVGWINDOW && global->out_height == 1 && global->out_width == 1 && global->probed);
+    assert_true(net.parameters == 75 * 8 + 8 + 72 * 7 + 14 && net.conv_parameters == net.parameters);
+    assert_true(fs_network_macs(&net, 0) == 600.0 * 15 * 13 + 504.0 * 6 * 5);
+    fs_network_free(&net);
+}
+
+static void the_same_layers_have_the_same_fingerprint(void **state)
+{
+    (void)state;
+    uint32_t first, again, other;
+    fs_network net;
+    assert_int_equal(fs_arch_fingerprint(&(fs_arch){"a", "conv 3 3x3\nfc K\n", {0}}, &first), FS_OK);
+    assert_int_equal(fs_arch_fingerprint(&(fs_arch){"b", "# mine\n\n conv  3 3x3 # one\nfc\tK", {0}}, &again), FS_OK);
+    assert_int_equal(fs_arch_fingerprint(&(fs_arch){"a", "conv 3 3x3\nfc K bias\n", {0}}, &other), FS_OK);
+    assert_true(first == again && first != other);
+    assert_int_equal(build("conv 3 3x3\nfc K", 8, 8, 2, &net), FS_OK);
+    assert_true(fs_network_fingerprint(&net) == first);
+    fs_network_free(&net);
+}
+
+static void a_pool_that_leaves_a_rest_wants_floor(void **state)
+{
+    (void)state;
+    fs_network net;
+    assert_int_equal(build("conv 3 3x3 pad 1\nmaxpool 2\nfc K", 7, 7, 2, &net), FS_USAGE);
+    assert_non_null(
+        strstr(fs_message(), "mine: line 2: 'maxpool 2': a 2x2 pool does not divide the 7x7 map after convolution 1"));
+    assert_int_equal(build("conv 3 3x3 pad 1\nmaxpool 2 floor\nfc K", 7, 7, 2, &net), FS_OK);
+    assert_true(net.op[1].kind == FS_MAXWINDOW && net.op[1].out_height == 3);
+    fs_network_free(&net);
+    assert_int_equal(build("conv 3 3x3 pad 1\nmaxpool 2 floor\nfc K", 8, 8, 2, &net), FS_OK);
+    assert_true(net.op[1].kind == FS_MAXPOOL && net.op[1].kernel == 2);
+    fs_network_free(&net);
+}
+
+static void what_is_wrong_is_named_with_line_and_word(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *message;
+    } bad[] = {
+        {"", "mine: has no conv"},
+        {"# nothing\n", "mine: has no conv"},
+        {"conv 3 3x3\n\nconf 3\n", "mine: line 3: 'conf' is no layer; there are: input conv bn"},
+        {"conv\n", "line 1: 'conv' wants its number of filters, or K"},
+        {"conv x 3x3\n", "line 1: 'x' of 'conv' is no number of filters"},
+        {"conv 0 3x3\n", "line 1: '0' of 'conv'"},
+        {"conv 99999999999999999999 3x3\n", "line 1: '99999999999999999999' of 'conv'"},
+        {"conv 3\n", "line 1: 'conv' wants size"},
+        {"conv 3 3x\n", "line 1: '3x' is no size"},
+        {"conv 3 -3\n", "line 1: '-3' is no size"},
+        {"conv 3 3x3 stride 0\n", "line 1: '0' is no stride"},
+        {"conv 3 3x3 stride\n", "line 1: 'conv' wants stride"},
+        {"conv 3 3x3 pad 3\n", "line 1: pad 3 of a 3x3 kernel: at most 2"},
+        {"conv 3 3x5\n", "line 1: kernel 3x5"},
+        {"conv 3 3x3 biased\n", "line 1: unexpected 'biased' after '3x3'"},
+        {"conv 3 3x3 1 2 3 4 5 6 7 8 9 10 11\n", "is too long for a layer"},
+        {"conv 3 9x9\n", "mine: line 1: 'conv 3 9x9': a 9x9 kernel on a 8x8 map"},
+        {"relu\n", "line 1: 'relu': the first layer must be a conv"},
+        {"conv 3 3x3\nbn 3\n", "line 2: unexpected '3' after 'bn'"},
+        {"conv 3 3x3\nmaxpool\n", "line 2: 'maxpool' wants size"},
+        {"conv 3 3x3\nmaxpool 2 pad 2\n", "line 2: pad 2x2 of a 2x2 pool: at most half"},
+        {"conv 3 3x3\navgpool 9 floor\n", "line 2: 'avgpool 9 floor': a 9x9 pool on a 6x6 map"},
+        {"conv 3 3x3\ndropout 1.5\n", "line 2: '1.5' of 'dropout'"},
+        {"conv 3 3x3\nfc K\nconv 3 3x3\n", "line 3: 'conv 3 3x3': no such layer may follow a flatten or fc"},
+        {"conv 3 3x3\nflatten\nglobalavg\n", "line 3: 'globalavg': no such layer may follow"},
+        {"conv 3 3x3\nflatten\nbn\nfc K\n", "line 3: 'bn': normalises channels"},
+        {"conv 3 3x3\nfc 3\n", "line 2: 'fc 3': the last map is 1x1x3, for 2 labels it must be 1x1x2"},
+        {"conv K 3x3\n", "line 1: 'conv K 3x3': the last map is 6x6x2"},
+        {"input 8x8\nconv 3 3x3\nfc K\n", "line 1: '8x8' is no HEIGHTxWIDTHxCHANNELS"},
+        {"input 9x8x3\nconv 3 3x3\nfc K\n", "line 1: 'input 9x8x3': the images are 8x8x3"},
+        {"conv 3 3x3\ninput 8x8x3\n", "line 2: 'input 8x8x3': the input comes before all layers"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        fs_network net;
+        assert_int_equal(build(bad[i].text, 8, 8, 2, &net), FS_USAGE);
+        if (!strstr(fs_message(), bad[i].message))
+            fail_msg("'%s': '%s', expected '%s'", bad[i].text, fs_message(), bad[i].message);
+        assert_null(net.op);
+    }
+}
+
+static void a_file_is_an_architecture_named_as_it_is(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/filterscope-net-XXXXXX.txt", expected[64];
+    int file = mkstemps(path, 4);
+    fs_arch arch;
+    assert_int_equal(write(file, "conv 3 3x3\nfc K\n", 16), 16);
+    assert_int_equal(fs_arch_open(path, &arch), FS_OK);
+    snprintf(expected, sizeof expected, "%.*s", (int)strlen(path) - 9, path + 5);
+    assert_string_equal(arch.name, expected);
+    assert_string_equal(arch.text, "conv 3 3x3\nfc K\n");
+    assert_true(arch.recipe.epochs == 200);
+    fs_arch_close(&arch);
+    assert_int_equal(write(file, "\x01", 1), 1);
+    assert_int_equal(fs_arch_open(path, &arch), FS_ERROR);
+    assert_non_null(strstr(fs_message(), "byte 16 is 0x01: not a text file"));
+    assert_int_equal(ftruncate(file, 100000), 0);
+    assert_int_equal(fs_arch_open(path, &arch), FS_ERROR);
+    assert_non_null(strstr(fs_message(), "larger than"));
+    close(file);
+    unlink(path);
+    assert_int_equal(fs_arch_open(path, &arch), FS_USAGE);
+    assert_non_null(strstr(fs_message(), "unknown architecture '"));
+    assert_int_equal(fs_arch_open("/tmp", &arch), FS_ERROR);
+    assert_int_equal(fs_arch_open("vgg11", &arch), FS_OK);
+    assert_true(arch.recipe.epochs == 260);
+    fs_arch_close(&arch);
+}
+
+enum { IMAGES = 2, HEIGHT = 7, WIDTH = 6, CHANNELS = 5, COUNT = IMAGES * HEIGHT * WIDTH * CHANNELS };
+
+/* By definition: the padding is -infinity for the maximum and 0 for the average. */
+static float pool_pixel(const fs_window *w, int average, const float *x, int n, int oy, int ox, int c)
+{
+    double sum = 0, most = -INFINITY;
+    for (int ky = 0; ky < w->kernel_height; ky++)
+        for (int kx = 0; kx < w->kernel_width; kx++) {
+            int y = oy * w->stride_height + ky - w->pad_height, column = ox * w->stride_width + kx - w->pad_width;
+            if (y < 0 || y >= w->height || column < 0 || column >= w->width)
+                continue;
+            double value = x[((n * w->height + y) * w->width + column) * w->channels + c];
+            sum += value;
+            most = fmax(most, value);
+        }
+    return (float)(average ? sum / (w->kernel_height * w->kernel_width) : most);
+}
+
+static void compare_window(const fs_window *w)
+{
+    int count = IMAGES * w->out_height * w->out_width * CHANNELS;
+    float *x = random_floats(1, COUNT), *dy = random_floats(2, (size_t)count), *expected = random_floats(3, (size_t)count);
+    float *y = random_floats(4, (size_t)count), *dx = random_floats(5, COUNT);
+    for (int average = 0; average < 2; average++) {
+        for (int i = 0; i < count; i++) {
+            int c = i % CHANNELS, ox = i / CHANNELS % w->out_width, oy = i / CHANNELS / w->out_width % w->out_height;
+            expected[i] = pool_pixel(w, average, x, i / (count / IMAGES), oy, ox, c);
+        }
+        (average ? fs_avgwindow_forward : fs_maxwindow_forward)(IMAGES, w, x, y);
+        assert_close((size_t)count, y, expected, 1e-6);
+        if (average)
+            fs_avgwindow_backward(IMAGES, w, dy, dx);
+        else
+            fs_maxwindow_backward(IMAGES, w, x, dy, dx);
+        /* Both are linear where no winner changes: <dy, pool(x)> = <dx, x>. */
+        assert_true(fabs(dot((size_t)count, dy, y) - dot(COUNT, dx, x)) < 1e-4);
+    }
+    free(x);
+    free(dy);
+    free(expected);
+    free(y);
+    free(dx);
+}
+
+static void pools_of_any_window_are_what_their_definition_says(void **state)
+{
+    (void)state;
+    static const int sizes[][6] = {
+        {2, 2, 2, 2, 0, 0}, {3, 3, 2, 2, 1, 1}, {3, 2, 1, 3, 1, 0}, {7, 6, 7, 6, 0, 0}, {2, 5, 3, 1, 1, 2}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const int *s = sizes[i];
+        fs_window w = {HEIGHT,
+                       WIDTH,
+                       CHANNELS,
+                       (HEIGHT + 2 * s[4] - s[0]) / s[2] + 1,
+                       (WIDTH + 2 * s[5] - s[1]) / s[3] + 1,
+                       s[0],
+                       s[1],
+                       s[2],
+                       s[3],
+                       s[4],
+                       s[5]};
+        compare_window(&w);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_text_becomes_operations_with_their_shapes),
+        cmocka_unit_test(the_same_layers_have_the_same_fingerprint),
+        cmocka_unit_test(a_pool_that_leaves_a_rest_wants_floor),
+        cmocka_unit_test(what_is_wrong_is_named_with_line_and_word),
+        cmocka_unit_test(a_file_is_an_architecture_named_as_it_is),
+        cmocka_unit_test(pools_of_any_window_are_what_their_definition_says),
+    };
+    return cmocka_run_group_tests_name("architecture", tests, NULL, NULL);
+}
