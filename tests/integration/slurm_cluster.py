@@ -122,7 +122,7 @@ class Cluster:
         self.daemons[node].wait()
 
     def is_step(self, pid, node):
-        """Whether this is a slurmstepd that has started something on the node."""
+        """Whether this is a slurmstepd that has started something on the node of this cluster."""
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as file:
                 if b"slurmstepd" not in file.read():
@@ -132,12 +132,13 @@ class Cluster:
             return False
 
     def node_of(self, pid):
+        """The node of a process of this cluster: others on the machine may have nodes of the same names."""
         try:
             with open(f"/proc/{pid}/environ", "rb") as file:
-                found = re.search(rb"\bSLURMD_NODENAME=(\w+)", file.read())
-                return found and found[1].decode()
+                found = dict(word.split("=", 1) for word in file.read().decode(errors="replace").split("\0") if "=" in word)
         except OSError:
             return None
+        return found.get("SLURMD_NODENAME") if found.get("SLURM_CONF") == f"{self.here}/slurm.conf" else None
 
     def stop(self):
         for name in reversed(list(self.daemons)):
