@@ -1,4 +1,4 @@
-/* An HDF5 file that an input edits. Only what was changed is written back, as a model file has 31 MB. */
+/* An HDF5 file that an input edits. Only what was changed is written back. */
 #include <fcntl.h>
 #include <hdf5.h>
 #include <stdio.h>

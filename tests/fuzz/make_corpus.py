@@ -28,6 +28,9 @@ put("idx", two_files(0, images, labels), two_files(3, gzip.compress(images), gzi
 names = b"".join(b"label%d\n" % k for k in range(10))
 put("cifar", two_files(0, names, bytes((3,)) + bytes(3072)), two_files(0, b"", bytes((10,)) + bytes(3072)),
     two_files(1, b"".join(b"fine%d\n" % k for k in range(100)), bytes((1, 99)) + bytes(3072)), two_files(1, names, bytes(100)))
+put("arch", b"input 32x32x3\nconv 32 5x5 stride 2 bias\nrelu\nconv 64 3x3 pad 1  # comment\nbn\nrelu\nglobalavg\nfc K bias\n",
+    b"conv 4 3 pad 1\nmaxpool 2x2 stride 1x2 pad 1 floor\navgpool 2 floor\ndropout 0.5\nflatten\nfc 8\nbn\nrelu\nfc K\n",
+    b"conv K 1x1\nglobalmax\n", b"conv 99999999999 0x0 stride -1 pad 1e9\nfc\n")
 # What is edited depends on the number of datasets and attributes: one record for each of the first 96.
 edits = [b""] + [struct.pack("<BBI8s", what, 3, 0, value) for what in range(96) for value in (b"\xff" * 8, b"\1\0\0\0\0\0\0\0")]
 for target in ("model", "results"):

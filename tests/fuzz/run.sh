@@ -1,20 +1,21 @@
 #!/bin/sh
 # Fuzzes the readers with libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer:
 #
-#   tests/fuzz/run.sh SECONDS [idx] [cifar] [model] [results]
+#   tests/fuzz/run.sh SECONDS [TARGET...]
 #
-# each for so many seconds, from the seeds of make_corpus.py and what earlier runs found, in build/fuzz. Prints a line for each;
-# an input that breaks one is kept in build/fuzz/findings, and the exit code is 1. Needs clang with its compiler-rt; without
-# them it is skipped (77).
+# each target (idx, cifar, arch, model, results: all) for so many seconds, from the seeds of make_corpus.py and what earlier
+# runs found, in build/fuzz. Prints a line for each; an input that breaks one is kept in build/fuzz/findings, and the exit code
+# is 1. Needs the built tree, and clang with its compiler-rt, without which it is skipped (77).
 set -eu
 home=$(cd "$(dirname "$0")/../.." && pwd)
 . "$home/jobs/common.sh"
 seconds=${1:?usage: run.sh SECONDS [TARGET...]}
 shift
-[ $# -gt 0 ] || set -- idx cifar model results
-out=${FILTERSCOPE_BUILD:-$home/build}/fuzz
+[ $# -gt 0 ] || set -- idx cifar arch model results
+built=${FILTERSCOPE_BUILD:-$home/build}
+out=$built/fuzz
 flags="-std=gnu17 -O2 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined
-    -I$home/include -I$home/src $(pkg-config --cflags ompi-c hdf5-openmpi openblas)"
+    -I$home/include -I$home/src -I$built/src $(pkg-config --cflags ompi-c hdf5-openmpi openblas)"
 
 rm -rf "$out/objects"
 mkdir -p "$out/objects" "$out/findings"
