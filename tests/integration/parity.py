@@ -45,8 +45,8 @@ def answers(model, ranks):
 
 def losses(model):
     """Of 50 steps from the weights of `model`: epochs of one batch."""
-    run(2, "train", "--arch", f"{FIXTURES}/small.txt", "--init", model, "--data", data, "--out", f"{model}.trained", "--epochs", STEPS,
-        "--train-images", 100, "--test-images", 1, "--lr", 0.001, "--fc-lr", 0.001, "--lr-decay", 1, "--fc-lr-decay", 1, "--momentum", 0.9,
+    run(1, "train", "--arch", f"{FIXTURES}/small.txt", "--init", model, "--data", data, "--out", f"{model}.trained", "--epochs", STEPS,
+        "--train-images", 100, "--test-images", 1, "--lr", 0.0005, "--fc-lr", 0.0005, "--lr-decay", 1, "--fc-lr-decay", 1, "--momentum", 0.9,
         "--fc-momentum", 0.9, "--weight-decay", 5e-4, "--fc-weight-decay", 5e-4, "--slots", 4)
     with h5py.File(f"{model}.trained") as file:
         return file["history"]["train_loss"]
@@ -54,7 +54,7 @@ def losses(model):
 
 def sweep(model):
     out = f"{model}.sweep"
-    run(2, "sweep", "--model", model, "--data", data, "--out", out, "--epochs", STEPS, "--train-images", 100, "--test-images", TESTED,
+    run(1, "sweep", "--model", model, "--data", data, "--out", out, "--epochs", STEPS, "--train-images", 100, "--test-images", TESTED,
         "--test-every", STEPS, "--slots", 4)
     return out
 
@@ -70,7 +70,7 @@ def scale_of(fields):
 
 
 def compare(name, model, expected):
-    logits, right = answers(model, 2)
+    logits, right = answers(model, 1)
     difference(f"{name}: {TESTED} x 10 logits", logits, expected["logits"], 1e-4)
     print(f"{name}: {right} right answers of 10000 test images, PyTorch {expected['right']}")
     assert right == expected["right"]

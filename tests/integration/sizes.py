@@ -44,15 +44,16 @@ CASES = {  # shape, labels, training labels, test labels
 TRAIN = ["--epochs", 2, "--batch", 20, "--slots", 4, "--lr", 0.02, "--fc-lr", 0.02, "--momentum", 0.9, "--fc-momentum", 0.9]
 for name, (shape, labels, train, test) in CASES.items():
     data = make(name, shape, labels, train, test)
-    run(2, "train", "--arch", "net.txt", "--data", data, "--out", f"{name}.h5", *TRAIN)
-    table = run(3, "eval", "--model", f"{name}.h5", "--data", data, "--table", "confusion").stdout
+    ranks = 2 if name == "thousand" else 1
+    run(ranks, "train", "--arch", "net.txt", "--data", data, "--out", f"{name}.h5", *TRAIN)
+    table = run(ranks, "eval", "--model", f"{name}.h5", "--data", data, "--table", "confusion").stdout
     confusion = np.loadtxt(table.splitlines(), delimiter=",", skiprows=1, dtype=int)
     assert confusion.shape == (labels, labels) and (confusion.sum(axis=1) == np.bincount(test, minlength=labels)).all(), name
     with h5py.File(f"{name}.h5") as file:
         sr = confusion.trace() / len(test)
         assert abs(sr - file["history"][-1]["test_sr"]) < 1e-12, name
         text = file["architecture"][0]
-    run(2, "sweep", "--model", f"{name}.h5", "--data", data, "--out", f"{name}.sweep.h5", "--layers", "1,3", "--epochs", 2, "--batch", 20,
+    run(ranks, "sweep", "--model", f"{name}.h5", "--data", data, "--out", f"{name}.sweep.h5", "--layers", "1,3", "--epochs", 2, "--batch", 20,
         "--slots", 4)
     run(1, "check", f"{name}.sweep.h5")
     with h5py.File(f"{name}.sweep.h5") as file:
@@ -66,8 +67,8 @@ for name, (shape, labels, train, test) in CASES.items():
 
 # A label without a test image: eval says so; its averaged field would be 0/0, so a sweep refuses.
 data = make("missing", (20, 20), 3, even(3, 40), np.repeat([0, 2], 10))
-run(2, "train", "--arch", "net.txt", "--data", data, "--out", "missing.h5", *TRAIN)
-assert "1 labels have no image" in run(2, "eval", "--model", "missing.h5", "--data", data).stdout
+run(1, "train", "--arch", "net.txt", "--data", data, "--out", "missing.h5", *TRAIN)
+assert "1 labels have no image" in run(1, "eval", "--model", "missing.h5", "--data", data).stdout
 assert "no test image of label 1" in run(2, "sweep", "--model", "missing.h5", "--data", data, "--out", "missing.sweep.h5", "--epochs", 1,
                                          expect=1).stderr
 assert not os.path.exists("missing.sweep.h5")
@@ -79,7 +80,7 @@ assert "line 1: 'input 32x32x1': the images are 20x20x1" in run(
     2, "train", "--arch", "fixed.txt", "--data", data, "--out", "fixed.h5", *TRAIN, expect=2).stderr
 with open("net.txt", "a") as file:
     file.write("# the same\n")
-run(2, "train", "--arch", "net.txt", "--data", data, "--out", "missing.h5", *TRAIN)
+run(1, "train", "--arch", "net.txt", "--data", data, "--out", "missing.h5", *TRAIN)
 with open("net.txt", "w") as file:
     file.write(text.decode().replace("conv 8 1x1", "conv 9 1x1"))
 assert "architecture: file has CRC" in run(1, "train", "--arch", "net.txt", "--data", data, "--out", "missing.h5", *TRAIN, expect=3).stderr
