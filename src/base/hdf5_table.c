@@ -2,6 +2,15 @@
 
 #include <string.h>
 
+/* 1 where so many elements are in the file, one behind the other: HDF5 1.10 may crash on reading a damaged layout. */
+static int is_stored(hid_t set, hsize_t elements)
+{
+    hid_t type = H5Dget_type(set);
+    hsize_t bytes = elements * H5Tget_size(type);
+    H5Tclose(type);
+    return H5Dget_storage_size(set) == bytes && (bytes == 0 || H5Dget_offset(set) != HADDR_UNDEF);
+}
+
 hid_t fs_hdf5_open_shaped(hid_t file, const char *path, int dimensions, const hsize_t *size)
 {
     hsize_t found[4] = {0};
@@ -11,9 +20,11 @@ hid_t fs_hdf5_open_shaped(hid_t file, const char *path, int dimensions, const hs
     hid_t space = H5Dget_space(set);
     int fits = H5Sget_simple_extent_ndims(space) == dimensions && H5Sget_simple_extent_dims(space, found, NULL) >= 0 &&
                memcmp(found, size, (size_t)dimensions * sizeof *size) == 0;
-    H5Sclose(space);
-    if (fits)
+    if (fits && is_stored(set, (hsize_t)H5Sget_simple_extent_npoints(space))) {
+        H5Sclose(space);
         return set;
+    }
+    H5Sclose(space);
     H5Dclose(set);
     return -1;
 }
