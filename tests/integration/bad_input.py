@@ -78,6 +78,14 @@ with open("text.h5", "w") as file:
     file.write("not HDF5\n" * 1000)
 os.mkdir("folder.h5")
 
+with open("bad.txt", "w") as file:
+    file.write("conv 8 3x3\n# twice\nmaxpol 2\n")
+with open("large.txt", "w") as file:
+    file.write("conv 8 40x40\nfc K\n")
+with h5py.File("old_model.h5", "w") as file:
+    file.attrs["format"], file.attrs["format_version"] = np.array(b"filterscope-model", "S32"), np.int32(2)
+EVAL = ["eval", "--model", "model.h5", "--data", data]
+
 CASES = [  # words, exit code, what the message must say
     (["train"], 2, "usage: filterscope train"),
     ([*TRAIN, "--out", "new.h5", "--arch", "vgg17"], 2, "unknown architecture 'vgg17'"),
@@ -107,6 +115,24 @@ CASES = [  # words, exit code, what the message must say
     ([*TRAIN, "--out", "model.h5", "--lr", "0.03", "--seed", "2"], 3, "lr: file has 0.02, this command has 0.03; seed: file has 1"),
     ([*TRAIN, "--out", "model.h5", "--data", small], 3, "train-data: file has 120 images of 32x32x1, 4 labels, CRC"),
     ([*TRAIN, "--out", "new.h5", "--lr", "1e3", "--fc-lr", "1e3", "--epochs", "50"], 1, "the loss is -?(nan|inf) in epoch|training has diverged"),
+    ([*TRAIN, "--out", "new.h5", "--arch", "bad.txt"], 2, "bad: line 3: 'maxpol' is no layer"),
+    ([*TRAIN, "--out", "new.h5", "--arch", "large.txt"], 2, "large: line 1: 'conv 8 40x40': a 40x40 kernel on a 32x32 map"),
+    ([*TRAIN, "--out", "new.h5", "--arch", "nothing"], 1, "nothing: cannot be read"),
+    ([*TRAIN, "--out", "new.h5", "--arch", "model.h5"], 1, "model.h5: (larger than|byte)"),
+    ([*TRAIN, "--out", "new.h5", "--pixels", "0"], 2, "--pixels: '0': expected 2 numbers"),
+    ([*TRAIN, "--out", "new.h5", "--std", "0,0"], 2, "--std: '0,0': expected 1 or 1 numbers"),
+    ([*TRAIN, "--out", "new.h5", "--std", "-1"], 2, "--std: -1 of channel 0 is not positive"),
+    ([*TRAIN, "--out", "new.h5", "--mean", "x"], 2, "--mean: 'x' has no number at 'x'"),
+    ([*TRAIN, "--out", "model.h5", "--pixels", "0,1"], 3, "scaling: file has pixels -1 .. 1, mean 0, std 1"),
+    ([*TRAIN, "--out", "new.h5", "--init", "gone.h5"], 1, "gone.h5: No such file"),
+    ([*TRAIN, "--out", "old_model.h5"], 3, "old_model.h5: format version 2, this program reads 3"),
+    ([*EVAL, "--split", "both"], 2, "--split: 'both' is none of test, train"),
+    ([*EVAL, "--table", "all"], 2, "--table: 'all' is none of confusion, labels, logits"),
+    ([*EVAL, "--images", "61"], 1, "61.*60|60.*61"),
+    ([*EVAL[:4], grey3], 3, "trained on 32x32x1 images with 4 labels"),
+    (["arch", "vgg17"], 2, "unknown architecture 'vgg17'"),
+    (["arch", "vgg6", "--input", "32x32"], 2, "--input: line 1: '32x32' is no HEIGHTxWIDTHxCHANNELS"),
+    (["arch", "vgg6", "--table", "all"], 2, "--table: 'all' is none of shapes, text, layers"),
     (["sweep", "--model", "model.h5"], 2, "usage: filterscope sweep"),
     ([*SWEEP, "--out", "new.h5", "--model", "gone.h5"], 1, "gone.h5: No such file"),
     ([*SWEEP, "--out", "new.h5", "--model", "cut_model.h5"], 3, "cut_model.h5"),
@@ -152,7 +178,7 @@ def fingerprint():
 
 before, failures, slowest = fingerprint(), 0, 0.0
 for words, code, pattern in CASES:
-    for ranks in (1, 3) if words[0] in ("train", "sweep", "plan") else (1,):
+    for ranks in (1, 3) if words[0] in ("train", "sweep", "plan", "eval") else (1,):
         started = time.monotonic()
         done = run(ranks, *words, expect=None)
         took = time.monotonic() - started
