@@ -10,7 +10,7 @@ import sys
 import h5py
 import numpy as np
 
-from common import FASHION, folder, run, skip
+from common import FASHION, folder, run, skip, write_idx
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 FIXTURES = os.path.join(TOP, "tests", "fixtures")
@@ -99,6 +99,31 @@ net = torch_network.pretrain(seed=6)
 torch.save(net.state_dict(), f"{here}/live.pth")
 model = import_network(f"{here}/live.pth", f"{here}/live.h5")
 compare("live", model, torch_network.expect(net))
+
+# Colour, no square, and fully connected layers on a map of several pixels: axes in the right order.
+random, here_data = np.random.default_rng(3), f"{here}/colour"
+os.mkdir(here_data)
+pixels = random.integers(0, 256, (60, 12, 18, 3))
+for split in ("train", "t10k"):
+    write_idx(f"{here_data}/{split}-images-idx4-ubyte", pixels)
+    write_idx(f"{here_data}/{split}-labels-idx1-ubyte", np.arange(60) % 5)
+with open(f"{here}/colour.txt", "w") as file:
+    file.write("conv 6 3x3 stride 2 pad 2 bias\nrelu\navgpool 3 stride 1\nconv 8 2x2\nmaxpool 2 floor\nbn\nflatten\nfc 7 bias\nbn\nrelu\n"
+               "fc K\n")
+torch.manual_seed(4)
+nn = torch.nn
+colour = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2, padding=2), nn.ReLU(), nn.AvgPool2d(3, stride=1), nn.Conv2d(6, 8, 2, bias=False),
+                       nn.MaxPool2d(2), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(48, 7), nn.BatchNorm1d(7), nn.ReLU(),
+                       nn.Linear(7, 5, bias=False))
+mean, std = np.array([0.4, 0.5, 0.6]), np.array([0.2, 0.3, 0.25])
+x = torch.from_numpy(((pixels / 255 - mean) / std).transpose(0, 3, 1, 2).astype(np.float32))
+colour(x)  # moves the running statistics
+torch.save(colour.state_dict(), f"{here}/colour.pth")
+script("import_torch.py", f"{here}/colour.pth", "--arch", f"{here}/colour.txt", "--out", f"{here}/colour.h5", "--input", "12x18x3", "--pixels",
+       "0,1", "--mean", "0.4,0.5,0.6", "--std", "0.2,0.3,0.25")
+table = run(2, "eval", "--model", f"{here}/colour.h5", "--data", f"idx:{here_data}", "--batch", 7, "--table", "logits").stdout
+with torch.no_grad():
+    difference("colour: logits", np.loadtxt(io.StringIO(table), delimiter=",", skiprows=1)[:, 2:], colour.eval()(x).numpy(), 1e-5)
 
 # There and back: the exported module takes the exported tensors, and gives the same logits.
 script("export_torch.py", model, "--out", f"{here}/back.pth", "--module", f"{here}/back.py", "--filterscope", os.environ["FILTERSCOPE"])
