@@ -132,7 +132,7 @@ def write(path, arch, text, size, label_names, scaling, config, rows, arrays):
         crc = _text(_text(crc, key), value)
     for name in label_names:
         crc = _text(crc, name)
-    with h5py.File(path, "w") as file:
+    with h5py.File(path, "w", libver=("v108", "v108")) as file:  # metadata under checksums: filterscope reads no other
         for group, name, values in _all_arrays(rows, arrays):
             crc = crc32c(crc, values.tobytes())
             file[f"{group}/{name}"] = values

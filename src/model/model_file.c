@@ -12,7 +12,9 @@
 #include <unistd.h>
 
 #include "base/hdf5_attribute.h"
+#include "base/hdf5_image.h"
 #include "base/hdf5_table.h"
+#include "base/superblock.h"
 #include "filterscope/crc32c.h"
 #include "filterscope/memory.h"
 
@@ -270,21 +272,13 @@ static fs_status write_all(hid_t file, const fs_model *model)
 /* The file as HDF5 builds it in memory: HDF5 1.10 crashes when a disk that is full keeps it from closing a file. */
 static fs_status build_image(const fs_model *model, void **image, size_t *size)
 {
-    enum { STEP = 16 << 20 }; /* bytes by which the memory grows */
-    hid_t in_memory = H5Pcreate(H5P_FILE_ACCESS);
-    H5Pset_fapl_core(in_memory, STEP, 0);
-    hid_t file = H5Fcreate("model", H5F_ACC_TRUNC, H5P_DEFAULT, in_memory);
-    H5Pclose(in_memory);
+    hid_t file = fs_hdf5_create_image(image);
     if (file < 0)
         return fs_fail(FS_ERROR, "out of memory for the model file");
     fs_status status = write_all(file, model);
-    ssize_t bytes = status || H5Fflush(file, H5F_SCOPE_GLOBAL) < 0 ? -1 : H5Fget_file_image(file, NULL, 0);
-    if (bytes > 0 && (*image = fs_alloc((size_t)bytes, 1, "the model file")) &&
-        H5Fget_file_image(file, *image, (size_t)bytes) == bytes)
-        *size = (size_t)bytes;
-    else if (!status)
-        status = fs_fail(FS_ERROR, "out of memory for the model file");
-    H5Fclose(file);
+    if (H5Fclose(file) < 0 || !*image)
+        return status ? status : fs_fail(FS_ERROR, "out of memory for the model file");
+    *size = (size_t)fs_superblock_end_of(*image);
     return status;
 }
 
@@ -446,12 +440,18 @@ static fs_status read_all(hid_t file, fs_model *model)
     return crc == n.crc ? FS_OK : fs_fail(FS_MISMATCH, "damaged: its CRC is %08x, recorded is %08x", crc, n.crc);
 }
 
+/* -1 where it is none of ours. */
+static hid_t open_whole(const char *path)
+{
+    return fs_superblock_fits(path) ? H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT) : -1;
+}
+
 int fs_model_is(const char *path)
 {
     struct numbers n = {0};
     char arch[sizeof((fs_network *)0)->arch + 1] = "";
     set_up_hdf5();
-    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    hid_t file = open_whole(path);
     int is = file >= 0 && read_header(file, &n, arch, sizeof((fs_network *)0)->arch) == FS_OK;
     if (file >= 0)
         H5Fclose(file);
@@ -464,7 +464,7 @@ fs_status fs_model_load(const char *path, fs_model *model)
     set_up_hdf5();
     if (access(path, R_OK) != 0)
         return fs_fail(FS_ERROR, "%s: %s", path, strerror(errno));
-    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    hid_t file = open_whole(path);
     if (file < 0)
         return fs_fail(FS_MISMATCH, "%s: not an HDF5 file, or truncated", path);
     fs_status status = read_all(file, model);

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/superblock.h"
 #include "filterscope/memory.h"
 #include "store/store.h"
 

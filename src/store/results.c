@@ -9,23 +9,12 @@
 #include <unistd.h>
 
 #include "base/hdf5_attribute.h"
+#include "base/superblock.h"
 #include "filterscope/memory.h"
 #include "filterscope/slots.h" /* fs_agree */
 #include "store/store.h"
 
 static int cannot_end; /* HDF5, of this process */
-
-/* Version 2 (the 1.8 format) with offsets of eight bytes: signature, versions, flags, base, extension, end, root. */
-uint64_t fs_superblock_end(int descriptor)
-{
-    static const unsigned char begin[10] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n', 2, 8};
-    unsigned char block[48];
-    uint64_t end;
-    if (pread(descriptor, block, sizeof block, 0) != (ssize_t)sizeof block || memcmp(block, begin, sizeof begin) != 0)
-        return 0;
-    memcpy(&end, block + 28, sizeof end);
-    return end <= INT64_MAX ? end : 0;
-}
 
 /* What can be told without HDF5. O_NONBLOCK: the path may be a pipe's. */
 static fs_status inspect(fs_results *results, int writing)

@@ -50,9 +50,6 @@ uint64_t fs_store_filter(const fs_results *results, int index, int filter);
 uint64_t fs_store_field(const fs_results *results, int filter);
 uint64_t fs_store_cluster(const fs_results *results, int filter);
 
-/* End of the file as the superblock of an open file has it; 0 where it is no superblock of ours. */
-uint64_t fs_superblock_end(int descriptor);
-
 /* CRC of the first `epochs` rows of layer `index`'s history, as they stand in the file. */
 fs_status fs_store_sum_history(fs_results *results, int index, int epochs, uint32_t *crc);
 

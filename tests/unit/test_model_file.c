@@ -1,4 +1,5 @@
 /* The model file: round trip, and what it refuses. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -105,12 +106,49 @@ static void truncated_files_are_refused_at_any_length(void **state)
     fs_model_free(&model);
 }
 
+/* Of a small network, so that most of the file is what HDF5 keeps for itself. */
+static void a_flipped_byte_anywhere_is_refused_or_changes_nothing(void **state)
+{
+    (void)state;
+    const fs_arch arch = {.name = "small", .text = "conv 2 3x3 pad 1 bias\nbn\nrelu\nglobalavg\nfc K\n"};
+    fs_model model = make_model(), read;
+    fs_network_free(&model.net);
+    assert_int_equal(fs_network_create(&arch, 8, 8, 1, 4, 7, &model.net), FS_OK);
+    assert_int_equal(fs_model_save(path, &model), FS_OK);
+    struct stat whole;
+    assert_int_equal(stat(path, &whole), 0);
+    assert_int_equal(fs_model_load(path, &read), FS_OK);
+    fs_model_free(&read);
+    int file = open(path, O_RDWR), refused = 0, tried = 0;
+    unsigned char byte, changed;
+    for (off_t at = 0; at < whole.st_size; at += 5, tried++) {
+        assert_int_equal(pread(file, &byte, 1, at), 1);
+        changed = byte ^ (unsigned char)(1 + at % 255);
+        assert_int_equal(pwrite(file, &changed, 1, at), 1);
+        fs_status status = fs_model_load(path, &read);
+        refused += status == FS_MISMATCH;
+        if (status == FS_OK)
+            assert_int_equal(fs_network_crc(&read.net), fs_network_crc(&model.net));
+        else
+            assert_int_equal(status, FS_MISMATCH);
+        fs_model_free(&read);
+        assert_int_equal(pwrite(file, &byte, 1, at), 1);
+    }
+    close(file);
+    print_message("%d of %d flipped bytes refused, the others unused\n", refused, tried);
+    assert_true(refused > tried / 4);
+    fs_model_free(&model);
+}
+
 /* Overwrites one array with zeros of the wrong or the right shape. */
 static void replace(const char *name, int dimensions, const hsize_t *size)
 {
     hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), space = H5Screate_simple(dimensions, size, NULL);
     assert_true(H5Ldelete(file, name, H5P_DEFAULT) >= 0);
     hid_t set = H5Dcreate2(file, name, H5T_IEEE_F32LE, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    float *zeros = calloc((size_t)H5Sget_simple_extent_npoints(space), sizeof *zeros);
+    assert_true(H5Dwrite(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, zeros) >= 0);
+    free(zeros);
     H5Dclose(set);
     H5Sclose(space);
     H5Fclose(file);
@@ -172,6 +210,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_model_comes_back_as_it_was, setup, teardown),
         cmocka_unit_test_setup_teardown(a_weight_that_is_not_a_number_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(truncated_files_are_refused_at_any_length, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_flipped_byte_anywhere_is_refused_or_changes_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(arrays_of_another_shape_or_content_are_refused_by_name, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_disk_leaves_the_old_model, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failed_save_leaves_the_old_model_and_no_temporary, setup, teardown),

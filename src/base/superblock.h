@@ -1,0 +1,18 @@
+/* The first bytes of an HDF5 file. */
+#ifndef FILTERSCOPE_BASE_SUPERBLOCK_H
+#define FILTERSCOPE_BASE_SUPERBLOCK_H
+
+#include <stdint.h>
+
+/* End of the file as the superblock of an open file has it; 0 where it is no superblock of ours. Ours is of version 2 (HDF5's
+ * format 1.8), in which all metadata are under checksums: those of older ones can lead HDF5 1.10 astray where they are damaged.
+ */
+uint64_t fs_superblock_end(int descriptor);
+
+/* The same of a superblock in memory, of at least 48 bytes. */
+uint64_t fs_superblock_end_of(const void *block);
+
+/* 1 where `path` is a file of the length that its superblock, one of ours, says. */
+int fs_superblock_fits(const char *path);
+
+#endif
