@@ -109,6 +109,17 @@ other = make_idx("other", labels=4, train=40, test=20, size=8)
 assert "good.h5: was trained on 8x8x1 images with 3 labels" in run(1, *start, "n.h5", "--data", other, expect=3).stderr
 assert "--mean: '1,2': expected 1 or 1 numbers" in run(1, *start, "n.h5", "--mean", "1,2", expect=2).stderr
 
+try:  # its tensors come in the order of their names: more than nine layers
+    from safetensors.numpy import save_file
+    with open("deep.txt", "w") as file:
+        file.write("conv 1 1x1\n" * 11 + "fc K\n")
+    save_file({f"{layer}.weight": np.full((1, 1, 1, 1) if layer < 11 else (3, 64), layer, "f4") for layer in range(12)}, "deep.safetensors")
+    assert imports("deep.safetensors", "deep.h5", arch="deep.txt").returncode == 0
+    with h5py.File("deep.h5") as file:
+        assert [file[f"parameter/conv{layer}.weight"][0, 0, 0, 0] for layer in range(1, 12)] == list(range(11))
+except ImportError:
+    print("safetensors is not installed: no such file was tried")
+
 try:
     import torch
 except ImportError:
