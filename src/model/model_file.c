@@ -466,7 +466,7 @@ fs_status fs_model_load(const char *path, fs_model *model)
         return fs_fail(FS_ERROR, "%s: %s", path, strerror(errno));
     hid_t file = open_whole(path);
     if (file < 0)
-        return fs_fail(FS_MISMATCH, "%s: not an HDF5 file, or truncated", path);
+        return fs_fail(FS_MISMATCH, "%s: not an HDF5 file, or truncated, or not of the format 1.8 that model files have", path);
     fs_status status = read_all(file, model);
     H5Fclose(file);
     if (status)

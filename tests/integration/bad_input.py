@@ -82,7 +82,7 @@ with open("bad.txt", "w") as file:
     file.write("conv 8 3x3\n# twice\nmaxpol 2\n")
 with open("large.txt", "w") as file:
     file.write("conv 8 40x40\nfc K\n")
-with h5py.File("old_model.h5", "w") as file:
+with h5py.File("old_model.h5", "w", libver=("v108", "v108")) as file:
     file.attrs["format"], file.attrs["format_version"] = np.array(b"filterscope-model", "S32"), np.int32(2)
 EVAL = ["eval", "--model", "model.h5", "--data", data]
 
