@@ -12,7 +12,9 @@ static int takes_winograd(const fs_conv_shape *shape)
 
 int fs_conv_prefers_direct(const fs_conv_shape *shape, int images)
 {
-    enum { LEAST_TILES = 12 }; /* measured: a 512x512 layer's transformed weights, 38 MB, cost as much as 10 to 14 tiles save */
+    enum {
+        LEAST_TILES = 12
+    }; /* about what a 512x512 layer's transformed weights, 38 MB, cost: estimated from measured times */
     return takes_winograd(shape) && (size_t)images * ((shape->height + 3) / 4) * ((shape->width + 3) / 4) < LEAST_TILES;
 }
 
