@@ -43,18 +43,29 @@
 
 /* Settings of phase one for one group of parameters. */
 typedef struct fs_group_recipe {
-    double lr;       /* of the first epoch */
-    double lr_decay; /* lr is multiplied by this every fs_recipe.decay_every epochs */
+    double lr;       /* of the first epoch; of a cosine the largest */
+    double lr_decay; /* lr is multiplied by this every fs_recipe.decay_every epochs, with FS_STEPS */
     double momentum;
     double weight_decay; /* L2 */
 } fs_group_recipe;
 
+typedef enum fs_schedule { FS_STEPS, FS_COSINE } fs_schedule;
+
 typedef struct fs_recipe {
     int epochs;
-    int decay_every;      /* epochs */
+    int decay_every;      /* epochs; of FS_STEPS */
     fs_group_recipe conv; /* convolutions and their batch normalisation */
     fs_group_recipe fc;   /* fully connected layers and what follows them */
+    fs_schedule schedule;
+    double warmup;          /* epochs; of FS_COSINE */
+    double label_smoothing; /* 0 .. 1: see fs_softmax_loss */
 } fs_recipe;
+
+/* Not collective. The learning rate of `group` after `done` of recipe->epochs epochs, which may be in the midst of one.
+ *   FS_STEPS   lr * lr_decay^floor(done / decay_every)                                     (method, phase one)
+ *   FS_COSINE  lr * done / warmup at first, then lr * (1 + cos(pi (done - warmup) / (epochs - warmup))) / 2: down to 0 (ours)
+ */
+double fs_recipe_lr(const fs_recipe *recipe, const fs_group_recipe *group, double done);
 
 typedef struct fs_arch {
     const char *name; /* a built-in one's, or the file's without folder and ending */

@@ -76,12 +76,13 @@ void fs_linear_backward_input(int images, int inputs, int outputs, const float *
 int fs_argmax(int count, const float *values);
 
 /* Softmax and cross-entropy. logits [images][labels]; label [images].
+ *   smoothing in 0 .. 1: the target is (1 - smoothing) * one-hot + smoothing / labels; 0 is the method's
  *   scale  in   1 / (images of the whole batch)
- *   dlogits out (softmax - one-hot) * scale; NULL where no backward follows; may be logits
+ *   dlogits out (softmax - target) * scale; NULL where no backward follows; may be logits
  *   right  out  number of images whose largest logit is their label's
  * Returns the summed (not mean) loss in nats. */
-double fs_softmax_loss(int images, int labels, const float *logits, const uint16_t *label, double scale, float *dlogits,
-                       int *right);
+double fs_softmax_loss(int images, int labels, const float *logits, const uint16_t *label, double smoothing, double scale,
+                       float *dlogits, int *right);
 
 /* Nesterov momentum and L2, as PyTorch's SGD: g += weight_decay w; v = momentum v + g; w -= lr (g + momentum v). */
 void fs_sgd_step(size_t count, float lr, float momentum, float weight_decay, const float *gradient, float *weight,

@@ -29,10 +29,11 @@ typedef struct fs_batch_sums {
 
 /* Collective on own->comm. Forward and backward pass over one batch of `images` images in training mode: batch
  * normalisation uses the whole batch's statistics and updates net->statistic.
+ *   smoothing in   of labels: see fs_softmax_loss
  *   sums      out  the same on every rank
  * Afterwards fs_backprop_gradient is the gradient of the mean loss, the same bits on every rank and at any rank count.
  * Source: method, phase one; batch statistics summed over slots as in PyTorch's single process. */
-void fs_backprop_run(fs_backprop *b, int images, fs_batch_sums *sums);
+void fs_backprop_run(fs_backprop *b, int images, double smoothing, fs_batch_sums *sums);
 
 /* Not collective. [net->parameters] */
 const float *fs_backprop_gradient(const fs_backprop *b);
@@ -48,10 +49,10 @@ typedef struct fs_train_settings {
     uint64_t seed;
 } fs_train_settings;
 
-/* Collective on own->comm. One batch of `images` images train[order[0]], train[order[1]] ... in epoch `epoch` (from 1): loads
- * this rank's, augmented; runs; takes the step of SGD on net. FS_ERROR, without a message and before the step, where
- * sums->loss is not finite. */
-fs_status fs_train_batch(const fs_train_settings *settings, const fs_dataset *train, const int *order, int images, int epoch,
+/* Collective on own->comm. One batch of `images` images train[order[0]], train[order[1]] ... after `done` epochs (2.5 is amid
+ * the third): loads this rank's, augmented; runs; takes the step of SGD on net. FS_ERROR, without a message and before the
+ * step, where sums->loss is not finite. */
+fs_status fs_train_batch(const fs_train_settings *settings, const fs_dataset *train, const int *order, int images, double done,
                          const fs_slots *own, fs_backprop *backprop, fs_network *net, fs_batch_sums *sums);
 
 /* Collective on comm. Trains model->net from where model says to settings->recipe.epochs, writing the model file to `path`

@@ -136,7 +136,7 @@ static fs_status bench_train(struct bench *b)
     for (double spent = 0; !status && (spent < b->seconds || samples->count < 3);) {
         fs_batch_sums sums;
         double started = fs_seconds();
-        fs_train_batch(&settings, &b->data, order, b->batch, 1, &own, backprop, &b->net, &sums);
+        fs_train_batch(&settings, &b->data, order, b->batch, 0, &own, backprop, &b->net, &sums);
         double seconds = took(started);
         fs_samples_add(samples, seconds);
         spent += seconds;

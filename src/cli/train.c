@@ -14,12 +14,29 @@
 #include "filterscope/stop.h"
 
 struct arguments {
-    const char *arch, *data, *out, *init, *pixels, *mean, *std;
+    const char *arch, *data, *out, *init, *pixels, *mean, *std, *schedule;
     int train_images, test_images, reserve;
     fs_train_settings settings;
 };
 
 static const char usage[] = "train --arch NAME|FILE --data SPEC --out MODEL.h5 [options]";
+
+/* Options of the other schedule would do nothing: they are refused. */
+static fs_status read_schedule(const char *name, fs_recipe *r)
+{
+    int cosine = name && strcmp(name, "cosine") == 0;
+    if (name && !cosine && strcmp(name, "steps") != 0)
+        return fs_fail(FS_USAGE, "--schedule: '%s' is neither steps nor cosine", name);
+    if (cosine && (r->decay_every || !isnan(r->conv.lr_decay) || !isnan(r->fc.lr_decay)))
+        return fs_fail(FS_USAGE, "--schedule cosine takes no --%s",
+                       r->decay_every             ? "lr-every"
+                       : !isnan(r->conv.lr_decay) ? "lr-decay"
+                                                  : "fc-lr-decay");
+    if (!cosine && !isnan(r->warmup))
+        return fs_fail(FS_USAGE, "--warmup belongs to --schedule cosine");
+    r->schedule = cosine ? FS_COSINE : FS_STEPS;
+    return FS_OK;
+}
 
 /* NaN and 0 stand for "as the architecture's recipe says". */
 static fs_status read_arguments(int argc, char **argv, struct arguments *a)
@@ -27,7 +44,7 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
     fs_recipe *r = &a->settings.recipe;
     const double none = (double)NAN;
     *a = (struct arguments){.reserve = 60, .settings = {.batch = 100, .seed = 1}};
-    *r = (fs_recipe){0, 0, {none, none, none, none}, {none, none, none, none}};
+    *r = (fs_recipe){.conv = {none, none, none, none}, .fc = {none, none, none, none}, .warmup = none};
     const fs_option options[] = {
         {"arch", FS_OPTION_TEXT, &a->arch, 0, 0,
          "vgg16, vgg16-fc1, vgg11, vgg6, avgg16, avgg6 or avgg8 (or a file: filterscope arch)"},
@@ -40,6 +57,9 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
         {"epochs", FS_OPTION_INT, &r->epochs, 1, 1e6, "epochs in all (200; vgg11 260)"},
         {"batch", FS_OPTION_INT, &a->settings.batch, 1, 65536, "images of a batch (100)"},
         {"lr", FS_OPTION_NUMBER, &r->conv.lr, 0, 1e3, "learning rate of the convolutions (0.011; vgg11 0.028)"},
+        {"schedule", FS_OPTION_TEXT, &a->schedule, 0, 0,
+         "of learning rates: steps, or cosine: up from 0 and down to 0 (steps)"},
+        {"warmup", FS_OPTION_NUMBER, &r->warmup, 0, 1e6, "epochs in which a cosine's learning rates rise (a tenth of all)"},
         {"lr-decay", FS_OPTION_NUMBER, &r->conv.lr_decay, 0, 1e3, "its factor after every --lr-every epochs (0.6)"},
         {"lr-every", FS_OPTION_INT, &r->decay_every, 1, 1e6, "epochs between two decays (20)"},
         {"momentum", FS_OPTION_NUMBER, &r->conv.momentum, 0, 1, "Nesterov momentum of the convolutions (0.98; vgg11 0.9175)"},
@@ -48,6 +68,7 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
         {"fc-lr-decay", FS_OPTION_NUMBER, &r->fc.lr_decay, 0, 1e3, "its factor after every --lr-every epochs (1)"},
         {"fc-momentum", FS_OPTION_NUMBER, &r->fc.momentum, 0, 1, "their Nesterov momentum (0.982; vgg11 0.9175)"},
         {"fc-weight-decay", FS_OPTION_NUMBER, &r->fc.weight_decay, 0, 1e3, "their L2 (1.35e-3; vgg11 1e-3)"},
+        {"label-smoothing", FS_OPTION_NUMBER, &r->label_smoothing, 0, 1, "share of each target spread over all labels (0)"},
         {"seed", FS_OPTION_SEED, &a->settings.seed, 0, 0, "of weights, order and augmentation (1)"},
         {"slots", FS_OPTION_INT, &a->settings.slots, 1, FS_MOST_SLOTS, "pieces of a batch, a power of two (ranks, 4 .. 16)"},
         {"train-images", FS_OPTION_INT, &a->train_images, 1, 2e9, "the first N training images only (all)"},
@@ -60,7 +81,7 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
         status = fs_fail(FS_USAGE, "usage: filterscope %s", usage);
     if (!status && a->settings.slots)
         status = fs_check_slots(a->settings.slots);
-    return status;
+    return status ? status : read_schedule(a->schedule, r);
 }
 
 static void take_default(double *value, double recipe)
@@ -77,30 +98,49 @@ static void fill_group(fs_group_recipe *group, const fs_group_recipe *recipe)
     take_default(&group->weight_decay, recipe->weight_decay);
 }
 
-static void fill_recipe(fs_recipe *own, const fs_recipe *recipe)
+static fs_status fill_recipe(fs_recipe *own, const fs_recipe *recipe)
 {
     own->epochs = own->epochs ? own->epochs : recipe->epochs;
     own->decay_every = own->decay_every ? own->decay_every : recipe->decay_every;
+    take_default(&own->warmup, own->epochs / 10.0);
     fill_group(&own->conv, &recipe->conv);
     fill_group(&own->fc, &recipe->fc);
+    if (own->warmup >= own->epochs)
+        return fs_fail(FS_USAGE, "--warmup: %g is not below the %d epochs", own->warmup, own->epochs);
+    return FS_OK;
 }
 
-static void describe_group(fs_config *config, const char *prefix, const fs_group_recipe *group)
+static void describe_group(fs_config *config, const char *prefix, const fs_group_recipe *group, fs_schedule schedule)
 {
     char key[FS_CONFIG_KEY_BYTES];
     const struct {
         const char *name;
         double value;
     } settings[] = {
-        {"lr", group->lr}, {"lr-decay", group->lr_decay}, {"momentum", group->momentum}, {"weight-decay", group->weight_decay}};
-    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        {"lr", group->lr}, {"momentum", group->momentum}, {"weight-decay", group->weight_decay}, {"lr-decay", group->lr_decay}};
+    for (size_t i = 0; i < sizeof settings / sizeof *settings - (schedule != FS_STEPS); i++) {
         snprintf(key, sizeof key, "%s%s", prefix, settings[i].name);
         fs_config_set(config, key, "%.15g", settings[i].value);
     }
 }
 
-/* What the weights depend on; epochs do not belong to it, so that a training can be made longer. `start` is the model that
- * training starts from, its network empty for none. */
+static void describe_recipe(fs_config *config, const fs_recipe *r)
+{
+    describe_group(config, "", &r->conv, r->schedule);
+    describe_group(config, "fc-", &r->fc, r->schedule);
+    if (r->schedule == FS_STEPS) {
+        fs_config_set(config, "lr-every", "%d", r->decay_every);
+    } else {
+        fs_config_set(config, "schedule", "cosine");
+        fs_config_set(config, "warmup", "%.15g", r->warmup);
+        fs_config_set(config, "epochs", "%d", r->epochs);
+    }
+    if (r->label_smoothing > 0)
+        fs_config_set(config, "label-smoothing", "%.15g", r->label_smoothing);
+}
+
+/* What the weights depend on; epochs do not belong to it but with a cosine, so that a training can be made longer. `start` is
+ * the model that training starts from, its network empty for none. */
 static void describe(const struct arguments *a, const fs_arch *arch, uint32_t fingerprint, const fs_model *start,
                      const fs_dataset *train, const fs_dataset *test, fs_config *config)
 {
@@ -112,9 +152,7 @@ static void describe(const struct arguments *a, const fs_arch *arch, uint32_t fi
     fs_describe_scaling(config, train->channels, &start->scaling);
     fs_describe_data(config, "train-data", train);
     fs_describe_data(config, "test-data", test);
-    describe_group(config, "", &s->recipe.conv);
-    describe_group(config, "fc-", &s->recipe.fc);
-    fs_config_set(config, "lr-every", "%d", s->recipe.decay_every);
+    describe_recipe(config, &s->recipe);
     fs_config_set(config, "batch", "%d", s->batch);
     fs_config_set(config, "seed", "%llu", (unsigned long long)s->seed);
     fs_config_set(config, "slots", "%d", s->slots);
@@ -256,10 +294,11 @@ fs_status fs_cli_train(int argc, char **argv)
     if (status)
         return status;
     MPI_Bcast(&arch.recipe, (int)sizeof arch.recipe, MPI_BYTE, 0, MPI_COMM_WORLD);
-    fill_recipe(&a.settings.recipe, &arch.recipe);
+    status = fill_recipe(&a.settings.recipe, &arch.recipe);
     fs_stop_install(a.reserve);
-    fs_lock *lock;
-    status = fs_lock_output(a.out, &lock);
+    fs_lock *lock = NULL;
+    if (!status)
+        status = fs_lock_output(a.out, &lock);
     if (!status)
         status = run(&a, &arch, lock, &train, &test, &model);
     fs_lock_release(lock);

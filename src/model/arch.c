@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,15 @@ static const fs_arch table[] = {
      , RECIPE_AVGG16},
     {NULL, NULL, {0}},
 };
+
+double fs_recipe_lr(const fs_recipe *recipe, const fs_group_recipe *group, double done)
+{
+    if (recipe->schedule == FS_STEPS)
+        return group->lr * pow(group->lr_decay, floor(done / recipe->decay_every));
+    if (done < recipe->warmup)
+        return group->lr * done / recipe->warmup;
+    return group->lr * (1 + cos(M_PI * (done - recipe->warmup) / (recipe->epochs - recipe->warmup))) / 2;
+}
 
 const fs_arch *fs_arch_table(void)
 {

@@ -125,21 +125,24 @@ int fs_argmax(int count, const float *values)
     return best;
 }
 
-double fs_softmax_loss(int images, int labels, const float *logits, const uint16_t *label, double scale, float *dlogits,
-                       int *right)
+double fs_softmax_loss(int images, int labels, const float *logits, const uint16_t *label, double smoothing, double scale,
+                       float *dlogits, int *right)
 {
     double loss = 0;
     *right = 0;
     for (int n = 0; n < images; n++, logits += labels) {
         int best = fs_argmax(labels, logits), own = label[n];
-        double largest = logits[best], own_logit = logits[own], sum = 0;
-        for (int k = 0; k < labels; k++)
+        double largest = logits[best], sum = 0, below = 0;
+        for (int k = 0; k < labels; k++) {
             sum += exp(logits[k] - largest);
-        loss += log(sum) - (own_logit - largest);
+            below += logits[k] - largest;
+        }
+        loss += log(sum) - (1 - smoothing) * (logits[own] - largest) - smoothing / labels * below;
         *right += best == own;
         if (dlogits) {
             for (int k = 0; k < labels; k++)
-                dlogits[k] = (float)((exp(logits[k] - largest) / sum - (k == own)) * scale);
+                dlogits[k] =
+                    (float)((exp(logits[k] - largest) / sum - (1 - smoothing) * (k == own) - smoothing / labels) * scale);
             dlogits += labels;
         }
     }

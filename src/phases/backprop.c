@@ -291,7 +291,7 @@ static void forward(fs_backprop *b)
 }
 
 /* Loss of all slots; its gradient into delta[0]. */
-static void loss(fs_backprop *b, fs_batch_sums *sums)
+static void loss(fs_backprop *b, double smoothing, fs_batch_sums *sums)
 {
     enum { SUMS = 3 };
     int labels = b->net->labels;
@@ -299,8 +299,8 @@ static void loss(fs_backprop *b, fs_batch_sums *sums)
     for (int s = 0; s < b->own->count; s++) {
         int offset, right, images = slot_images(b, b->own->first + s, &offset);
         double *own = b->slot_sums + s * SUMS;
-        own[0] = fs_softmax_loss(images, labels, logits + (size_t)offset * labels, b->label + offset, 1.0 / b->images,
-                                 b->delta[0] + (size_t)offset * labels, &right);
+        own[0] = fs_softmax_loss(images, labels, logits + (size_t)offset * labels, b->label + offset, smoothing,
+                                 1.0 / b->images, b->delta[0] + (size_t)offset * labels, &right);
         own[1] = right;
         own[2] = 0;
     }
@@ -438,11 +438,11 @@ static void place_totals(fs_backprop *b)
     }
 }
 
-void fs_backprop_run(fs_backprop *b, int images, fs_batch_sums *sums)
+void fs_backprop_run(fs_backprop *b, int images, double smoothing, fs_batch_sums *sums)
 {
     b->images = images;
     forward(b);
-    loss(b, sums);
+    loss(b, smoothing, sums);
     backward(b);
     fs_slots_sum_float(b->own, b->gradient, b->net->parameters);
     place_totals(b);

@@ -39,7 +39,7 @@ static double run_chunk(struct evaluation *e, int first, int images)
         int best = fs_argmax(e->labels, logits + (size_t)n * e->labels);
         e->confusion[(size_t)e->data->label[first + n] * e->labels + best]++;
     }
-    return fs_softmax_loss(images, e->labels, logits, e->data->label + first, 1.0, NULL, &unused);
+    return fs_softmax_loss(images, e->labels, logits, e->data->label + first, 0, 1.0, NULL, &unused);
 }
 
 static void hand_out(struct evaluation *e, long long round, fs_logits_sink *sink, void *context)

@@ -57,7 +57,7 @@ static void on_features(void *context, int layer, int images, const float *featu
     int labels = t->net->labels, inputs = (int)t->probes[p].features, right;
     fs_linear_forward(images, inputs, labels, features, t->probes[p].state.weight, NULL, t->logits);
     float *dlogits = t->slot_gradient ? t->logits : NULL;
-    t->sums[p * SUMS] += fs_softmax_loss(images, labels, t->logits, t->label, 1.0 / t->batch_images, dlogits, &right);
+    t->sums[p * SUMS] += fs_softmax_loss(images, labels, t->logits, t->label, 0, 1.0 / t->batch_images, dlogits, &right);
     t->sums[p * SUMS + 1] += right;
     if (dlogits)
         fs_linear_backward_weight(images, inputs, labels, features, dlogits, t->slot_gradient + t->place[p], NULL);

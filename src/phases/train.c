@@ -19,7 +19,7 @@ static int evaluate_chunk(const fs_network *net, const fs_dataset *data, int fir
     for (int n = 0; n < images; n++)
         fs_dataset_scale(data, first + n, space->input + (size_t)n * fs_op_inputs(net->op));
     const float *logits = fs_network_infer(net, images, space->input, 0, NULL, NULL, space);
-    fs_softmax_loss(images, net->labels, logits, data->label + first, 1.0, NULL, &hits);
+    fs_softmax_loss(images, net->labels, logits, data->label + first, 0, 1.0, NULL, &hits);
     return hits;
 }
 
@@ -72,11 +72,6 @@ static void load_batch(const fs_train_settings *settings, const fs_dataset *trai
     }
 }
 
-static double lr_of(const fs_group_recipe *group, int decay_every, int epoch)
-{
-    return group->lr * pow(group->lr_decay, (epoch - 1) / decay_every);
-}
-
 static void step_group(fs_network *net, const float *gradient, size_t first, size_t last, const fs_group_recipe *group,
                        double lr)
 {
@@ -84,21 +79,21 @@ static void step_group(fs_network *net, const float *gradient, size_t first, siz
                 net->parameter + first, net->velocity + first);
 }
 
-static void step(const fs_recipe *recipe, const float *gradient, int epoch, fs_network *net)
+static void step(const fs_recipe *recipe, const float *gradient, double done, fs_network *net)
 {
     size_t conv = net->conv_parameters;
-    step_group(net, gradient, 0, conv, &recipe->conv, lr_of(&recipe->conv, recipe->decay_every, epoch));
-    step_group(net, gradient, conv, net->parameters, &recipe->fc, lr_of(&recipe->fc, recipe->decay_every, epoch));
+    step_group(net, gradient, 0, conv, &recipe->conv, fs_recipe_lr(recipe, &recipe->conv, done));
+    step_group(net, gradient, conv, net->parameters, &recipe->fc, fs_recipe_lr(recipe, &recipe->fc, done));
 }
 
-fs_status fs_train_batch(const fs_train_settings *settings, const fs_dataset *train, const int *order, int images, int epoch,
+fs_status fs_train_batch(const fs_train_settings *settings, const fs_dataset *train, const int *order, int images, double done,
                          const fs_slots *own, fs_backprop *backprop, fs_network *net, fs_batch_sums *sums)
 {
-    load_batch(settings, train, order, images, epoch, own, backprop, fs_op_inputs(net->op));
-    fs_backprop_run(backprop, images, sums);
+    load_batch(settings, train, order, images, (int)done + 1, own, backprop, fs_op_inputs(net->op));
+    fs_backprop_run(backprop, images, settings->recipe.label_smoothing, sums);
     if (!isfinite(sums->loss))
         return FS_ERROR;
-    step(&settings->recipe, fs_backprop_gradient(backprop), epoch, net);
+    step(&settings->recipe, fs_backprop_gradient(backprop), done, net);
     return FS_OK;
 }
 
@@ -124,7 +119,8 @@ static fs_status run_batches(struct loop *l, int epoch, fs_progress *progress)
     for (int first = model->batch * batch; first < images; first += batch) {
         int count = images - first < batch ? images - first : batch;
         fs_batch_sums sums;
-        if (fs_train_batch(l->settings, l->train, l->order + first, count, epoch, &l->own, l->backprop, &model->net, &sums))
+        double done = epoch - 1 + (double)first / images;
+        if (fs_train_batch(l->settings, l->train, l->order + first, count, done, &l->own, l->backprop, &model->net, &sums))
             return fs_fail(FS_ERROR, "the loss is %g in epoch %d, batch %d: a lower --lr or --fc-lr may help", sums.loss, epoch,
                            first / batch);
         model->batch++;
@@ -148,8 +144,8 @@ static fs_status finish_epoch(struct loop *l, int epoch, double started)
         return status;
     fs_train_row *row = &model->history[epoch - 1];
     *row = (fs_train_row){.epoch = epoch,
-                          .lr = lr_of(&recipe->conv, recipe->decay_every, epoch),
-                          .fc_lr = lr_of(&recipe->fc, recipe->decay_every, epoch),
+                          .lr = fs_recipe_lr(recipe, &recipe->conv, epoch - 0.5),
+                          .fc_lr = fs_recipe_lr(recipe, &recipe->fc, epoch - 0.5),
                           .train_loss = model->loss / l->train->images,
                           .train_sr = (double)model->right / l->train->images,
                           .test_sr = (double)right / l->test->images,

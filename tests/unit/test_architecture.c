@@ -1,4 +1,5 @@
 /* Architectures as text: what is read, what is refused and where, files; pools of any window. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -213,6 +214,22 @@ static void pools_of_any_window_are_what_their_definition_says(void **state)
     }
 }
 
+static void learning_rates_follow_their_schedule(void **state)
+{
+    (void)state;
+    const fs_group_recipe group = {.lr = 0.1, .lr_decay = 0.5};
+    const fs_recipe steps = {.epochs = 60, .decay_every = 20};
+    assert_true(fs_recipe_lr(&steps, &group, 0) == 0.1 && fs_recipe_lr(&steps, &group, 19.99) == 0.1);
+    assert_true(fs_recipe_lr(&steps, &group, 20) == 0.05 && fs_recipe_lr(&steps, &group, 59.5) == 0.025);
+    const fs_recipe cosine = {.epochs = 10, .schedule = FS_COSINE, .warmup = 4},
+                    at_once = {.epochs = 10, .schedule = FS_COSINE};
+    assert_true(fs_recipe_lr(&cosine, &group, 0) == 0 && fs_recipe_lr(&at_once, &group, 0) == 0.1);
+    assert_true(fabs(fs_recipe_lr(&cosine, &group, 3) - 0.075) < 1e-12);
+    assert_true(fabs(fs_recipe_lr(&cosine, &group, 4) - 0.1) < 1e-12);
+    assert_true(fabs(fs_recipe_lr(&cosine, &group, 7) - 0.05) < 1e-12);
+    assert_true(fs_recipe_lr(&cosine, &group, 10) < 1e-12);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -221,6 +238,7 @@ int main(void)
         cmocka_unit_test(a_pool_that_leaves_a_rest_wants_floor),
         cmocka_unit_test(what_is_wrong_is_named_with_line_and_word),
         cmocka_unit_test(a_file_is_an_architecture_named_as_it_is),
+        cmocka_unit_test(learning_rates_follow_their_schedule),
         cmocka_unit_test(pools_of_any_window_are_what_their_definition_says),
     };
     return cmocka_run_group_tests_name("architecture", tests, NULL, NULL);

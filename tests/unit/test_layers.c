@@ -17,6 +17,7 @@ struct layer {
     int images, height, width, channels, size, outputs;
     size_t count; /* of y */
     const uint16_t *label;
+    double smoothing; /* of labels */
 };
 
 static double sum_of(const struct layer *l, const float *y)
@@ -218,7 +219,7 @@ static double mean_loss(const struct layer *l, float *unused)
 {
     int right;
     (void)unused;
-    return fs_softmax_loss(l->images, l->outputs, l->x, l->label, 1, NULL, &right) / l->images;
+    return fs_softmax_loss(l->images, l->outputs, l->x, l->label, l->smoothing, 1, NULL, &right) / l->images;
 }
 
 static void loss_gradients_are_central_differences(void **state)
@@ -226,16 +227,30 @@ static void loss_gradients_are_central_differences(void **state)
     (void)state;
     const uint16_t label[4] = {2, 0, 4, 2};
     struct layer l = {.images = 4, .outputs = 5, .x = random_floats(1, 20), .label = label};
-    float dx[20];
+    float dx[20], in_place[20];
     int right;
-    fs_softmax_loss(4, 5, l.x, label, 1.0 / 4, dx, &right);
-    for (int i = 0; i < 20; i++)
-        assert_slope(central_difference(&l.x[i], 0.01f, (objective_function *)mean_loss, &l, NULL), dx[i], 1e-4);
-    float in_place[20];
-    memcpy(in_place, l.x, sizeof in_place);
-    fs_softmax_loss(4, 5, in_place, label, 1.0 / 4, in_place, &right);
-    assert_memory_equal(in_place, dx, sizeof dx);
+    for (l.smoothing = 0; l.smoothing < 0.5; l.smoothing += 0.3) {
+        fs_softmax_loss(4, 5, l.x, label, l.smoothing, 1.0 / 4, dx, &right);
+        for (int i = 0; i < 20; i++)
+            assert_slope(central_difference(&l.x[i], 0.01f, (objective_function *)mean_loss, &l, NULL), dx[i], 1e-4);
+        memcpy(in_place, l.x, sizeof in_place);
+        fs_softmax_loss(4, 5, in_place, label, l.smoothing, 1.0 / 4, in_place, &right);
+        assert_memory_equal(in_place, dx, sizeof dx);
+    }
     free(l.x);
+}
+
+/* By hand: logits 0 and log 3, so p = 1/4 and 3/4; the target of label 1, smoothed by 0.2, is 0.1 and 0.9. */
+static void a_smoothed_target_keeps_a_share_for_every_label(void **state)
+{
+    (void)state;
+    const uint16_t label[1] = {1};
+    const float logits[2] = {0, logf(3)};
+    float slope[2];
+    int right;
+    double loss = fs_softmax_loss(1, 2, logits, label, 0.2, 1, slope, &right);
+    assert_true(fabs(loss - (0.1 * log(4) + 0.9 * log(4.0 / 3))) < 1e-7);
+    assert_true(fabs(slope[0] - (0.25 - 0.1)) < 1e-7 && fabs(slope[1] - (0.75 - 0.9)) < 1e-7);
 }
 
 static void the_loss_of_equal_logits_is_log_k_and_large_ones_do_not_overflow(void **state)
@@ -244,9 +259,9 @@ static void the_loss_of_equal_logits_is_log_k_and_large_ones_do_not_overflow(voi
     const uint16_t label[1] = {1};
     const float equal[4] = {7, 7, 7, 7}, large[4] = {-1e30f, 1e30f, 0, 0}, tie[3] = {1, 5, 5};
     int right;
-    assert_true(fabs(fs_softmax_loss(1, 4, equal, label, 1, NULL, &right) - log(4)) < 1e-12);
+    assert_true(fabs(fs_softmax_loss(1, 4, equal, label, 0, 1, NULL, &right) - log(4)) < 1e-12);
     assert_int_equal(right, 0); /* the tie goes to label 0 */
-    assert_true(fs_softmax_loss(1, 4, large, label, 1, NULL, &right) == 0);
+    assert_true(fs_softmax_loss(1, 4, large, label, 0, 1, NULL, &right) == 0);
     assert_int_equal(right, 1);
     assert_int_equal(fs_argmax(3, tie), 1);
 }
@@ -276,6 +291,7 @@ int main(void)
         cmocka_unit_test(the_first_of_equal_values_wins_a_pool),
         cmocka_unit_test(linear_gradients_are_central_differences),
         cmocka_unit_test(loss_gradients_are_central_differences),
+        cmocka_unit_test(a_smoothed_target_keeps_a_share_for_every_label),
         cmocka_unit_test(the_loss_of_equal_logits_is_log_k_and_large_ones_do_not_overflow),
         cmocka_unit_test(sgd_takes_nesterov_steps_with_weight_decay),
     };

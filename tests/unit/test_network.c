@@ -130,7 +130,7 @@ static double batch_loss(const void *context, float *unused)
     const struct batch *b = context;
     fs_batch_sums sums;
     (void)unused;
-    fs_backprop_run(b->backprop, BATCH, &sums);
+    fs_backprop_run(b->backprop, BATCH, 0, &sums);
     return sums.loss / BATCH;
 }
 
@@ -228,7 +228,7 @@ static void compare_inference(struct batch *b)
     int right;
     assert_int_equal(fs_workspace_create(&b->net, BATCH, &space), FS_OK);
     const float *logits = fs_network_infer(&b->net, BATCH, fs_backprop_input(b->backprop), 0, NULL, NULL, &space);
-    double loss = fs_softmax_loss(BATCH, 5, logits, fs_backprop_label(b->backprop), 1, NULL, &right) / BATCH;
+    double loss = fs_softmax_loss(BATCH, 5, logits, fs_backprop_label(b->backprop), 0, 1, NULL, &right) / BATCH;
     assert_true(fabs(loss - batch_loss(b, NULL)) < 1e-5);
     fs_workspace_free(&space);
     free_batch(b);
