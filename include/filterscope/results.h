@@ -257,9 +257,21 @@ fs_status fs_results_read_seconds(fs_results *results, int index, double *second
 /* The newest launch and its number; *number is -1 where there is none. */
 fs_status fs_results_read_launch(fs_results *results, fs_launch *launch, int *number);
 
+/* Not collective, and without a file: the two by which all rows of /silence/filters and /silence/layers are made.
+ * fs_measure_filter into the columns of *row that it tells; layer, filter, selected, share and sr stay as they are. */
+fs_status fs_measure_filter_row(int labels, const float *field, double threshold, int32_t *cluster, fs_filter_row *row);
+
+/* fs_measure_layer over row [filters] and cluster [filters][labels] of one layer, whose probe has the SR `sr`, into *out and
+ * sizes [labels + 1]. FS_ERROR: no memory. */
+fs_status fs_measure_layer_row(int labels, int filters, const fs_filter_row *row, const int32_t *cluster, double sr,
+                               fs_silence_layer_row *out, int32_t *sizes);
+
 /* Prints a table as CSV with a header, doubles with all their 17 digits. `table`: layers, filters, probes, history or
- * cluster_sizes; FS_USAGE for another. Rows that are not complete yet are left out. */
-fs_status fs_results_export(fs_results *results, const char *table, FILE *out);
+ * cluster_sizes; FS_USAGE for another. Rows that are not complete yet are left out.
+ *   threshold  in   NaN: the tables as they are in the file. Else layers, filters and cluster_sizes as a sweep with this
+ *                   threshold has them, measured anew from the averaged fields (ours); FS_USAGE for another table, FS_ERROR
+ *                   where a layer's fields are not all there. */
+fs_status fs_results_export(fs_results *results, const char *table, double threshold, FILE *out);
 
 /* Adds a row, whose time is not 0, to /provenance/launches, and tells its number in *number. On one rank at a time. */
 fs_status fs_results_write_launch(fs_results *results, const fs_launch *launch, int *number);

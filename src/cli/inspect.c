@@ -1,4 +1,5 @@
 /* filterscope status, export and check: commands that only read a file. */
+#include <math.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -117,13 +118,17 @@ fs_status fs_cli_check(int argc, char **argv)
 fs_status fs_cli_export(int argc, char **argv)
 {
     const char *table = "layers", *path = NULL;
+    double threshold = (double)NAN;
     const fs_option options[] = {
-        {"table", FS_OPTION_TEXT, &table, 0, 0, "layers, filters, probes, history or cluster_sizes (layers)"}, {NULL}};
+        {"table", FS_OPTION_TEXT, &table, 0, 0, "layers, filters, probes, history or cluster_sizes (layers)"},
+        {"threshold", FS_OPTION_NUMBER, &threshold, 0, 1,
+         "layers, filters or cluster_sizes at another clipping threshold (the sweep's)"},
+        {NULL}};
     fs_results *results = NULL;
-    fs_status status = fs_options_read(argc, argv, "export RESULTS.h5 [--table TABLE]", options, &path);
+    fs_status status = fs_options_read(argc, argv, "export RESULTS.h5 [--table TABLE] [--threshold X]", options, &path);
     if (!status)
         status = fs_results_open(path, MPI_COMM_NULL, &results);
     if (!status)
-        status = fs_results_export(results, table, stdout);
+        status = fs_results_export(results, table, threshold, stdout);
     return finish(status, results);
 }

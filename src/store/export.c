@@ -20,6 +20,7 @@ struct source {
     const fs_results_plan *plan;
     uint8_t *recorded; /* [units] */
     int complete;
+    fs_measures again; /* at another threshold, or NULLs */
 };
 
 typedef struct fs_probe_row {
@@ -52,7 +53,20 @@ static fs_status make_rows(struct rows *rows, const fs_column *column, int colum
     return rows->row ? FS_OK : FS_ERROR;
 }
 
-/* All rows of a table of the file. */
+/* `count` elements of a table: those that were measured again, or of the file. */
+static fs_status read_table(const struct source *s, fs_place_name name, uint64_t count, void *out)
+{
+    const void *again = name == FS_PLACE_FILTERS ? (void *)s->again.filter
+                        : name == FS_PLACE_MEANS ? (void *)s->again.layer
+                        : name == FS_PLACE_SIZES ? (void *)s->again.sizes
+                                                 : NULL;
+    if (!again)
+        return fs_place_read(fs_store_place(s->results, name, 0), 0, count, out);
+    memcpy(out, again, count * fs_form_of(name)->bytes);
+    return FS_OK;
+}
+
+/* All rows of a table. */
 static fs_status read_rows(const struct source *s, fs_place_name name, struct rows *rows)
 {
     const fs_form *form = fs_form_of(name);
@@ -60,7 +74,7 @@ static fs_status read_rows(const struct source *s, fs_place_name name, struct ro
     fs_form_extent(name, s->plan, 0, count);
     fs_status status = make_rows(rows, form->column, form->columns, form->bytes, count[0]);
     if (!status)
-        status = fs_place_read(fs_store_place(s->results, name, 0), 0, count[0], rows->row);
+        status = read_table(s, name, count[0], rows->row);
     rows->count = count[0];
     return status;
 }
@@ -165,7 +179,7 @@ static fs_status size_rows(const struct source *s, struct rows *rows)
     if (!sizes)
         status = FS_ERROR;
     if (!status)
-        status = fs_place_read(fs_store_place(s->results, FS_PLACE_SIZES, 0), 0, layers * width, sizes);
+        status = read_table(s, FS_PLACE_SIZES, layers * width, sizes);
     for (int i = 0; i < s->plan->layers && !status; i++)
         for (int size = 1; s->complete && silenced(s, i) && size <= s->plan->labels; size++)
             ((fs_size_row *)rows->row)[rows->count++] =
@@ -177,11 +191,12 @@ static fs_status size_rows(const struct source *s, struct rows *rows)
 static const struct {
     const char *name;
     fs_status (*read)(const struct source *s, struct rows *rows);
-} tables[] = {{"layers", layer_rows},
-              {"filters", filter_rows},
-              {"probes", probe_rows},
-              {"history", history_rows},
-              {"cluster_sizes", size_rows}};
+    int clipped; /* depends on the threshold */
+} tables[] = {{"layers", layer_rows, 1},
+              {"filters", filter_rows, 1},
+              {"probes", probe_rows, 0},
+              {"history", history_rows, 0},
+              {"cluster_sizes", size_rows, 1}};
 
 /* A text, at most `bytes` long, in quotes where CSV wants them (RFC 4180). */
 static void print_text(FILE *out, const char *text, size_t bytes)
@@ -276,21 +291,36 @@ static fs_status find_table(const char *table, size_t *number)
     return fs_fail(FS_USAGE, "--table: '%s' is none of %s", table, names);
 }
 
-fs_status fs_results_export(fs_results *results, const char *table, FILE *out)
+static fs_status measure_again(struct source *s, double threshold)
+{
+    for (int i = 0; i < s->plan->layers; i++)
+        if (!silenced(s, i))
+            return fs_fail(FS_ERROR, "%s: no table at another threshold: the fields of layer %d are not all there yet",
+                           s->results->path, s->plan->layer[i].layer);
+    s->complete = 1;
+    return fs_measures_at(s->results, threshold, &s->again);
+}
+
+fs_status fs_results_export(fs_results *results, const char *table, double threshold, FILE *out)
 {
     const fs_results_plan *plan = fs_results_plan_of(results);
-    struct source source = {results, plan, fs_alloc((size_t)plan->units, 1, "units"), 0};
+    struct source source = {results, plan, fs_alloc((size_t)plan->units, 1, "units"), 0, {NULL, NULL, NULL}};
     struct rows rows = {0};
     size_t number;
     fs_status status = source.recorded ? find_table(table, &number) : FS_ERROR;
+    if (!status && !isnan(threshold) && !tables[number].clipped)
+        status = fs_fail(FS_USAGE, "--threshold: the table %s does not depend on it", table);
     if (!status)
         status = fs_results_read_recorded(results, source.recorded);
-    if (!status)
+    if (!status && isnan(threshold))
         status = fs_results_read_complete(results, &source.complete, NULL);
+    else if (!status)
+        status = measure_again(&source, threshold);
     if (!status)
         status = tables[number].read(&source, &rows);
     if (!status)
         print_rows(out, plan, &rows);
+    fs_measures_free(&source.again);
     free(rows.row);
     free(source.recorded);
     return status;

@@ -71,4 +71,15 @@ int fs_tables_unfinished(const fs_state_row *state);
 /* /state and the CRC of the layer tables. */
 fs_status fs_tables_sum(fs_results *results, fs_state_row *state, uint32_t *crc);
 
+/* The tables of phase three as the file has them, but at another threshold. */
+typedef struct fs_measures {
+    fs_filter_row *filter;       /* [filters of all layers] */
+    fs_silence_layer_row *layer; /* [layers] */
+    int32_t *sizes;              /* [layers][K + 1] */
+} fs_measures;
+
+/* Measures the averaged fields, all of which are there. `m` is released with fs_measures_free, after a failure, too. */
+fs_status fs_measures_at(fs_results *results, double threshold, fs_measures *m);
+void fs_measures_free(fs_measures *m);
+
 #endif

@@ -38,25 +38,15 @@ static fs_status measure_filter(const struct work *work, int index, int filter, 
 {
     const fs_sweep_input *in = work->run->input;
     int labels = in->net->labels, selected = 0;
-    fs_filter_measure m;
-    fs_status status = fs_measure_filter(labels, field, in->settings->threshold, cluster, &m);
     for (int k = 1; k < labels; k++)
         if (chosen[k] > chosen[selected])
             selected = k;
     *row = (fs_filter_row){.layer = in->plan->layer[index].layer,
                            .filter = filter,
-                           .clusters = m.clusters,
-                           .covered = m.covered,
-                           .ones = m.ones,
-                           .noise = m.noise,
-                           .noise_internal = m.internal,
-                           .noise_external = m.external,
-                           .dead = m.dead,
                            .selected = selected,
                            .share = (double)chosen[selected] / in->test->images,
-                           .sr = (double)right / in->test->images,
-                           .largest = m.largest};
-    return status;
+                           .sr = (double)right / in->test->images};
+    return fs_measure_filter_row(labels, field, in->settings->threshold, cluster, row);
 }
 
 /* Measures and records one unit; `fields` begins at the unit's first filter. */
@@ -211,59 +201,22 @@ static void find_layers(struct work *work)
             work->index[work->count++] = i;
 }
 
-/* Mean share of the selected unit over the filters that are not dead. */
-static double mean_share(int filters, const fs_filter_row *row)
-{
-    double sum = 0;
-    int alive = 0;
-    for (int f = 0; f < filters; f++)
-        if (!row[f].dead) {
-            sum += row[f].share;
-            alive++;
-        }
-    return sum / alive;
-}
-
 static fs_status summarise_layer(fs_sweep_run *run, int index, fs_silence_layer_row *out, int32_t *sizes)
 {
     const fs_sweep_input *in = run->input;
     int filters = in->plan->layer[index].filters, labels = in->net->labels, epochs = in->settings->probe.epochs;
     size_t count = (size_t)filters;
     fs_filter_row *row = fs_alloc(count, sizeof *row, "rows");
-    fs_filter_measure *measure = fs_alloc(count, sizeof *measure, "measures");
     int32_t *cluster = fs_alloc(count * (size_t)labels, sizeof *cluster, "clusters");
     fs_history_row *history = fs_alloc((size_t)epochs, sizeof *history, "the history");
-    fs_status status = row && measure && cluster && history ? FS_OK : FS_ERROR;
+    fs_status status = row && cluster && history ? FS_OK : FS_ERROR;
     if (!status)
         status = fs_results_read_filters(run->results, index, 0, filters, NULL, cluster, row);
     if (!status)
         status = fs_results_read_history(run->results, index, history);
-    if (!status) {
-        fs_layer_measure m;
-        for (int f = 0; f < filters; f++)
-            measure[f] = (fs_filter_measure){
-                .clusters = row[f].clusters, .covered = row[f].covered, .noise = row[f].noise, .dead = row[f].dead};
-        fs_measure_layer(labels, filters, measure, cluster, sizes, &m);
-        *out = (fs_silence_layer_row){.layer = in->plan->layer[index].layer,
-                                      .filters = filters,
-                                      .dead = m.dead,
-                                      .clustered = m.clustered,
-                                      .sr = history[epochs - 1].test_sr,
-                                      .clusters = m.all.clusters,
-                                      .covered = m.all.covered,
-                                      .noise = m.all.noise,
-                                      .clusters_with = m.with.clusters,
-                                      .covered_with = m.with.covered,
-                                      .noise_with = m.with.noise,
-                                      .cluster_size = m.cluster_size,
-                                      .signal = m.signal,
-                                      .noise_internal = m.noise_internal,
-                                      .noise_external = m.noise_external,
-                                      .snr = m.snr,
-                                      .share = mean_share(filters, row)};
-    }
+    if (!status)
+        status = fs_measure_layer_row(labels, filters, row, cluster, history[epochs - 1].test_sr, out, sizes);
     free(row);
-    free(measure);
     free(cluster);
     free(history);
     return status;

@@ -1,5 +1,6 @@
 """Every table as `filterscope export` prints it, in pandas and in R: the same columns, rows and values to the last digit. On a
-complete file with K = 10, one with K = 100, on both together, and on one that a sweep is writing."""
+complete file with K = 10, one with K = 100, on both together, and on one that a sweep is writing. `export --threshold` prints what
+a sweep with that threshold has."""
 import csv
 import io
 import os
@@ -32,8 +33,8 @@ def rows_of(table):
     return [list(table.columns), *([cell(value) for value in row] for row in table.itertuples(index=False, name=None))]
 
 
-def exported(path, table):
-    return list(csv.reader(io.StringIO(run(1, "export", path, "--table", table).stdout)))
+def exported(path, table, *options):
+    return list(csv.reader(io.StringIO(run(1, "export", path, "--table", table, *options).stdout)))
 
 
 def by_r(*paths, layer="none", filter="none"):
@@ -83,6 +84,20 @@ ten = compare(f"{here}/sweep10.h5", "K = 10", layer=3, filter=7)
 assert ten.complete and len(ten.filters) == 64 + 256 + 512 and len(ten.layers) == 3
 with h5py.File(ten.path) as file:
     assert np.array_equal(ten.field(3, 7).to_numpy(), file["silence/3/field"][7])
+clipped = ("layers", "filters", "cluster_sizes")
+stored = open(ten.path, "rb").read()
+for threshold in (0.3, 0.15, 0.5):
+    path = ten.path if threshold == 0.3 else f"{here}/sweep-{threshold}.h5"
+    if threshold != 0.3:
+        run(2, *words, "--out", path, "--epochs", 2, "--test-every", 2, "--threshold", threshold)
+        assert exported(path, "filters") != exported(ten.path, "filters"), "the threshold changes nothing"
+    for name in clipped:
+        assert exported(ten.path, name, "--threshold", threshold) == exported(path, name), f"{name} at {threshold}"
+assert open(ten.path, "rb").read() == stored, "export --threshold wrote"
+for table, threshold in (("history", 0.3), ("layers", 2)):
+    error = run(1, "export", ten.path, "--table", table, "--threshold", threshold, expect=2).stderr
+    assert error.count("\n") == 1 and "--threshold" in error, error
+print("export --threshold: as sweeps with it; nothing written")
 make(100, "3,4,5")
 compare(f"{here}/sweep100.h5", "K = 100", layer=4, filter=500)
 
@@ -121,6 +136,8 @@ with h5py.File(cut, "r+") as file:
     file["units"][:] = units
 part = compare(cut, "a file with a block undone")
 assert len(part.filters) == 64 + 256 + 448 and list(part.layers["layer"]) == [1, 3]
+error = run(1, "export", cut, "--threshold", 0.3, expect=1).stderr
+assert error.count("\n") == 1 and cut in error and "layer 5" in error, error
 
 for name, message in (("gone.h5", "no such file"), ("data10/t10k-labels-idx1-ubyte", "cannot be read as HDF5"),
                       ("model10.h5", "not a filterscope results file")):
