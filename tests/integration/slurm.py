@@ -1,5 +1,5 @@
-"""The job script on a real Slurm of three nodes: over two of them with srun and with mpirun, a time limit that is too short,
-scancel, a node taken down, and a job array. Prints for each the wall time and what `status` says before and after.
+"""The job scripts on a real Slurm of three nodes: over two of them with srun and with mpirun, a time limit that is too short,
+scancel, a node taken down, a job array, and reproduce.sh as an element of one. Prints for each the wall time and what `status` says before and after.
 Arguments: the scenarios to run (all)."""
 import os
 import sys
@@ -12,7 +12,8 @@ from slurm_cluster import Cluster
 
 here = folder()
 cluster = Cluster(f"{here}/cluster")
-script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "jobs", "vgg16_sweep.sh")
+tree = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+script = f"{tree}/jobs/vgg16_sweep.sh"
 data = make_idx(f"{here}/data", labels=3, train=60, test=30)
 TRAIN = "--batch 20 --slots 4 --lr 0.02 --fc-lr 0.02 --momentum 0.9 --fc-momentum 0.9"
 SWEEP = "--batch 20 --slots 4 --test-every 20"
@@ -36,8 +37,12 @@ def log(name):
         return ""
 
 
+def results(name, arch="vgg6"):
+    return f"{here}/{name}/{arch}-sweep{'-1' if name == 'reproduce' else ''}.h5"
+
+
 def status(name, when, arch="vgg6"):
-    for line in run(1, "status", f"{here}/{name}/{arch}-sweep.h5").stdout.splitlines():
+    for line in run(1, "status", results(name, arch)).stdout.splitlines():
         print(f"  status {when}: {line}")
 
 
@@ -57,7 +62,7 @@ def finish(name, job, started, epochs, arch="vgg6", seconds=240):
     took = time.monotonic() - started
     state = cluster.show(job, "JobState")
     assert state == "COMPLETED", f"{name}: {state}\n{log(name)}"
-    assert identical(expected(epochs, arch), f"{here}/{name}/{arch}-sweep.h5", VARYING), f"{name} differs"
+    assert identical(expected(epochs, arch), results(name, arch), VARYING), f"{name} differs"
     status(name, "after", arch)
     print(f"{name}: complete and bit-identical after {took:.0f} s, restarted {cluster.show(job, 'Restarts')} times", flush=True)
 
@@ -145,7 +150,21 @@ def array():
         finish("array", f"{job}_{element}", started, 20, arch)
 
 
-SCENARIOS = (srun, mpirun, limit, scancel, node, array)
+def reproduce():
+    """Its element of the array is stopped by the signal that Slurm sends and requeued, goes on and reports."""
+    started = time.monotonic()
+    os.makedirs(f"{here}/reproduce")
+    job = cluster.submit(f"{tree}/jobs/reproduce.sh", "--array=1", "--ntasks=2", f"--output={here}/reproduce/log",
+                         **{**SETTINGS, "OUT": f"{here}/reproduce", "ARCHS": "vgg16 vgg6", "SEEDS": 1, "PROBE_EPOCHS": LONG,
+                            "FILTERSCOPE_HOME": tree, "PYTHON": sys.executable}) + "_1"
+    cluster.wait(in_sweep("reproduce"), 120, "the sweep")
+    cluster.ask("scancel", "--batch", "--signal=USR1", job)
+    start_at_once("reproduce", job, 1)
+    finish("reproduce", job, started, LONG)
+    assert "SNR (ours) rises with depth" in log("reproduce"), log("reproduce")
+
+
+SCENARIOS = (srun, mpirun, limit, scancel, node, array, reproduce)
 for scenario in SCENARIOS:
     if not sys.argv[1:] or scenario.__name__ in sys.argv[1:]:
         scenario()

@@ -1,0 +1,105 @@
+#!/bin/bash
+#SBATCH --job-name=filterscope-reproduce
+#SBATCH --nodes=1
+#SBATCH --ntasks=16
+#SBATCH --cpus-per-task=1
+#SBATCH --time=08:00:00
+#SBATCH --signal=B:USR1@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=filterscope-%j.log
+#
+# The paper on CIFAR-10: trains each network once and sweeps it with several seeds of the probes, all by jobs/vgg16_sweep.sh, then
+# prints the paper's tables, its claims and their sensitivity for all that is complete, and writes them to $OUT/reproduce.md. What
+# is stopped goes on with the same command, on any number of ranks. In a job array each element takes one network; each prints
+# what is complete by then.
+#
+#   DATA=cifar10:/scratch/cifar-10-batches-bin sbatch --array=0-3 jobs/reproduce.sh
+#   DATA=... SCHEDULE=short ARCHS=vgg6 LAUNCH='mpirun -np 2' jobs/reproduce.sh
+#
+# Settings, all by environment variables; also STATUS_EVERY, LAUNCH, FILTERSCOPE and FILTERSCOPE_HOME, as in vgg16_sweep.sh:
+#   DATA           data set: cifar10:DIR (required)
+#   OUT            folder of ARCH.h5, ARCH-sweep-SEED.h5 and reproduce.md (the folder of submission)
+#   ARCHS          the networks (vgg6 vgg16-fc1 vgg16 avgg16)
+#   SEEDS          of the probes, a sweep each (1 2 3)
+#   SCHEDULE       paper: the architectures' own recipe and epochs. short: few epochs, a cosine of learning rate 0.1 with a tenth
+#                  of them as warm-up, momentum 0.9, weight decay 5e-4, label smoothing 0.1 (paper)
+#   EPOCHS         of training (the architecture's own, 200; short 30)
+#   PROBE_EPOCHS   of the probes (200; short 20)
+#   TRAIN_IMAGES   the first N training images only, in training and for the probes (all)
+#   TRAIN_OPTIONS  more options of filterscope train
+#   SWEEP_OPTIONS  more options of filterscope sweep
+#   PYTHON         a python3 that has h5py and pandas (looked for)
+#
+# Exit codes are vgg16_sweep.sh's, which requeues the job where it has to.
+set -u
+
+if [ -n "${SLURM_JOB_ID:-}" ]; then # this script is a copy in Slurm's spool folder then
+    home=${FILTERSCOPE_HOME:-$SLURM_SUBMIT_DIR}
+else
+    home=${FILTERSCOPE_HOME:-$(cd "$(dirname "$0")/.." && pwd)}
+fi
+. "$home/jobs/common.sh" || exit 2
+OUT=${OUT:-${SLURM_SUBMIT_DIR:-$PWD}}
+SEEDS=${SEEDS:-1 2 3}
+export FILTERSCOPE_HOME=$home FILTERSCOPE=${FILTERSCOPE:-$home/build/filterscope}
+read -ra archs <<<"${ARCHS:-vgg6 vgg16-fc1 vgg16 avgg16}"
+images=${TRAIN_IMAGES:+--train-images $TRAIN_IMAGES}
+recipe=
+case ${SCHEDULE:=paper} in
+paper) ;;
+short)
+    EPOCHS=${EPOCHS:-30} PROBE_EPOCHS=${PROBE_EPOCHS:-20}
+    recipe='--schedule cosine --lr 0.1 --momentum 0.9 --weight-decay 5e-4 --label-smoothing 0.1'
+    recipe+=' --fc-lr 0.1 --fc-momentum 0.9 --fc-weight-decay 5e-4'
+    ;;
+*)
+    echo "reproduce.sh: SCHEDULE: '$SCHEDULE' is neither paper nor short" >&2
+    exit 2
+    ;;
+esac
+export EPOCHS=${EPOCHS:-} PROBE_EPOCHS=${PROBE_EPOCHS:-}
+own=("${archs[@]}")
+[ -z "${SLURM_ARRAY_TASK_ID:-}" ] || own=("${archs[$SLURM_ARRAY_TASK_ID]:-}")
+if [ -z "${own[0]}" ]; then
+    echo "reproduce.sh: ARCHS names ${#archs[@]} networks, but this is element $SLURM_ARRAY_TASK_ID: --array=0-$((${#archs[@]} - 1))" >&2
+    exit 2
+fi
+python=$(find_python h5py pandas) || exit
+
+child=
+trap '[ -z "$child" ] || kill -USR1 "$child" 2>/dev/null' USR1 TERM INT
+
+# sweep ARCH SEED: `wait` returns early when a signal comes in: then it waits on.
+sweep() {
+    env -u SLURM_ARRAY_TASK_ID ARCH="$1" OUT="$OUT" MODEL="$OUT/$1.h5" RESULTS="$OUT/$1-sweep-$2.h5" \
+        TRAIN_OPTIONS="$recipe $images ${TRAIN_OPTIONS:-}" SWEEP_OPTIONS="--seed $2 $images ${SWEEP_OPTIONS:-}" \
+        bash "$home/jobs/vgg16_sweep.sh" &
+    child=$!
+    while :; do
+        wait "$child"
+        code=$?
+        kill -0 "$child" 2>/dev/null || break
+    done
+    wait "$child"
+    last=$?
+    [ "$last" -eq 127 ] || code=$last
+    child=
+    return "$code"
+}
+
+for arch in "${own[@]}"; do
+    for seed in $SEEDS; do
+        sweep "$arch" "$seed" || exit
+    done
+done
+
+models=() files=()
+for arch in "${archs[@]}"; do
+    [ ! -e "$OUT/$arch.h5" ] || models+=("$OUT/$arch.h5")
+    for seed in $SEEDS; do
+        [ ! -e "$OUT/$arch-sweep-$seed.h5" ] || files+=("$OUT/$arch-sweep-$seed.h5")
+    done
+done
+text=$("$python" "$home/analysis/reproduce.py" "${files[@]}" --models "${models[@]}") || exit
+echo "$text" | tee "$OUT/reproduce.md"
