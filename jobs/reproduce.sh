@@ -68,7 +68,7 @@ fi
 python=$(find_python h5py pandas) || exit
 
 child=
-trap '[ -z "$child" ] || kill -USR1 "$child" 2>/dev/null' USR1 TERM INT
+trap 'signalled=1; [ -z "$child" ] || kill -USR1 "$child" 2>/dev/null' USR1 TERM INT
 
 # sweep ARCH SEED: `wait` returns early when a signal comes in: then it waits on.
 sweep() {
@@ -76,14 +76,12 @@ sweep() {
         TRAIN_OPTIONS="$recipe $images ${TRAIN_OPTIONS:-}" SWEEP_OPTIONS="--seed $2 $images ${SWEEP_OPTIONS:-}" \
         bash "$home/jobs/vgg16_sweep.sh" &
     child=$!
-    while :; do
+    signalled=1
+    while [ -n "$signalled" ]; do
+        signalled=
         wait "$child"
         code=$?
-        kill -0 "$child" 2>/dev/null || break
     done
-    wait "$child"
-    last=$?
-    [ "$last" -eq 127 ] || code=$last
     child=
     return "$code"
 }
