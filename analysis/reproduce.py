@@ -82,8 +82,7 @@ def selection(shares):
 def describe_trend(tables, column, sign):
     verdict, correlation, each, wrong = trend(tables, column, sign)
     figures = f"rank correlation {correlation:.3f}" + (f" ({min(each):.3f} to {max(each):.3f})" if len(each) > 1 else "")
-    return verdict, figures, "; ".join(f"{'rises' if change > 0 else 'falls'} at {name} by {abs(change):.3g}" if change
-                                       else f"does not change at {name}" for name, change in wrong)
+    return verdict, figures, ", ".join(f"{name} {change:+.3g}" for name, change in wrong)
 
 
 def claims_markdown(tables, shares):
@@ -95,7 +94,7 @@ def claims_markdown(tables, shares):
                  f"{half:.1%} of the filters above 0.5, {most:.1%} above 0.9", ""])
     by_layer = [[name, *(f"{value:.3f}" for value in selection(part)[:2]), *(f"{value:.1%}" for value in selection(part)[2:])]
                 for name, part in shares.groupby(level=0, sort=False)]
-    return (markdown(["claim", "holds", "figures", "where not"], rows) +
+    return (markdown(["claim", "holds", "figures", "where not: change from the layer before"], rows) +
             "\nTrends: yes where every step from layer to layer does so, mostly where Spearman's rank correlation with depth is "
             f"{MOSTLY} or beyond (in brackets: over the seeds). Selection: yes where the median share is 0.9 or more, mostly above "
             "0.5 (ours).\n\n" + markdown(["layer", "mean share (ours)", "median", "filters above 0.5", "above 0.9"], by_layer))
