@@ -42,8 +42,9 @@ int fs_conv_prefers_direct(const fs_conv_shape *shape, int images);
 size_t fs_conv_scratch(const fs_conv_shape *shape, int images);
 size_t fs_conv_prepared(const fs_conv_shape *shape);
 
-/* Transforms weights once for any number of forward passes, or with `for_input` of fs_conv_backward_input. */
-void fs_conv_prepare(const fs_conv_shape *shape, const float *weight, int for_input, float *prepared);
+/* Transforms weights once for any number of forward passes, or with `for_input` of fs_conv_backward_input. Only part `part` of
+ * `parts`, 0 .. parts - 1, which several may make at a time: they write to different places. */
+void fs_conv_prepare(const fs_conv_shape *shape, const float *weight, int for_input, int part, int parts, float *prepared);
 
 /* What follows in the same pass over the output. */
 typedef enum fs_conv_after {

@@ -11,8 +11,8 @@
 /* Activations and gradients of this rank's slots of a batch; all memory is planned once. */
 typedef struct fs_backprop fs_backprop;
 
-/* Not collective. Plans for batches of up to `batch` images. `net` and `own` are borrowed and must outlive the result. NULL
- * without memory. */
+/* Collective on own->comm. Plans for batches of up to `batch` images. `net` and `own` are borrowed and must outlive the result.
+ * NULL on every rank where one has no memory. Ranks of one node share the prepared weights, of which each makes a part. */
 fs_backprop *fs_backprop_create(const fs_network *net, const fs_slots *own, int batch);
 void fs_backprop_free(fs_backprop *b);
 

@@ -81,7 +81,7 @@ static double error_of(struct layer *l, enum pass pass, int images)
 static double time_of(struct layer *l, enum pass pass, double seconds)
 {
     fs_samples *samples = &(fs_samples){0};
-    fs_conv_prepare(&l->shape, l->array[WEIGHT], pass == BACKWARD_INPUT, l->array[PREPARED]);
+    fs_conv_prepare(&l->shape, l->array[WEIGHT], pass == BACKWARD_INPUT, 0, 1, l->array[PREPARED]);
     run(l, pass);
     double end = fs_seconds() + seconds;
     do {

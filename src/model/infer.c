@@ -88,7 +88,7 @@ void fs_workspace_prepare(const fs_network *net, fs_workspace *space)
         struct folded f = folded_at(op, next);
         float *weight = f.end == f.weight ? space->scratch : f.weight;
         fold(net, op, folded_batchnorm(net, i), weight, f.shift);
-        fs_conv_prepare(&shape, weight, 0, f.prepared);
+        fs_conv_prepare(&shape, weight, 0, 0, 1, f.prepared);
         next = f.end;
     }
 }

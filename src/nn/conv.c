@@ -35,10 +35,10 @@ int fs_conv_pools(const fs_conv_shape *shape)
     return takes_winograd(shape) && shape->height % 2 == 0 && shape->width % 2 == 0;
 }
 
-void fs_conv_prepare(const fs_conv_shape *shape, const float *weight, int for_input, float *prepared)
+void fs_conv_prepare(const fs_conv_shape *shape, const float *weight, int for_input, int part, int parts, float *prepared)
 {
     if (takes_winograd(shape))
-        fs_winograd_prepare(shape, weight, for_input, prepared);
+        fs_winograd_prepare(shape, weight, for_input, part, parts, prepared);
 }
 
 void fs_conv_forward(const fs_conv_shape *shape, int images, const float *x, const float *weight, const float *prepared,

@@ -277,19 +277,26 @@ INLINE void store_weights(const vector *taps, int points, tile_transform *transf
     else *(vector *)(position + (y * points + x) * pairs) = result[y * MOST + x];
 }
 
-/* weight [3][3][rows][columns], row-major as the forward pass wants it. */
-INLINE void transform_weights(const float *weight, const struct order *o, int points, tile_transform *transform, int streams,
-                              float *prepared)
+/* Columns that lie together in each row. */
+static size_t width_of(const struct order *o)
 {
-    size_t pairs = o->rows * o->columns, width = o->panel ? o->panel : o->columns;
-    for (size_t panel = 0; panel < pairs; panel += o->rows * width)
+    return o->panel ? o->panel : o->columns;
+}
+
+/* Columns begin .. end-1 from weight [3][3][rows][columns], row-major as the forward pass wants it. */
+INLINE void transform_weights(const float *weight, const struct order *o, size_t begin, size_t end, int points,
+                              tile_transform *transform, int streams, float *prepared)
+{
+    size_t pairs = o->rows * o->columns, width = width_of(o), at_once = o->panel ? o->panel : LANES;
+    for (size_t first = begin; first < end; first += at_once)
         for (size_t row = 0; row < o->rows; row++)
-            for (size_t column = 0; column < width; column += LANES) {
+            for (size_t column = first; column < first + at_once; column += LANES) {
                 vector taps[MOST * MOST];
-                const float *first = weight + row * o->columns + panel / o->rows + column;
+                const float *from = weight + row * o->columns + column;
                 for (int tap = 0; tap < 9; tap++)
-                    taps[tap / 3 * MOST + tap % 3] = *(const vector *)(first + tap * pairs);
-                store_weights(taps, points, transform, pairs, streams, prepared + panel + row * width + column);
+                    taps[tap / 3 * MOST + tap % 3] = *(const vector *)(from + tap * pairs);
+                store_weights(taps, points, transform, pairs, streams,
+                              prepared + column / width * o->rows * width + row * width + column % width);
             }
 }
 
@@ -319,13 +326,13 @@ INLINE void transpose(vector rows[LANES])
     exchange(rows, 1);
 }
 
-/* weight [3][3][columns][rows], transposed and turned by half a circle: LANES x LANES at a time, all taps of which go through a
- * block that stays in cache. */
-INLINE void transform_flipped(const float *weight, const struct order *o, int points, tile_transform *transform, int streams,
-                              float *prepared)
+/* The same from weight [3][3][columns][rows], transposed and turned by half a circle: LANES x LANES at a time, all taps of
+ * which go through a block that stays in cache. */
+INLINE void transform_flipped(const float *weight, const struct order *o, size_t begin, size_t end, int points,
+                              tile_transform *transform, int streams, float *prepared)
 {
-    size_t pairs = o->rows * o->columns, width = o->panel ? o->panel : o->columns;
-    for (size_t column = 0; column < o->columns; column += LANES)
+    size_t pairs = o->rows * o->columns, width = width_of(o);
+    for (size_t column = begin; column < end; column += LANES)
         for (size_t row = 0; row < o->rows; row += LANES) {
             vector block[9][LANES];
             const float *first = weight + column * o->rows + row;
@@ -344,19 +351,19 @@ INLINE void transform_flipped(const float *weight, const struct order *o, int po
         }
 }
 
-FS_SIMD static void weights_of(const struct form *form, const float *weight, const struct order *o, int flipped,
-                               float *prepared)
+FS_SIMD static void weights_of(const struct form *form, const float *weight, const struct order *o, int flipped, size_t begin,
+                               size_t end, float *prepared)
 {
     enum { CACHED = 1 << 22 }; /* floats of U that are likely to be found in cache again */
     int streams = places_of(form) * o->rows * o->columns > CACHED;
     if (form == &form4 && flipped)
-        transform_flipped(weight, o, 6, tile_weight4, streams, prepared);
+        transform_flipped(weight, o, begin, end, 6, tile_weight4, streams, prepared);
     else if (form == &form4)
-        transform_weights(weight, o, 6, tile_weight4, streams, prepared);
+        transform_weights(weight, o, begin, end, 6, tile_weight4, streams, prepared);
     else if (flipped)
-        transform_flipped(weight, o, 3, tile_weight2, streams, prepared);
+        transform_flipped(weight, o, begin, end, 3, tile_weight2, streams, prepared);
     else
-        transform_weights(weight, o, 3, tile_weight2, streams, prepared);
+        transform_weights(weight, o, begin, end, 3, tile_weight2, streams, prepared);
 }
 
 /* Gradients dU [P x P][rows][columns] into rows of dweight, whose taps are `per_tap` and whose rows `per_row` floats apart. */
@@ -389,11 +396,13 @@ size_t fs_winograd_prepared(const fs_conv_shape *shape)
     return places_of(form_of(shape)) * shape->channels * shape->filters;
 }
 
-void fs_winograd_prepare(const fs_conv_shape *shape, const float *weight, int flipped, float *prepared)
+void fs_winograd_prepare(const fs_conv_shape *shape, const float *weight, int flipped, int part, int parts, float *prepared)
 {
     size_t channels = (size_t)shape->channels, filters = (size_t)shape->filters;
     struct order order = flipped ? order_of(filters, channels) : order_of(channels, filters);
-    weights_of(form_of(shape), weight, &order, flipped, prepared);
+    size_t unit = order.panel ? order.panel : LANES, units = order.columns / unit;
+    weights_of(form_of(shape), weight, &order, flipped, units * part / parts * unit, units * (part + 1) / parts * unit,
+               prepared);
 }
 
 /* One place: M [tiles][width] = V [tiles][depth] U. */

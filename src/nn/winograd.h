@@ -13,8 +13,9 @@ int fs_winograd_fits(const fs_conv_shape *shape);
 size_t fs_winograd_prepared(const fs_conv_shape *shape);
 size_t fs_winograd_scratch(const fs_conv_shape *shape, int images);
 
-/* Transforms weight [3][3][channels][filters] for the forward pass; with `flipped`, for the gradient of the input. */
-void fs_winograd_prepare(const fs_conv_shape *shape, const float *weight, int flipped, float *prepared);
+/* Transforms weight [3][3][channels][filters] for the forward pass; with `flipped`, for the gradient of the input. Part `part`
+ * of `parts` of it. */
+void fs_winograd_prepare(const fs_conv_shape *shape, const float *weight, int flipped, int part, int parts, float *prepared);
 
 /* As their namesakes in conv.h, from transformed weights; maps of FS_CONV_POOL are even.
  * backward_weight needs none; `room` [fs_winograd_prepared]. */

@@ -5,6 +5,7 @@
 
 #include "filterscope/layers.h"
 #include "filterscope/memory.h"
+#include "filterscope/node.h"
 #include "filterscope/train.h"
 
 enum { DEPTH = 13 }; /* log2(FS_MOST_SLOTS) + 1 */
@@ -12,20 +13,21 @@ enum { DEPTH = 13 }; /* log2(FS_MOST_SLOTS) + 1 */
 struct fs_backprop {
     const fs_network *net;
     const fs_slots *own;
-    int images;            /* of the batch in work, over all ranks */
-    int most_images;       /* of a slot */
-    float *input;          /* [local images][inputs] */
-    uint16_t *label;       /* [local images] */
-    float **output;        /* [ops]: [local images][outputs]; ReLU's is its input's, in place */
-    uint8_t **winner;      /* [ops]: of max pools */
-    float **moments;       /* [ops]: of batch norm, mean [channels] and inverse [channels] */
-    double **totals;       /* [ops]: of batch norm, dbeta [channels] and dgamma [channels] */
-    float *delta[2];       /* [local images][largest map]: gradients of the maps, in turn */
-    float *scratch;        /* of the convolutions */
-    float *prepared;       /* weights of the convolution in work */
-    double *slot_sums;     /* [local slots][2 x most channels] */
-    float *gradient;       /* [parameters] */
-    float *partial[DEPTH]; /* gradient of one operation, for each level of the tree over local slots */
+    int images;             /* of the batch in work, over all ranks */
+    int most_images;        /* of a slot */
+    float *input;           /* [local images][inputs] */
+    uint16_t *label;        /* [local images] */
+    float **output;         /* [ops]: [local images][outputs]; ReLU's is its input's, in place */
+    uint8_t **winner;       /* [ops]: of max pools */
+    float **moments;        /* [ops]: of batch norm, mean [channels] and inverse [channels] */
+    double **totals;        /* [ops]: of batch norm, dbeta [channels] and dgamma [channels] */
+    float *delta[2];        /* [local images][largest map]: gradients of the maps, in turn */
+    float *scratch;         /* of the convolutions */
+    fs_shared prepared;     /* weights of all convolutions: of the forward pass, then of the backward pass */
+    size_t *prepared_place; /* [ops]: where there those of a convolution begin */
+    double *slot_sums;      /* [local slots][2 x most channels] */
+    float *gradient;        /* [parameters] */
+    float *partial[DEPTH];  /* gradient of one operation, for each level of the tree over local slots */
 };
 
 /* Images of local slot `slot`: offset from this rank's first image, and number. */
@@ -62,7 +64,7 @@ static fs_conv_shape conv_shape(const fs_op *op, int images)
 }
 
 struct sizes {
-    size_t map, scratch, prepared, channels, parameters;
+    size_t map, scratch, channels, parameters;
 };
 
 static struct sizes largest(const fs_network *net, int images)
@@ -77,7 +79,6 @@ static struct sizes largest(const fs_network *net, int images)
         if (op->kind == FS_CONV) {
             fs_conv_shape shape = conv_shape(op, images);
             most.scratch = larger(most.scratch, fs_conv_scratch(&shape, images));
-            most.prepared = larger(most.prepared, fs_conv_prepared(&shape));
         }
     }
     return most;
@@ -90,7 +91,8 @@ static int allocate_ops(fs_backprop *b, size_t local)
     b->winner = fs_alloc((size_t)net->ops, sizeof *b->winner, "pools");
     b->moments = fs_alloc((size_t)net->ops, sizeof *b->moments, "batch statistics");
     b->totals = fs_alloc((size_t)net->ops, sizeof *b->totals, "batch statistics");
-    if (!b->output || !b->winner || !b->moments || !b->totals)
+    b->prepared_place = fs_alloc((size_t)net->ops, sizeof *b->prepared_place, "prepared weights");
+    if (!b->output || !b->winner || !b->moments || !b->totals || !b->prepared_place)
         return 0;
     for (int i = 0; i < net->ops; i++) {
         const fs_op *op = &net->op[i];
@@ -108,28 +110,48 @@ static int allocate_ops(fs_backprop *b, size_t local)
     return 1;
 }
 
-fs_backprop *fs_backprop_create(const fs_network *net, const fs_slots *own, int batch)
+static int allocate(fs_backprop *b, int batch)
 {
-    fs_backprop *b = fs_alloc(1, sizeof *b, "training");
-    if (!b)
-        return NULL;
-    b->net = net;
-    b->own = own;
+    const fs_network *net = b->net;
+    const fs_slots *own = b->own;
     size_t local = (size_t)local_images(own, batch), slots = (size_t)(own->count ? own->count : 1);
-    b->most_images = (batch + own->slots - 1) / own->slots;
     struct sizes most = largest(net, b->most_images);
     b->input = fs_alloc(local * fs_op_inputs(net->op), sizeof(float), "the input batch");
     b->label = fs_alloc(local, sizeof *b->label, "labels");
     b->delta[0] = fs_alloc(local * most.map, sizeof(float), "gradients");
     b->delta[1] = fs_alloc(local * most.map, sizeof(float), "gradients");
     b->scratch = fs_alloc(most.scratch, sizeof(float), "convolutions");
-    b->prepared = fs_alloc(most.prepared, sizeof(float), "prepared weights");
     b->slot_sums = fs_alloc(slots * 2 * most.channels, sizeof(double), "batch statistics");
     b->gradient = fs_alloc(net->parameters, sizeof(float), "gradients");
-    int done = b->input && b->label && b->delta[0] && b->delta[1] && b->scratch && b->prepared && b->slot_sums && b->gradient;
+    int done = b->input && b->label && b->delta[0] && b->delta[1] && b->scratch && b->slot_sums && b->gradient;
     for (int level = 1; done && (1 << level) <= own->count; level++)
         done = (b->partial[level] = fs_alloc(most.parameters, sizeof(float), "gradients")) != NULL;
-    if (done && allocate_ops(b, local))
+    return done && allocate_ops(b, local);
+}
+
+/* Gives each convolution its place among the prepared weights; returns the floats of all. */
+static size_t place_prepared(fs_backprop *b)
+{
+    size_t count = 0;
+    for (int i = 0; i < b->net->ops; i++) {
+        if (b->net->op[i].kind != FS_CONV)
+            continue;
+        fs_conv_shape shape = conv_shape(&b->net->op[i], b->most_images);
+        b->prepared_place[i] = count;
+        count += (fs_conv_prepared(&shape) + 15) / 16 * 16; /* whole cache lines */
+    }
+    return count;
+}
+
+fs_backprop *fs_backprop_create(const fs_network *net, const fs_slots *own, int batch)
+{
+    fs_backprop *b = fs_alloc(1, sizeof *b, "training");
+    if (b)
+        *b = (fs_backprop){.net = net, .own = own, .most_images = (batch + own->slots - 1) / own->slots};
+    fs_status status = fs_agree(own->comm, b && allocate(b, batch) ? FS_OK : FS_ERROR);
+    if (!status)
+        status = fs_shared_create(own->comm, place_prepared(b), "prepared weights", &b->prepared);
+    if (!status)
         return b;
     fs_backprop_free(b);
     return NULL;
@@ -160,7 +182,8 @@ void fs_backprop_free(fs_backprop *b)
     free(b->delta[0]);
     free(b->delta[1]);
     free(b->scratch);
-    free(b->prepared);
+    free(b->prepared_place);
+    fs_shared_free(&b->prepared);
     free(b->slot_sums);
     free(b->gradient);
     free(b);
@@ -189,6 +212,11 @@ static const float *weight_of(const fs_backprop *b, const fs_op *op)
 static const float *bias_of(const fs_backprop *b, const fs_op *op)
 {
     return op->biases ? b->net->parameter + op->bias : NULL;
+}
+
+static float *prepared_of(const fs_backprop *b, int i)
+{
+    return b->prepared.data + b->prepared_place[i];
 }
 
 static size_t rows_of(const fs_op *op, int images)
@@ -230,7 +258,7 @@ static void forward_slot(fs_backprop *b, int i, int images, int offset, const fl
     switch (op->kind) {
     case FS_CONV: {
         fs_conv_shape shape = conv_shape(op, b->most_images);
-        fs_conv_forward(&shape, images, x, weight, b->prepared, bias, FS_CONV_PLAIN, y, b->scratch);
+        fs_conv_forward(&shape, images, x, weight, prepared_of(b, i), bias, FS_CONV_PLAIN, y, b->scratch);
         break;
     }
     case FS_BATCHNORM:
@@ -260,13 +288,18 @@ static void forward_slot(fs_backprop *b, int i, int images, int offset, const fl
     }
 }
 
-/* Prepared weights are kept for one operation only: all local slots pass it before the next. */
-static void prepare(fs_backprop *b, const fs_op *op, int for_input)
+/* Weights of all convolutions for one direction, over those of the other: each rank of the node makes a part. Before, the sums
+ * over all ranks at the end of either pass have told that nobody needs those of the other any more. */
+static void prepare(fs_backprop *b, int for_input)
 {
-    if (op->kind != FS_CONV || !b->own->count)
-        return;
-    fs_conv_shape shape = conv_shape(op, b->most_images);
-    fs_conv_prepare(&shape, weight_of(b, op), for_input, b->prepared);
+    for (int i = for_input; i < b->net->ops; i++) { /* of the images there is no gradient */
+        const fs_op *op = &b->net->op[i];
+        if (op->kind != FS_CONV)
+            continue;
+        fs_conv_shape shape = conv_shape(op, b->most_images);
+        fs_conv_prepare(&shape, weight_of(b, op), for_input, b->prepared.rank, b->prepared.ranks, prepared_of(b, i));
+    }
+    fs_shared_meet(&b->prepared);
 }
 
 static const float *input_of(const fs_backprop *b, int i)
@@ -281,7 +314,6 @@ static void forward(fs_backprop *b)
         const float *x = input_of(b, i);
         if (op->kind == FS_BATCHNORM)
             normalise_statistics(b, i, x);
-        prepare(b, op, 0);
         for (int s = 0; s < b->own->count; s++) {
             int offset, images = slot_images(b, b->own->first + s, &offset);
             if (images)
@@ -366,7 +398,7 @@ static void backward_slot(fs_backprop *b, int i, int images, int offset, float *
     switch (op->kind) {
     case FS_CONV: {
         fs_conv_shape shape = conv_shape(op, b->most_images);
-        fs_conv_backward_input(&shape, images, dy, weight_of(b, op), b->prepared, dx, b->scratch);
+        fs_conv_backward_input(&shape, images, dy, weight_of(b, op), prepared_of(b, i), dx, b->scratch);
         break;
     }
     case FS_BATCHNORM:
@@ -410,7 +442,6 @@ static void backward(fs_backprop *b)
             gradient_tree(b, i, b->own->first, b->own->count, 1, dy, b->gradient + op->weight);
         if (i == 0)
             break; /* nobody asks for the gradient of the images */
-        prepare(b, op, 1);
         for (int s = 0; s < b->own->count; s++) {
             int offset, images = slot_images(b, b->own->first + s, &offset);
             if (images)
@@ -441,8 +472,10 @@ static void place_totals(fs_backprop *b)
 void fs_backprop_run(fs_backprop *b, int images, double smoothing, fs_batch_sums *sums)
 {
     b->images = images;
+    prepare(b, 0);
     forward(b);
     loss(b, smoothing, sums);
+    prepare(b, 1);
     backward(b);
     fs_slots_sum_float(b->own, b->gradient, b->net->parameters);
     place_totals(b);

@@ -10,7 +10,9 @@
 
 #include <cmocka.h>
 #include <mpi.h>
+#include <sys/resource.h>
 
+#include "filterscope/node.h"
 #include "filterscope/random.h"
 #include "filterscope/share.h"
 #include "filterscope/slots.h"
@@ -123,6 +125,46 @@ static void a_data_set_arrives_everywhere(void **state)
     fs_dataset_close(&data);
 }
 
+/* Each rank of the node writes its part; afterwards each sees all of it. */
+static void write_and_see(fs_shared *shared, int together)
+{
+    assert_int_equal(shared->ranks, together ? ranks : 1);
+    enum { EACH = 100000 };
+    for (int i = 0; i < EACH; i++)
+        shared->data[shared->rank * EACH + i] = (float)(shared->rank * EACH + i);
+    fs_shared_meet(shared);
+    for (int i = 0; i < shared->ranks * EACH; i++)
+        assert_true(shared->data[i] == (float)i);
+    assert_true(shared->data[shared->ranks * EACH] == 0);
+    fs_shared_free(shared);
+    assert_null(shared->data);
+}
+
+static void ranks_of_a_node_share_memory(void **state)
+{
+    (void)state;
+    fs_shared shared;
+    assert_int_equal(fs_shared_create(MPI_COMM_WORLD, (size_t)ranks * 100000 + 1, "numbers", &shared), FS_OK);
+    write_and_see(&shared, 1);
+}
+
+/* A rank that has no file descriptor left can neither offer nor open the memory. */
+static void where_one_cannot_share_each_has_its_own(void **state)
+{
+    (void)state;
+    for (int unable = 0; unable < ranks && unable < 2; unable++) {
+        fs_shared shared;
+        struct rlimit before, none;
+        getrlimit(RLIMIT_NOFILE, &before);
+        none = (struct rlimit){rank == unable ? 0 : before.rlim_cur, before.rlim_max};
+        setrlimit(RLIMIT_NOFILE, &none);
+        fs_status status = fs_shared_create(MPI_COMM_WORLD, (size_t)ranks * 100000 + 1, "numbers", &shared);
+        setrlimit(RLIMIT_NOFILE, &before);
+        assert_int_equal(status, FS_OK);
+        write_and_see(&shared, ranks == 1);
+    }
+}
+
 /* Every rank is a team: the jobs are done once each, whoever takes them. */
 static void the_desk_hands_out_every_job_once(void **state)
 {
@@ -166,6 +208,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(slots_are_dealt_out_once_and_images_too),
         cmocka_unit_test(ranks_agree_on_the_worst_status_and_its_message),
         cmocka_unit_test(a_data_set_arrives_everywhere),
+        cmocka_unit_test(ranks_of_a_node_share_memory),
+        cmocka_unit_test(where_one_cannot_share_each_has_its_own),
         cmocka_unit_test(the_desk_hands_out_every_job_once),
         cmocka_unit_test(a_desk_that_stops_hands_out_no_more),
     };

@@ -121,7 +121,8 @@ static void the_chosen_kernel_agrees_with_the_naive_one(void **state)
         float *prepared = random_floats(12, fs_conv_prepared(&p.shape));
         float *scratch = random_floats(13, fs_conv_scratch(&p.shape, p.images));
         float *dbias = random_floats(14, (size_t)p.shape.filters), *expected = random_floats(15, (size_t)p.shape.filters);
-        fs_conv_prepare(&p.shape, p.weight, 0, prepared);
+        for (int part = 0; part < 3; part++)
+            fs_conv_prepare(&p.shape, p.weight, 0, part, 3, prepared);
         fs_conv_naive_forward(&p.shape, p.images, p.x, p.weight, p.bias, p.expected);
         fs_conv_forward(&p.shape, p.images, p.x, p.weight, prepared, p.bias, FS_CONV_PLAIN, p.out, scratch);
         assert_close(p.outputs, p.out, p.expected, 2e-5);
@@ -129,7 +130,8 @@ static void the_chosen_kernel_agrees_with_the_naive_one(void **state)
         fs_conv_backward_weight(&p.shape, p.images, p.x, p.dy, p.out, dbias, scratch);
         assert_close(p.weights, p.out, p.expected, 2e-5);
         assert_close((size_t)p.shape.filters, dbias, expected, 1e-5);
-        fs_conv_prepare(&p.shape, p.weight, 1, prepared);
+        for (int part = 0; part < 2; part++)
+            fs_conv_prepare(&p.shape, p.weight, 1, part, 2, prepared);
         fs_conv_naive_backward_input(&p.shape, p.images, p.dy, p.weight, p.expected);
         fs_conv_backward_input(&p.shape, p.images, p.dy, p.weight, prepared, p.out, scratch);
         assert_close(p.inputs, p.out, p.expected, 2e-5);
@@ -153,7 +155,7 @@ static void what_follows_agrees_with_layers_of_their_own(void **state)
         size_t most = fs_conv_scratch(&shape, images), other = fs_conv_scratch(&direct, images);
         float *prepared = random_floats(12, fs_conv_prepared(&shape) + 1),
               *scratch = random_floats(13, most > other ? most : other);
-        fs_conv_prepare(&shape, p.weight, 0, prepared);
+        fs_conv_prepare(&shape, p.weight, 0, 0, 1, prepared);
         fs_conv_naive_forward(&shape, images, p.x, p.weight, p.bias, p.expected);
         fs_relu_forward(p.outputs, p.expected);
         fs_conv_forward(&shape, images, p.x, p.weight, prepared, p.bias, FS_CONV_RELU, p.out, scratch);
