@@ -28,6 +28,9 @@ void fs_slots_create(MPI_Comm comm, int slots, fs_slots *own);
 /* Not collective. Images begin .. end-1 of a batch of `images` are slot `slot`'s. */
 void fs_slots_range(const fs_slots *own, int slot, int images, int *begin, int *end);
 
+/* Not collective. Of a batch of `images`, those of this rank's slots: *begin .. *end-1, none without slots. */
+void fs_slots_share(const fs_slots *own, int images, int *begin, int *end);
+
 /* Not collective. values [own->count][count], a row a local slot: afterwards row 0 is their sum in tree order. */
 void fs_slots_fold(const fs_slots *own, double *values, size_t count);
 

@@ -96,12 +96,9 @@ static fs_status bench_forward(struct bench *b)
     fs_workspace space;
     fs_samples *samples = fs_alloc(1, sizeof *samples, "times");
     fs_slots_create(MPI_COMM_WORLD, b->slots, &own);
-    int begin, end, unused, images = 0;
-    if (own.count) {
-        fs_slots_range(&own, own.first, b->batch, &begin, &unused);
-        fs_slots_range(&own, own.first + own.count - 1, b->batch, &unused, &end);
-        images = end - begin;
-    }
+    int begin, end;
+    fs_slots_share(&own, b->batch, &begin, &end);
+    int images = end - begin;
     fs_status status = fs_workspace_create(&b->net, images ? images : 1, &space);
     status = fs_agree(MPI_COMM_WORLD, samples ? status : FS_ERROR);
     for (double spent = 0; !status && (spent < b->seconds || samples->count < 3);) {

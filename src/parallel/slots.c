@@ -32,6 +32,16 @@ void fs_slots_range(const fs_slots *own, int slot, int images, int *begin, int *
     *end = (int)((long long)images * (slot + 1) / own->slots);
 }
 
+void fs_slots_share(const fs_slots *own, int images, int *begin, int *end)
+{
+    int unused;
+    *begin = *end = 0;
+    if (own->count == 0)
+        return;
+    fs_slots_range(own, own->first, images, begin, &unused);
+    fs_slots_range(own, own->first + own->count - 1, images, &unused, end);
+}
+
 void fs_slots_fold(const fs_slots *own, double *values, size_t count)
 {
     for (int step = 1; step < own->count; step *= 2)

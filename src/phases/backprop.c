@@ -33,20 +33,10 @@ struct fs_backprop {
 /* Images of local slot `slot`: offset from this rank's first image, and number. */
 static int slot_images(const fs_backprop *b, int slot, int *offset)
 {
-    int origin, begin, end, unused;
-    fs_slots_range(b->own, b->own->first, b->images, &origin, &unused);
+    int origin, begin, end;
+    fs_slots_share(b->own, b->images, &origin, &end);
     fs_slots_range(b->own, slot, b->images, &begin, &end);
     *offset = begin - origin;
-    return end - begin;
-}
-
-static int local_images(const fs_slots *own, int images)
-{
-    int begin, end, unused;
-    if (own->count == 0)
-        return 0;
-    fs_slots_range(own, own->first, images, &begin, &unused);
-    fs_slots_range(own, own->first + own->count - 1, images, &unused, &end);
     return end - begin;
 }
 
@@ -114,7 +104,9 @@ static int allocate(fs_backprop *b, int batch)
 {
     const fs_network *net = b->net;
     const fs_slots *own = b->own;
-    size_t local = (size_t)local_images(own, batch), slots = (size_t)(own->count ? own->count : 1);
+    int begin, end;
+    fs_slots_share(own, batch, &begin, &end);
+    size_t local = (size_t)(end - begin), slots = (size_t)(own->count ? own->count : 1);
     struct sizes most = largest(net, b->most_images);
     b->input = fs_alloc(local * fs_op_inputs(net->op), sizeof(float), "the input batch");
     b->label = fs_alloc(local, sizeof *b->label, "labels");

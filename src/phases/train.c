@@ -60,11 +60,8 @@ struct loop {
 static void load_batch(const fs_train_settings *settings, const fs_dataset *train, const int *order, int images, int epoch,
                        const fs_slots *own, fs_backprop *b, size_t inputs)
 {
-    int begin, end, unused;
-    if (own->count == 0)
-        return;
-    fs_slots_range(own, own->first, images, &begin, &unused);
-    fs_slots_range(own, own->first + own->count - 1, images, &unused, &end);
+    int begin, end;
+    fs_slots_share(own, images, &begin, &end);
     float *x = fs_backprop_input(b);
     for (int n = begin; n < end; n++, x += inputs) {
         fs_dataset_augment(train, order[n], settings->seed, (uint32_t)epoch, x);

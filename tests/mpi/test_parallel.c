@@ -85,6 +85,12 @@ static void slots_are_dealt_out_once_and_images_too(void **state)
             end = last;
         }
         assert_int_equal(end, 37);
+        int own_begin, own_end, images;
+        fs_slots_share(&own, 37, &own_begin, &own_end);
+        assert_true(own_begin <= own_end && (own.count > 0 || own_begin == own_end));
+        images = own_end - own_begin;
+        MPI_Allreduce(MPI_IN_PLACE, &images, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+        assert_int_equal(images, 37);
     }
 }
 
