@@ -26,6 +26,8 @@
 #                  of them as warm-up, momentum 0.9, weight decay 5e-4, label smoothing 0.1 (paper)
 #   EPOCHS         of training (the architecture's own, 200; short 30)
 #   PROBE_EPOCHS   of the probes (200; short 20)
+#   VIEWS          augmented views of an image that the probes see, in turn (0: a new one every epoch); SWEEP_OPTIONS='--cache GIB' is
+#                  the memory on a node for what need not be computed again then
 #   TRAIN_IMAGES   the first N training images only, in training and for the probes (all)
 #   TRAIN_OPTIONS  more options of filterscope train
 #   SWEEP_OPTIONS  more options of filterscope sweep
@@ -73,7 +75,7 @@ trap 'signalled=1; [ -z "$child" ] || kill -USR1 "$child" 2>/dev/null' USR1 TERM
 # sweep ARCH SEED: `wait` returns early when a signal comes in: then it waits on.
 sweep() {
     env -u SLURM_ARRAY_TASK_ID ARCH="$1" OUT="$OUT" MODEL="$OUT/$1.h5" RESULTS="$OUT/$1-sweep-$2.h5" \
-        TRAIN_OPTIONS="$recipe $images ${TRAIN_OPTIONS:-}" SWEEP_OPTIONS="--seed $2 $images ${SWEEP_OPTIONS:-}" \
+        TRAIN_OPTIONS="$recipe $images ${TRAIN_OPTIONS:-}" SWEEP_OPTIONS="--seed $2 ${VIEWS:+--views $VIEWS} $images ${SWEEP_OPTIONS:-}" \
         bash "$home/jobs/vgg16_sweep.sh" &
     child=$!
     signalled=1

@@ -38,6 +38,10 @@ static inline int fs_conv_out(const fs_conv_shape *shape, int size)
  * function of the shape and the size of a slot, so that it is the same on every rank. */
 int fs_conv_prefers_direct(const fs_conv_shape *shape, int images);
 
+/* 1 where the forward pass has the same bits for an image whatever the images beside it: our own GEMMs sum each element in one
+ * order, those of BLAS may not. */
+int fs_conv_stands_alone(const fs_conv_shape *shape);
+
 /* Floats of scratch for up to `images` images, and of prepared weights (0 where there is nothing to prepare). */
 size_t fs_conv_scratch(const fs_conv_shape *shape, int images);
 size_t fs_conv_prepared(const fs_conv_shape *shape);
@@ -63,7 +67,9 @@ void fs_conv_backward_weight(const fs_conv_shape *shape, int images, const float
 void fs_conv_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *weight, const float *prepared,
                             float *dx, float *scratch);
 
-/* The same by im2col + GEMM, for any shape. */
+/* The same by im2col + GEMM, for any shape. Forward, our own GEMM takes short rows of whole panels of filters: it packs
+ * nothing. */
+int fs_conv_im2col_takes_own_gemm(const fs_conv_shape *shape);
 size_t fs_conv_im2col_scratch(const fs_conv_shape *shape, int images);
 void fs_conv_im2col_forward(const fs_conv_shape *shape, int images, const float *x, const float *weight, const float *bias,
                             float *y, float *scratch);

@@ -15,6 +15,9 @@ typedef struct fs_probe_settings {
     double lr_decay;
     double momentum;
     double weight_decay;
+    int views;    /* 0: a new augmented view of every image in every epoch (method, phase two); else epoch e sees view (e-1) mod
+                     views, and features of the trunk are kept (ours) */
+    double cache; /* GiB on each node, for that: the deepest layers' features that fit. Bits do not depend on it */
     uint64_t seed;
 } fs_probe_settings;
 

@@ -18,8 +18,8 @@ enum { SIDE = 32, CHANNELS = 3 };
 
 struct bench {
     const char *arch, *only;
-    int batch, slots, images, labels;
-    double seconds;
+    int batch, slots, images, labels, views;
+    double seconds, cache;
     int rank, ranks;
     fs_network net;
     fs_dataset data;
@@ -31,13 +31,15 @@ static const char usage[] = "bench [--arch NAME] [options]";
 
 static fs_status read_arguments(int argc, char **argv, struct bench *b)
 {
-    *b = (struct bench){.arch = "vgg16-fc1", .batch = 128, .images = 2000, .labels = 10, .seconds = 5};
+    *b = (struct bench){.arch = "vgg16-fc1", .batch = 128, .images = 2000, .labels = 10, .seconds = 5, .cache = 1};
     const fs_option options[] = {
         {"arch", FS_OPTION_TEXT, &b->arch, 0, 0, "architecture (vgg16-fc1)"},
         {"batch", FS_OPTION_INT, &b->batch, 1, 65536, "images of a batch, over all ranks (128)"},
         {"slots", FS_OPTION_INT, &b->slots, 1, FS_MOST_SLOTS, "pieces of a batch, a power of two (one a rank)"},
         {"images", FS_OPTION_INT, &b->images, 1, 1e6, "images of an epoch of the probes, and to silence filters on (2000)"},
         {"labels", FS_OPTION_INT, &b->labels, 2, FS_MAX_LABELS, "labels (10)"},
+        {"views", FS_OPTION_INT, &b->views, 0, 1e6, "of the probes, as in sweep (0)"},
+        {"cache", FS_OPTION_NUMBER, &b->cache, 0, 1e6, "GiB on a node for the features of these views (1)"},
         {"seconds", FS_OPTION_NUMBER, &b->seconds, 0.001, 1e5, "of each measurement (5)"},
         {"only", FS_OPTION_TEXT, &b->only, 0, 0, "forward, train or sweep (all three), or layers: each convolution by itself"},
         {NULL},
@@ -149,20 +151,21 @@ static fs_status bench_train(struct bench *b)
 /* The clock of the probes and of silencing. */
 struct clock {
     double end;
+    int skipped; /* epochs before the first that counts: in which views are new */
+    int least;   /* epochs that count */
     fs_samples samples;
 };
 
 static int out_of_time(void *context)
 {
     const struct clock *clock = context;
-    return fs_seconds() > clock->end && clock->samples.count > 0;
+    return fs_seconds() > clock->end && clock->samples.count >= clock->least;
 }
 
 static fs_status on_epoch(void *context, int which, const fs_history_row *row, double seconds)
 {
     struct clock *clock = context;
-    (void)row;
-    if (which == 0)
+    if (which == 0 && row->epoch > clock->skipped)
         fs_samples_add(&clock->samples, seconds);
     return FS_OK;
 }
@@ -207,9 +210,13 @@ static fs_status train_probes(const struct bench *b, fs_probe *probes, struct cl
                                   .lr_decay = 0.975,
                                   .momentum = 0.975,
                                   .weight_decay = 1e-3,
+                                  .views = b->views,
+                                  .cache = b->cache,
                                   .seed = 1};
     fs_probe_events events = {clock, on_epoch, on_stop, out_of_time};
     clock->end = fs_seconds() + b->seconds;
+    clock->skipped = b->views;
+    clock->least = 1;
     fs_status status = fs_probe_train(&own, &b->net, &b->data, &b->data, &settings, probes, b->net.layers, &events, 0);
     if (status != FS_STOPPED)
         return status;

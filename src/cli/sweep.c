@@ -43,6 +43,7 @@ static fs_status read_arguments(int argc, char **argv, const char *usage, struct
                              .lr_decay = 0.975,
                              .momentum = 0.975,
                              .weight_decay = 1e-3,
+                             .cache = 1,
                              .seed = 1};
     const fs_option options[] = {
         {"model", FS_OPTION_TEXT, &a->model, 0, 0, "model file of filterscope train"},
@@ -56,6 +57,8 @@ static fs_status read_arguments(int argc, char **argv, const char *usage, struct
         {"momentum", FS_OPTION_NUMBER, &p->momentum, 0, 1, "Nesterov momentum of the probes (0.975)"},
         {"weight-decay", FS_OPTION_NUMBER, &p->weight_decay, 0, 1e3, "L2 of the probes (1e-3)"},
         {"threshold", FS_OPTION_NUMBER, &a->settings.threshold, 0, 1, "of the clipped field, strictly above (0.3)"},
+        {"views", FS_OPTION_INT, &p->views, 0, 1e6, "augmented views of an image, in turn; 0: a new one every epoch (0)"},
+        {"cache", FS_OPTION_NUMBER, &p->cache, 0, 1e6, "GiB on a node for the features of these views (1)"},
         {"test-every", FS_OPTION_INT, &p->test_every, 1, 1e6, "epochs between two test SRs; always after the last (10)"},
         {"filters-per-unit", FS_OPTION_INT, &a->filters_per_unit, 1, 1e6, "filters that are recorded together (64)"},
         {"seed", FS_OPTION_SEED, &p->seed, 0, 0, "of the probes' weights, order and augmentation (1)"},
@@ -101,6 +104,8 @@ static void describe(const struct job *job, fs_config *config)
     fs_config_set(config, "lr-decay", "%.15g", p->lr_decay);
     fs_config_set(config, "momentum", "%.15g", p->momentum);
     fs_config_set(config, "weight-decay", "%.15g", p->weight_decay);
+    if (p->views)
+        fs_config_set(config, "views", "%d", p->views);
     fs_config_set(config, "threshold", "%.15g", a->settings.threshold);
     fs_config_set(config, "test-every", "%d", p->test_every);
     fs_config_set(config, "filters-per-unit", "%d", a->filters_per_unit);

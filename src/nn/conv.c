@@ -2,6 +2,7 @@
 #include "filterscope/conv.h"
 
 #include "filterscope/layers.h"
+#include "nn/gemm.h"
 #include "nn/winograd.h"
 
 /* A map of one row or column leaves most of a Winograd tile empty. */
@@ -16,6 +17,12 @@ int fs_conv_prefers_direct(const fs_conv_shape *shape, int images)
         LEAST_TILES = 12
     }; /* about what a 512x512 layer's transformed weights, 38 MB, cost: estimated from measured times */
     return takes_winograd(shape) && (size_t)images * ((shape->height + 3) / 4) * ((shape->width + 3) / 4) < LEAST_TILES;
+}
+
+int fs_conv_stands_alone(const fs_conv_shape *shape)
+{
+    int panel = fs_gemm_panel();
+    return panel && shape->filters % panel == 0 && (takes_winograd(shape) || fs_conv_im2col_takes_own_gemm(shape));
 }
 
 size_t fs_conv_prepared(const fs_conv_shape *shape)

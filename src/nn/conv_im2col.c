@@ -21,8 +21,7 @@ static size_t pixels_out(const fs_conv_shape *shape, int images)
     return (size_t)images * fs_conv_out(shape, shape->height) * fs_conv_out(shape, shape->width);
 }
 
-/* 1 where our own GEMM takes the filters: it packs nothing, and is the better one for short rows. */
-static int takes_own_gemm(const fs_conv_shape *shape)
+int fs_conv_im2col_takes_own_gemm(const fs_conv_shape *shape)
 {
     int panel = fs_gemm_panel();
     return panel && shape->filters % panel == 0 && row_floats(shape) < 512;
@@ -31,14 +30,14 @@ static int takes_own_gemm(const fs_conv_shape *shape)
 static size_t block_rows(const fs_conv_shape *shape, int images)
 {
     size_t rows = BLOCK_FLOATS / row_floats(shape), all = pixels_out(shape, images);
-    if (rows < LEAST_ROWS && !takes_own_gemm(shape))
+    if (rows < LEAST_ROWS && !fs_conv_im2col_takes_own_gemm(shape))
         rows = LEAST_ROWS;
     return rows < all ? rows : all;
 }
 
 size_t fs_conv_im2col_scratch(const fs_conv_shape *shape, int images)
 {
-    size_t packed = takes_own_gemm(shape) ? row_floats(shape) * shape->filters : 0;
+    size_t packed = fs_conv_im2col_takes_own_gemm(shape) ? row_floats(shape) * shape->filters : 0;
     return packed + block_rows(shape, images) * row_floats(shape);
 }
 
@@ -160,7 +159,8 @@ void fs_conv_im2col_forward(const fs_conv_shape *shape, int images, const float 
                             float *y, float *scratch)
 {
     size_t all = pixels_out(shape, images), block = block_rows(shape, images);
-    int depth = (int)row_floats(shape), filters = shape->filters, own = takes_own_gemm(shape), panel = fs_gemm_panel();
+    int depth = (int)row_floats(shape), filters = shape->filters, own = fs_conv_im2col_takes_own_gemm(shape),
+        panel = fs_gemm_panel();
     float *rows_of_block = own ? pack(weight, depth, filters, scratch) : scratch;
     for (size_t first = 0; first < all; first += block) {
         size_t rows = first + block < all ? block : all - first;
@@ -182,7 +182,8 @@ void fs_conv_im2col_backward_weight(const fs_conv_shape *shape, int images, cons
                                     float *dbias, float *scratch)
 {
     size_t all = pixels_out(shape, images), block = block_rows(shape, images);
-    int depth = (int)row_floats(shape), filters = shape->filters, own = takes_own_gemm(shape), panel = fs_gemm_panel();
+    int depth = (int)row_floats(shape), filters = shape->filters, own = fs_conv_im2col_takes_own_gemm(shape),
+        panel = fs_gemm_panel();
     for (size_t first = 0; first < all; first += block) {
         size_t rows = first + block < all ? block : all - first;
         gather_rows(shape, x, first, rows, scratch);

@@ -12,6 +12,7 @@
 #include "filterscope/random.h"
 #include "filterscope/stop.h"
 #include "phases/progress.h"
+#include "phases/views.h"
 
 enum { DEPTH = 13, SUMS = 2 }; /* log2(FS_MOST_SLOTS) + 1; loss and right answers of each probe */
 
@@ -31,10 +32,13 @@ struct trainer {
     int *active;            /* [count]: takes part in this batch */
     int *of_layer;          /* [layers + 1]: probe of a layer, -1 for none */
     size_t *place;          /* [count + 1]: offset of each probe's gradient */
+    fs_views views;
     /* what the hook is to do */
     float *slot_gradient; /* NULL: only count right answers */
     double *sums;         /* [count][SUMS] of the slot */
     int batch_images;
+    const int *keeps; /* [images of the slot]: their numbers, where their features are to be kept; else NULL */
+    int view;
 };
 
 void fs_probe_initialise(fs_probe *probe, int labels, uint64_t seed)
@@ -61,6 +65,8 @@ static void on_features(void *context, int layer, int images, const float *featu
     t->sums[p * SUMS + 1] += right;
     if (dlogits)
         fs_linear_backward_weight(images, inputs, labels, features, dlogits, t->slot_gradient + t->place[p], NULL);
+    if (t->keeps && p >= t->views.first)
+        fs_views_keep(&t->views, p, t->view, t->keeps, images, features);
 }
 
 static int deepest_active(const struct trainer *t)
@@ -70,6 +76,44 @@ static int deepest_active(const struct trainer *t)
         if (t->active[p] && t->probes[p].layer > deepest)
             deepest = t->probes[p].layer;
     return deepest;
+}
+
+static int all_active(const struct trainer *t)
+{
+    int active = 1;
+    for (int p = 0; p < t->count; p++)
+        active = active && t->active[p];
+    return active;
+}
+
+/* The trunk up to layer `until` on images image[images], augmented. */
+static void run_trunk(struct trainer *t, int epoch, const int *image, int images, int until)
+{
+    for (int n = 0; n < images; n++)
+        fs_dataset_augment(t->train, image[n], t->settings->seed, (uint32_t)epoch,
+                           t->space.input + (size_t)n * fs_op_inputs(t->net->op));
+    fs_network_infer(t->net, images, t->space.input, until, on_features, t, &t->space);
+}
+
+/* All probes on images image[images]: from kept features, as far as there are any, else with the trunk, keeping them. */
+static void run_images(struct trainer *t, int epoch, const int *image, int images)
+{
+    const fs_views *v = &t->views;
+    t->view = epoch - 1;
+    if (fs_views_have(v, t->view, image, images) && all_active(t)) {
+        if (v->first > 0)
+            run_trunk(t, epoch, image, images, t->probes[v->first - 1].layer);
+        for (int p = v->first; p < t->count; p++) {
+            fs_views_fetch(v, p, t->view, image, images, t->space.map[0]);
+            on_features(t, t->probes[p].layer, images, t->space.map[0]);
+        }
+        return;
+    }
+    t->keeps = v->first < t->count && all_active(t) ? image : NULL;
+    run_trunk(t, epoch, image, images, deepest_active(t));
+    if (t->keeps)
+        fs_views_mark(v, t->view, image, images);
+    t->keeps = NULL;
 }
 
 static void run_slot(struct trainer *t, int epoch, int first, int slot, float *gradient)
@@ -82,14 +126,12 @@ static void run_slot(struct trainer *t, int epoch, int first, int slot, float *g
         memset(gradient, 0, t->place[t->count] * sizeof *gradient);
         return;
     }
-    for (int n = begin; n < end; n++) {
-        int image = t->order[first + n];
-        fs_dataset_augment(t->train, image, t->settings->seed, (uint32_t)epoch,
-                           t->space.input + (n - begin) * fs_op_inputs(t->net->op));
-        t->label[n - begin] = t->train->label[image];
-    }
+    const int *image = t->order + first + begin;
+    for (int n = 0; n < end - begin; n++)
+        t->label[n] = t->train->label[image[n]];
     t->slot_gradient = gradient;
-    fs_network_infer(t->net, end - begin, t->space.input, deepest_active(t), on_features, t, &t->space);
+    int views = t->settings->views;
+    run_images(t, views ? (epoch - 1) % views + 1 : epoch, image, end - begin);
 }
 
 /* The binary tree over local slots first .. first+count-1; the sum ends in gradient[level]. */
@@ -244,6 +286,7 @@ static fs_status run(struct trainer *t, const fs_probe_events *events, int speak
             seen = active;
             started = fs_seconds();
             fs_random_order(s->seed, (uint32_t)ordered, t->order, t->train->images);
+            fs_views_meet(&t->views);
             snprintf(what, sizeof what, "probe: %d layer%s, epoch %d/%d, deepest", active, active == 1 ? "" : "s", ordered,
                      s->epochs);
             fs_progress_start(&progress, what, speaks, (double)batch * s->batch,
@@ -295,6 +338,10 @@ fs_status fs_probe_train(const fs_slots *own, const fs_network *net, const fs_da
         .own = own, .net = net, .train = train, .test = test, .settings = settings, .probes = probes, .count = count};
     fs_status status = fs_agree(own->comm, allocate(&t));
     if (!status)
+        status = fs_views_create(own->comm, net, settings->views, train->images, settings->cache, probes, count, &t.views);
+    if (!status && speaks)
+        fs_views_tell(&t.views, probes, count);
+    if (!status)
         status = run(&t, events, speaks);
     for (int level = 0; level < DEPTH; level++)
         free(t.gradient[level]);
@@ -306,5 +353,6 @@ fs_status fs_probe_train(const fs_slots *own, const fs_network *net, const fs_da
     free(t.of_layer);
     free(t.place);
     fs_workspace_free(&t.space);
+    fs_views_free(&t.views);
     return status;
 }

@@ -1,5 +1,6 @@
 """The job scripts on a real Slurm of three nodes: over two of them with srun and with mpirun, a time limit that is too short,
-scancel, a node taken down, a job array, and reproduce.sh as an element of one. Prints for each the wall time and what `status` says before and after.
+scancel, a node taken down, a job array, and reproduce.sh as an element of one. Prints for each the wall time and what `status` says
+before and after.
 Arguments: the scenarios to run (all)."""
 import os
 import sys

@@ -1,0 +1,110 @@
+#include "phases/views.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "filterscope/memory.h"
+
+static int results_stand_alone(const fs_network *net)
+{
+    for (int i = 0; i < net->ops; i++) {
+        if (net->op[i].kind != FS_CONV)
+            continue;
+        fs_conv_shape shape = fs_op_conv_shape(&net->op[i]);
+        if (!fs_conv_stands_alone(&shape))
+            return 0;
+    }
+    return 1;
+}
+
+/* The first probe from which on all fit. */
+static int first_that_fits(const fs_probe *probes, int count, double floats)
+{
+    int first = count;
+    while (first > 0 && (double)probes[first - 1].features <= floats)
+        floats -= (double)probes[--first].features;
+    return first;
+}
+
+fs_status fs_views_create(MPI_Comm comm, const fs_network *net, int views, int images, double gib, const fs_probe *probes,
+                          int count, fs_views *v)
+{
+    *v = (fs_views){.views = views, .images = images, .first = count};
+    v->place = fs_alloc((size_t)count + 1, sizeof *v->place, "features");
+    fs_status status = fs_agree(comm, v->place ? FS_OK : FS_ERROR);
+    size_t kept = (size_t)views * (size_t)images;
+    if (status || kept == 0)
+        return status;
+    if (results_stand_alone(net))
+        v->first = first_that_fits(probes, count, gib * (1 << 30) / sizeof(float) / (double)kept - 1);
+    for (int p = v->first; p < count; p++)
+        v->place[p + 1] = v->place[p] + probes[p].features;
+    if (v->first == count)
+        return FS_OK;
+    status = fs_shared_create(comm, kept * v->place[count], "features", &v->feature);
+    return status ? status : fs_shared_create(comm, kept, "features", &v->known);
+}
+
+void fs_views_tell(const fs_views *v, const fs_probe *probes, int count)
+{
+    if (v->views && v->first == count)
+        printf("probe: %d views of each image; no features are kept\n", v->views);
+    else if (v->views)
+        printf("probe: %d views of each image; features from layer %d on are kept, %.0f MiB on each node\n", v->views,
+               probes[v->first].layer, (double)v->feature.bytes / (1 << 20));
+    fflush(stdout);
+}
+
+void fs_views_meet(const fs_views *v)
+{
+    if (v->known.data)
+        fs_shared_meet(&v->known);
+}
+
+static size_t number_of(const fs_views *v, int view, int image)
+{
+    return (size_t)view * (size_t)v->images + (size_t)image;
+}
+
+int fs_views_have(const fs_views *v, int view, const int *image, int images)
+{
+    int have = v->known.data != NULL;
+    for (int n = 0; n < images && have; n++)
+        have = v->known.data[number_of(v, view, image[n])] != 0;
+    return have;
+}
+
+void fs_views_mark(const fs_views *v, int view, const int *image, int images)
+{
+    for (int n = 0; n < images && v->known.data; n++)
+        v->known.data[number_of(v, view, image[n])] = 1;
+}
+
+static float *features_of(const fs_views *v, int p, int view, int image)
+{
+    size_t all = v->feature.bytes / sizeof(float) / ((size_t)v->views * (size_t)v->images);
+    return v->feature.data + number_of(v, view, image) * all + v->place[p];
+}
+
+void fs_views_keep(const fs_views *v, int p, int view, const int *image, int images, const float *features)
+{
+    size_t count = v->place[p + 1] - v->place[p];
+    for (int n = 0; n < images; n++)
+        memcpy(features_of(v, p, view, image[n]), features + (size_t)n * count, count * sizeof *features);
+}
+
+void fs_views_fetch(const fs_views *v, int p, int view, const int *image, int images, float *features)
+{
+    size_t count = v->place[p + 1] - v->place[p];
+    for (int n = 0; n < images; n++)
+        memcpy(features + (size_t)n * count, features_of(v, p, view, image[n]), count * sizeof *features);
+}
+
+void fs_views_free(fs_views *v)
+{
+    fs_shared_free(&v->feature);
+    fs_shared_free(&v->known);
+    free(v->place);
+    *v = (fs_views){0};
+}
