@@ -120,6 +120,33 @@ static fs_status bench_forward(struct bench *b)
     return status;
 }
 
+/* What a rank alone takes for the transformed weights of a training step, in seconds. */
+static double time_of_weights(const struct bench *b)
+{
+    float *prepared = NULL;
+    size_t most = 0;
+    double seconds = 0;
+    for (int pass = 0; pass < 3; pass++) { /* how much room; forward; backward */
+        if (pass == 1 && !(prepared = fs_alloc(most, sizeof *prepared, "prepared weights")))
+            return (double)NAN;
+        for (int i = 0; i < b->net.ops; i++) {
+            const fs_op *op = &b->net.op[i];
+            if (op->kind != FS_CONV || (i == 0 && pass == 2))
+                continue;
+            fs_conv_shape shape = fs_op_conv_shape(op);
+            shape.direct = fs_conv_prefers_direct(&shape, (b->batch + b->slots - 1) / b->slots);
+            size_t floats = fs_conv_prepared(&shape);
+            most = floats > most ? floats : most;
+            double started = fs_seconds();
+            if (pass > 0)
+                fs_conv_prepare(&shape, b->net.parameter + op->weight, pass == 2, 0, 1, prepared);
+            seconds += pass > 0 ? fs_seconds() - started : 0;
+        }
+    }
+    free(prepared);
+    return seconds;
+}
+
 static fs_status bench_train(struct bench *b)
 {
     fs_slots own;
@@ -142,6 +169,9 @@ static fs_status bench_train(struct bench *b)
     }
     if (!status)
         print_rate(b, "train", b->batch, fs_samples_median(samples), 3);
+    double weights = time_of_weights(b);
+    if (!status && b->rank == 0)
+        printf("         of a step %.1f ms, divided by the ranks of a node, for transforming weights\n", weights * 1e3);
     free(order);
     free(samples);
     fs_backprop_free(backprop);

@@ -1,7 +1,8 @@
 """A model of strong scaling, 1 to 4,096 ranks, of the paper's full schedule on CIFAR-10: computation from times measured here on one
-core, a slot of the size that a rank would have at a time; communication from message sizes and a stated network.
+core, a slot of the size that a rank would have at a time; communication from message sizes and a stated network. The ranks of a
+node share the transforms of weights.
 
-  scaling.py [--arch vgg16-fc1] [--seconds S] [--latency SECONDS] [--bandwidth BYTES_PER_SECOND]
+  scaling.py [--arch vgg16-fc1] [--seconds S] [--latency SECONDS] [--bandwidth BYTES_PER_SECOND] [--node RANKS]
 
 Not in it: ranks of one node share its memory bandwidth; ranks wait for the slowest; reading data and writing files."""
 import argparse
@@ -19,6 +20,7 @@ parser.add_argument("--arch", default="vgg16-fc1")
 parser.add_argument("--seconds", type=float, default=2)
 parser.add_argument("--latency", type=float, default=2e-6)
 parser.add_argument("--bandwidth", type=float, default=10e9)
+parser.add_argument("--node", type=int, default=16)
 options = parser.parse_args()
 BATCH, TRAIN, TEST, EPOCHS, LABELS = 100, 50000, 10000, 200, 10
 FILTERS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)  # VGG-16's
@@ -27,11 +29,12 @@ PARAMETERS = 14.72e6
 
 
 def seconds_of(images):
-    """Of a slot of so many images: a training step, a batch of all probes; and of an image's silencing."""
+    """Of a slot of so many images: a training step, its transforms of weights, a batch of all probes; and of an image's silencing."""
     text = subprocess.run([BINARY, "bench", "--arch", options.arch, "--batch", str(images), "--slots", "1", "--images", "200",
                            "--seconds", str(options.seconds)], capture_output=True, text=True, check=True).stdout
     rate = {name: float(found) for name, found in re.findall(r"^(\w+) +([0-9.]+) images/s", text, re.M)}
-    return images / rate["train"], images / rate["probe"], 1 / rate["silence"]
+    weights = float(re.search(r"of a step ([0-9.]+) ms", text)[1]) / 1e3
+    return images / rate["train"], weights, images / rate["probe"], 1 / rate["silence"]
 
 
 def levels(ranks):
@@ -56,12 +59,13 @@ for ranks in [2 ** power for power in range(13)]:
     images = math.ceil(BATCH / working)
     if images not in measured:
         measured[images] = seconds_of(images)
-    train, probe, silence = measured[images]
+    train, weights, probe, silence = measured[images]
+    train -= weights * (1 - 1 / min(working, options.node))
     norms = sum(2 * small_sum(working, 16 * filters) for filters in FILTERS) + small_sum(working, 24)
     train_messages = sum_of(working, 4 * PARAMETERS) + norms
     probe_messages = sum_of(working, 4 * LABELS * sum(FEATURES)) + small_sum(working, 16 * len(FILTERS))
     batches = EPOCHS * TRAIN / BATCH
-    silencing = TEST / LABELS * math.ceil(LABELS / min(ranks, LABELS)) * measured[BATCH][2]
+    silencing = TEST / LABELS * math.ceil(LABELS / min(ranks, LABELS)) * measured[BATCH][3]
     total = batches * (train + train_messages + probe + probe_messages) + silencing
     first = total if ranks == 1 else first
     print(f"| {ranks} | {images} | {batches * (train + train_messages) / 3600:.2f} | {batches * (probe + probe_messages) / 3600:.2f} "
