@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "filterscope/memory.h"
 
@@ -27,6 +28,15 @@ static int first_that_fits(const fs_probe *probes, int count, double floats)
     return first;
 }
 
+static fs_status check_memory(size_t floats)
+{
+    double gib = (double)floats * sizeof(float) / (1 << 30);
+    double all = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / (1 << 30);
+    if (gib < all)
+        return FS_OK;
+    return fs_fail(FS_ERROR, "--cache: the features would take %.1f GiB, and this node has %.1f in all", gib, all);
+}
+
 fs_status fs_views_create(MPI_Comm comm, const fs_network *net, int views, int images, double gib, const fs_probe *probes,
                           int count, fs_views *v)
 {
@@ -42,8 +52,12 @@ fs_status fs_views_create(MPI_Comm comm, const fs_network *net, int views, int i
         v->place[p + 1] = v->place[p] + probes[p].features;
     if (v->first == count)
         return FS_OK;
-    status = fs_shared_create(comm, kept * v->place[count], "features", &v->feature);
-    return status ? status : fs_shared_create(comm, kept, "features", &v->known);
+    status = fs_agree(comm, check_memory(kept * v->place[count]));
+    if (!status)
+        status = fs_shared_create(comm, kept * v->place[count], "features", &v->feature);
+    if (!status)
+        status = fs_shared_create(comm, kept, "images", &v->known);
+    return status;
 }
 
 void fs_views_tell(const fs_views *v, const fs_probe *probes, int count)

@@ -63,4 +63,6 @@ run(1, *words, path)
 assert identical(f"{here}/whole.h5", path, VARYING), "stopped and gone on differs"
 error = run(1, *words[:-1], "--views", 2, "--out", path, expect=3).stderr
 assert "views: file has 3, this command has 2" in error, error
+error = run(2, *words[:-1], "--views", 1000000, "--cache", 1000000, "--out", f"{here}/large.h5", expect=1).stderr
+assert "--cache: the features would take" in error and error.count("filterscope") <= 2, error
 print("stopped on 2 ranks, gone on on 1: same bits; another number of views is refused")
