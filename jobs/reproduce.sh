@@ -23,7 +23,8 @@
 #   ARCHS          the networks (vgg6 vgg16-fc1 vgg16 avgg16)
 #   SEEDS          of the probes, a sweep each (1 2 3)
 #   SCHEDULE       paper: the architectures' own recipe and epochs. short: few epochs, a cosine of learning rate 0.1 with a tenth
-#                  of them as warm-up, momentum 0.9, weight decay 5e-4, label smoothing 0.1 (paper)
+#                  of them as warm-up, momentum 0.9, weight decay 5e-4, label smoothing 0.1; where several fully connected layers
+#                  end the network, 0.01 for these (paper)
 #   EPOCHS         of training (the architecture's own, 200; short 30)
 #   PROBE_EPOCHS   of the probes (200; short 20)
 #   VIEWS          augmented views of an image that the probes see, in turn (0: a new one every epoch); SWEEP_OPTIONS='--cache GIB' is
@@ -53,7 +54,7 @@ paper) ;;
 short)
     EPOCHS=${EPOCHS:-30} PROBE_EPOCHS=${PROBE_EPOCHS:-20}
     recipe='--schedule cosine --lr 0.1 --momentum 0.9 --weight-decay 5e-4 --label-smoothing 0.1'
-    recipe+=' --fc-lr 0.1 --fc-momentum 0.9 --fc-weight-decay 5e-4'
+    recipe+=' --fc-momentum 0.9 --fc-weight-decay 5e-4'
     ;;
 *)
     echo "reproduce.sh: SCHEDULE: '$SCHEDULE' is neither paper nor short" >&2
@@ -72,10 +73,17 @@ python=$(find_python h5py pandas) || exit
 child=
 trap 'signalled=1; [ -z "$child" ] || kill -USR1 "$child" 2>/dev/null' USR1 TERM INT
 
+# options ARCH: of its training, without the user's
+options() {
+    fc_lr=0.1
+    case $1 in vgg16 | avgg16 | avgg8) fc_lr=0.01 ;; esac
+    echo "${recipe:+$recipe --fc-lr $fc_lr} $images"
+}
+
 # sweep ARCH SEED: `wait` returns early when a signal comes in: then it waits on.
 sweep() {
     env -u SLURM_ARRAY_TASK_ID ARCH="$1" OUT="$OUT" MODEL="$OUT/$1.h5" RESULTS="$OUT/$1-sweep-$2.h5" \
-        TRAIN_OPTIONS="$recipe $images ${TRAIN_OPTIONS:-}" SWEEP_OPTIONS="--seed $2 ${VIEWS:+--views $VIEWS} $images ${SWEEP_OPTIONS:-}" \
+        TRAIN_OPTIONS="$(options "$1") ${TRAIN_OPTIONS:-}" SWEEP_OPTIONS="--seed $2 ${VIEWS:+--views $VIEWS} $images ${SWEEP_OPTIONS:-}" \
         bash "$home/jobs/vgg16_sweep.sh" &
     child=$!
     signalled=1
