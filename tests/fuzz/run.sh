@@ -28,7 +28,7 @@ fi
 
 # What the readers are made of but for their CRC, then what the fuzzers share.
 cd "$home"
-find src/base src/data src/model src/store src/parallel/agree.c -name '*.c' ! -name crc32c.c ! -name infer.c >"$out/sources"
+find src/base src/data src/model src/store src/parallel/agree.c src/phases/clusters.c -name '*.c' ! -name crc32c.c ! -name infer.c >"$out/sources"
 printf 'tests/%s.c\n' fuzz/scratch fuzz/edit fuzz/dataset fuzz/crc_constant unit/keep_modules >>"$out/sources"
 # shellcheck disable=SC2086,SC2016
 xargs -P "$(cores)" -I SOURCE sh -c 'clang -fsanitize=fuzzer-no-link "$@" -c SOURCE -o "'"$out"'/objects/$(echo SOURCE | tr / _).o"' \
