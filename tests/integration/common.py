@@ -96,6 +96,15 @@ def wait_until(condition, seconds, what):
         time.sleep(0.02)
 
 
+def epochs_done(path):
+    """Epochs that the probe that is furthest has recorded in a results file, which a sweep may be writing."""
+    try:
+        with h5py.File(path) as file:
+            return int(file["resume/slots"]["epoch"].max())
+    except (OSError, KeyError):
+        return 0
+
+
 def writer(path):
     """The pid that holds the file's lock, dead or alive; None without a lock."""
     try:

@@ -4,9 +4,7 @@ import signal
 import subprocess
 import time
 
-import h5py
-
-from common import VARYING, folder, identical, launch, lives, make_idx, run, wait_until, writer
+from common import VARYING, epochs_done, folder, identical, launch, lives, make_idx, run, wait_until, writer
 
 here = folder()
 data = make_idx(f"{here}/data", train=400)
@@ -22,14 +20,6 @@ def stop_after(words, ranks, when, how):
     text, _ = process.communicate(timeout=60)
     wait_until(lambda: not lives(writer(words[-1])), 20, "the ranks' end after their mpirun's")
     return process.returncode, text
-
-
-def epochs_done(path, layer):
-    try:
-        with h5py.File(path) as file:
-            return int(file["resume/slots"]["epoch"].max())
-    except (OSError, KeyError):
-        return 0
 
 
 words = ["train", "--arch", "vgg6", "--data", data, "--epochs", 4, "--batch", 20, "--slots", 4, "--lr", 0.02, "--fc-lr", 0.02,
@@ -52,9 +42,9 @@ words = ["sweep", "--model", f"{here}/whole.h5", "--data", data, "--epochs", 12,
 run(2, *words, f"{here}/sweep.h5")
 for ranks, how in ((1, signal.SIGTERM), (2, signal.SIGUSR1), (2, signal.SIGKILL)):
     path = f"{here}/sweep{ranks}{how.name}.h5"
-    code, text = stop_after([*words, path], ranks, lambda: epochs_done(path, 0) >= 3, how)
+    code, text = stop_after([*words, path], ranks, lambda: epochs_done(path) >= 3, how)
     assert how == signal.SIGKILL or code == 75, f"{how.name}: exit code {code}\n{text}"
-    assert epochs_done(path, 0) < 12, "stopped too late to show anything"
+    assert epochs_done(path) < 12, "stopped too late to show anything"
     status = run(1, "status", path).stdout
     assert "left" in status or "running" in status, status
     run(3 - ranks, *words, path)

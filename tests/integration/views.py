@@ -7,7 +7,7 @@ import subprocess
 import h5py
 import numpy as np
 
-from common import VARYING, folder, identical, launch, make_idx, run, train_small, wait_until
+from common import VARYING, epochs_done, folder, identical, launch, make_idx, run, train_small, wait_until
 
 here = folder()
 data = make_idx(f"{here}/data")
@@ -47,22 +47,14 @@ run(1, *words, f"{here}/whole.h5")
 job = subprocess.Popen(launch(2, *words, path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def epochs_done():
-    try:
-        with h5py.File(path) as file:
-            return int(file["resume/slots"]["epoch"].max())
-    except (OSError, KeyError):
-        return 0
-
-
-wait_until(lambda: epochs_done() >= 5 or job.poll() is not None, 60, "some epochs")
+wait_until(lambda: epochs_done(path) >= 5 or job.poll() is not None, 60, "some epochs")
 job.send_signal(signal.SIGUSR1)
 assert job.wait(60) == 75, job.stdout.read()
-assert 5 <= epochs_done() < 40
+assert 5 <= epochs_done(path) < 40
 run(1, *words, path)
 assert identical(f"{here}/whole.h5", path, VARYING), "stopped and gone on differs"
 error = run(1, *words[:-1], "--views", 2, "--out", path, expect=3).stderr
 assert "views: file has 3, this command has 2" in error, error
-error = run(2, *words[:-1], "--views", 1000000, "--cache", 1000000, "--out", f"{here}/large.h5", expect=1).stderr
+error = run(1, *words[:-1], "--views", 1000000, "--cache", 1000000, "--out", f"{here}/large.h5", expect=1).stderr
 assert "--cache: the features would take" in error and error.count("filterscope") <= 2, error
 print("stopped on 2 ranks, gone on on 1: same bits; another number of views is refused")
