@@ -7,40 +7,19 @@
 #include "nn/winograd.h"
 
 #include <cblas.h>
-#include <stdint.h>
 #include <string.h>
 
 #include "base/simd.h"
 #include "nn/gemm.h"
 #include "nn/winograd_tiles.h"
-
-/* One algorithm: its tile sizes. Both have their transforms below. */
-struct form {
-    int in;     /* input tile in x in */
-    int out;    /* output tile out x out */
-    int points; /* P: transformed tile P x P */
-    int border; /* the input tile begins so many pixels before the output tile */
-};
-
-static const struct form form4 = {6, 4, 6, 1}; /* F(4x4, 3x3) */
-static const struct form form2 = {2, 2, 3, 0}; /* a whole 2x2 map between zero borders */
+#include "nn/winograd_weights.h"
 
 enum { PAD = 16 }; /* floats behind each row of V and M that keep places out of each other's cache sets */
-
-static const struct form *form_of(const fs_conv_shape *shape)
-{
-    return shape->height == 2 && shape->width == 2 ? &form2 : &form4;
-}
 
 int fs_winograd_fits(const fs_conv_shape *shape)
 {
     return shape->kernel == 3 && shape->stride == 1 && shape->pad == 1 && shape->channels % LANES == 0 &&
            shape->filters % LANES == 0;
-}
-
-static size_t places_of(const struct form *form)
-{
-    return (size_t)form->points * form->points;
 }
 
 /* Tiles of a batch: a grid on each image. */
@@ -52,7 +31,7 @@ struct grid {
 
 static struct grid grid_of(const fs_conv_shape *shape, int images)
 {
-    int out = form_of(shape)->out;
+    int out = fs_winograd_form_of(shape)->out;
     struct grid g = {shape->height, shape->width, (shape->height + out - 1) / out, (shape->width + out - 1) / out, 0};
     g.tiles = (size_t)images * g.rows * g.columns;
     return g;
@@ -64,7 +43,7 @@ static size_t block_of(const fs_conv_shape *shape, int images, size_t least)
 {
     enum { FLOATS = 100000, ROWS = 14 };
     size_t tiles = grid_of(shape, images).tiles;
-    size_t block = FLOATS / (places_of(form_of(shape)) * (shape->channels + shape->filters)) / ROWS * ROWS;
+    size_t block = FLOATS / (fs_winograd_places(fs_winograd_form_of(shape)) * (shape->channels + shape->filters)) / ROWS * ROWS;
     block = block < least ? least : block;
     return block < tiles ? block : tiles;
 }
@@ -98,7 +77,8 @@ size_t fs_winograd_scratch(const fs_conv_shape *shape, int images)
 {
     size_t forward = block_of(shape, images, convolve_least(shape)), backward = block_of(shape, images, backward_least(shape));
     size_t block = forward > backward ? forward : backward, zeros = (size_t)(shape->channels + shape->filters);
-    return zeros + places_of(form_of(shape)) * (place_floats(block, shape->channels) + place_floats(block, shape->filters));
+    return zeros + fs_winograd_places(fs_winograd_form_of(shape)) *
+                       (place_floats(block, shape->channels) + place_floats(block, shape->filters));
 }
 
 /* Where the pixels of tile `tile` are, size x size from `border` before its output; `zeros` stand for those outside the map. */
@@ -156,25 +136,23 @@ INLINE void transform_tiles(const float *map, const struct grid *g, int channels
     }
 }
 
-FS_SIMD static void inputs_of(const struct form *form, const float *x, const struct grid *g, int channels, size_t first,
+FS_SIMD static void inputs_of(const fs_winograd_form *form, const float *x, const struct grid *g, int channels, size_t first,
                               size_t count, const struct places *at, const float *zeros, float *v)
 {
-    if (form == &form4)
+    if (form == &fs_winograd_form4)
         transform_tiles(x, g, channels, first, count, at, zeros, 6, 1, 4, 6, tile_input4, v);
     else
         transform_tiles(x, g, channels, first, count, at, zeros, 2, 0, 2, 3, tile_input2, v);
 }
 
-FS_SIMD static void gradients_of(const struct form *form, const float *dy, const struct grid *g, int filters, size_t first,
+FS_SIMD static void gradients_of(const fs_winograd_form *form, const float *dy, const struct grid *g, int filters, size_t first,
                                  size_t count, const struct places *at, const float *zeros, float *e)
 {
-    if (form == &form4)
+    if (form == &fs_winograd_form4)
         transform_tiles(dy, g, filters, first, count, at, zeros, 4, 0, 4, 6, tile_gradient4, e);
     else
         transform_tiles(dy, g, filters, first, count, at, zeros, 2, 0, 2, 3, tile_gradient2, e);
 }
-
-typedef int32_t mask __attribute__((vector_size(LANES * sizeof(int32_t)), aligned(4), may_alias));
 
 INLINE void take_larger(vector *a, const vector *b)
 {
@@ -230,183 +208,20 @@ INLINE void store_tiles(const float *places, const struct grid *g, int filters, 
     }
 }
 
-FS_SIMD static void outputs_of(const struct form *form, const float *m, const struct grid *g, int filters, size_t first,
+FS_SIMD static void outputs_of(const fs_winograd_form *form, const float *m, const struct grid *g, int filters, size_t first,
                                size_t count, const struct places *at, const float *bias, int after, float *y)
 {
     int relu = (after & FS_CONV_RELU) != 0;
-    if (form == &form4 && after & FS_CONV_POOL)
+    if (form == &fs_winograd_form4 && after & FS_CONV_POOL)
         store_tiles(m, g, filters, first, count, at, 4, 6, tile_output4, bias, relu, 1, y);
-    else if (form == &form4)
+    else if (form == &fs_winograd_form4)
         store_tiles(m, g, filters, first, count, at, 4, 6, tile_output4, bias, relu, 0, y);
     else
         store_tiles(m, g, filters, first, count, at, 2, 3, tile_output2, bias, relu, (after & FS_CONV_POOL) != 0, y);
 }
 
-/* Where U(row, column) of one place is: row-major, or in panels of so many columns for fs_gemm. */
-struct order {
-    size_t rows, columns;
-    size_t panel; /* 0: row-major */
-};
-
-static struct order order_of(size_t rows, size_t columns)
-{
-    size_t panel = (size_t)fs_gemm_panel();
-    return (struct order){rows, columns, panel && columns % panel == 0 ? panel : 0};
-}
-
-/* Writes past the caches: a plain write would read the lines first. */
-INLINE void stream(float *to, const vector *value)
-{
-#ifdef __SSE__
-    typedef float quarter __attribute__((vector_size(16), may_alias));
-    for (int i = 0; i < LANES; i += 4)
-        __builtin_ia32_movntps(to + i, *(const quarter *)((const float *)value + i));
-#else
-    *(vector *)to = *value;
-#endif
-}
-
-/* U of LANES neighbouring columns from their taps, to `position` in each place, the places `pairs` apart. */
-INLINE void store_weights(const vector *taps, int points, tile_transform *transform, size_t pairs, int streams, float *position)
-{
-    vector result[MOST * MOST];
-    transform(taps, result);
-    _Pragma("GCC unroll 6") for (int y = 0; y < points; y++)
-        _Pragma("GCC unroll 6") for (int x = 0; x < points; x++) if (streams)
-            stream(position + (y * points + x) * pairs, &result[y * MOST + x]);
-    else *(vector *)(position + (y * points + x) * pairs) = result[y * MOST + x];
-}
-
-/* Columns that lie together in each row. */
-static size_t width_of(const struct order *o)
-{
-    return o->panel ? o->panel : o->columns;
-}
-
-/* Columns begin .. end-1 from weight [3][3][rows][columns], row-major as the forward pass wants it. */
-INLINE void transform_weights(const float *weight, const struct order *o, size_t begin, size_t end, int points,
-                              tile_transform *transform, int streams, float *prepared)
-{
-    size_t pairs = o->rows * o->columns, width = width_of(o), at_once = o->panel ? o->panel : LANES;
-    for (size_t first = begin; first < end; first += at_once)
-        for (size_t row = 0; row < o->rows; row++)
-            for (size_t column = first; column < first + at_once; column += LANES) {
-                vector taps[MOST * MOST];
-                const float *from = weight + row * o->columns + column;
-                for (int tap = 0; tap < 9; tap++)
-                    taps[tap / 3 * MOST + tap % 3] = *(const vector *)(from + tap * pairs);
-                store_weights(taps, points, transform, pairs, streams,
-                              prepared + column / width * o->rows * width + row * width + column % width);
-            }
-}
-
-/* One step of a transposition: in row pairs `step` apart, exchanges the blocks of `step` lanes off the diagonal. */
-INLINE void exchange(vector *rows, int step)
-{
-    mask first, second;
-    for (int lane = 0; lane < LANES; lane++) {
-        first[lane] = lane & step ? LANES + lane - step : lane;
-        second[lane] = lane & step ? LANES + lane : lane + step;
-    }
-    _Pragma("GCC unroll 16") for (int row = 0; row < LANES; row++)
-    {
-        if (row & step)
-            continue;
-        vector upper = rows[row], lower = rows[row + step];
-        rows[row] = __builtin_shuffle(upper, lower, first);
-        rows[row + step] = __builtin_shuffle(upper, lower, second);
-    }
-}
-
-INLINE void transpose(vector rows[LANES])
-{
-    exchange(rows, 8);
-    exchange(rows, 4);
-    exchange(rows, 2);
-    exchange(rows, 1);
-}
-
-/* The same from weight [3][3][columns][rows], transposed and turned by half a circle: LANES x LANES at a time, all taps of
- * which go through a block that stays in cache. */
-INLINE void transform_flipped(const float *weight, const struct order *o, size_t begin, size_t end, int points,
-                              tile_transform *transform, int streams, float *prepared)
-{
-    size_t pairs = o->rows * o->columns, width = width_of(o);
-    for (size_t column = begin; column < end; column += LANES)
-        for (size_t row = 0; row < o->rows; row += LANES) {
-            vector block[9][LANES];
-            const float *first = weight + column * o->rows + row;
-            for (int tap = 0; tap < 9; tap++) {
-                for (size_t x = 0; x < LANES; x++)
-                    block[8 - tap][x] = *(const vector *)(first + tap * pairs + x * o->rows);
-                transpose(block[8 - tap]);
-            }
-            float *position = prepared + column / width * o->rows * width + row * width + column % width;
-            for (size_t y = 0; y < LANES; y++) {
-                vector taps[MOST * MOST];
-                for (int tap = 0; tap < 9; tap++)
-                    taps[tap / 3 * MOST + tap % 3] = block[tap][y];
-                store_weights(taps, points, transform, pairs, streams, position + y * width);
-            }
-        }
-}
-
-FS_SIMD static void weights_of(const struct form *form, const float *weight, const struct order *o, int flipped, size_t begin,
-                               size_t end, float *prepared)
-{
-    enum { CACHED = 1 << 22 }; /* floats of U that are likely to be found in cache again */
-    int streams = places_of(form) * o->rows * o->columns > CACHED;
-    if (form == &form4 && flipped)
-        transform_flipped(weight, o, begin, end, 6, tile_weight4, streams, prepared);
-    else if (form == &form4)
-        transform_weights(weight, o, begin, end, 6, tile_weight4, streams, prepared);
-    else if (flipped)
-        transform_flipped(weight, o, begin, end, 3, tile_weight2, streams, prepared);
-    else
-        transform_weights(weight, o, begin, end, 3, tile_weight2, streams, prepared);
-}
-
-/* Gradients dU [P x P][rows][columns] into rows of dweight, whose taps are `per_tap` and whose rows `per_row` floats apart. */
-INLINE void transform_weights_back(const float *u, size_t rows, size_t columns, int points, tile_transform *transform,
-                                   float *dweight, size_t per_tap, size_t per_row)
-{
-    for (size_t row = 0; row < rows; row++)
-        for (size_t column = 0; column < columns; column += LANES) {
-            vector places[MOST * MOST], result[MOST * MOST];
-            const float *from = u + row * columns + column;
-            _Pragma("GCC unroll 6") for (int y = 0; y < points; y++) _Pragma("GCC unroll 6") for (int x = 0; x < points; x++)
-                places[y * MOST + x] = *(const vector *)(from + (y * points + x) * rows * columns);
-            transform(places, result);
-            for (int tap = 0; tap < 9; tap++)
-                *(vector *)(dweight + tap * per_tap + row * per_row + column) = result[tap / 3 * MOST + tap % 3];
-        }
-}
-
-FS_SIMD static void weights_back(const struct form *form, const float *u, size_t rows, size_t columns, float *dweight,
-                                 size_t per_tap, size_t per_row)
-{
-    if (form == &form4)
-        transform_weights_back(u, rows, columns, 6, tile_weight_back4, dweight, per_tap, per_row);
-    else
-        transform_weights_back(u, rows, columns, 3, tile_weight_back2, dweight, per_tap, per_row);
-}
-
-size_t fs_winograd_prepared(const fs_conv_shape *shape)
-{
-    return places_of(form_of(shape)) * shape->channels * shape->filters;
-}
-
-void fs_winograd_prepare(const fs_conv_shape *shape, const float *weight, int flipped, int part, int parts, float *prepared)
-{
-    size_t channels = (size_t)shape->channels, filters = (size_t)shape->filters;
-    struct order order = flipped ? order_of(filters, channels) : order_of(channels, filters);
-    size_t unit = order.panel ? order.panel : LANES, units = order.columns / unit;
-    weights_of(form_of(shape), weight, &order, flipped, units * part / parts * unit, units * (part + 1) / parts * unit,
-               prepared);
-}
-
 /* One place: M [tiles][width] = V [tiles][depth] U. */
-static void multiply(const struct order *o, size_t tiles, const float *v, const float *u, float *m)
+static void multiply(const fs_winograd_order *o, size_t tiles, const float *v, const float *u, float *m)
 {
     int depth = (int)o->rows, width = (int)o->columns;
     if (o->panel)
@@ -420,10 +235,10 @@ static void multiply(const struct order *o, size_t tiles, const float *v, const 
 static void convolve(const fs_conv_shape *shape, int images, const float *x, const float *u, int depth, int width,
                      const float *bias, int after, float *y, float *scratch)
 {
-    const struct form *form = form_of(shape);
+    const fs_winograd_form *form = fs_winograd_form_of(shape);
     struct grid g = grid_of(shape, images);
-    struct order order = order_of((size_t)depth, (size_t)width);
-    size_t block = block_of(shape, images, convolve_least(shape)), places = places_of(form);
+    fs_winograd_order order = fs_winograd_order_of((size_t)depth, (size_t)width);
+    size_t block = block_of(shape, images, convolve_least(shape)), places = fs_winograd_places(form);
     struct places v_at = places_in_rows(block, depth), m_at = places_in_rows(block, width);
     float *zeros = scratch, *v = scratch + depth + width, *m = v + places * v_at.per_place;
     memset(zeros, 0, depth * sizeof *zeros);
@@ -463,29 +278,32 @@ static void multiply_back(int channels, int filters, size_t tiles, const float *
 
 /* All tiles at once, and both sides in panels: dU is taken a panel by a panel at a time and transformed back while it is in
  * cache, where the whole would go to memory and back. */
-static void backward_in_panels(const struct form *form, const fs_conv_shape *shape, size_t tiles, const float *v,
+static void backward_in_panels(const fs_winograd_form *form, const fs_conv_shape *shape, size_t tiles, const float *v,
                                const float *e, const struct places *v_at, const struct places *e_at, float *room,
                                float *dweight)
 {
-    size_t channels = (size_t)shape->channels, filters = (size_t)shape->filters, places = places_of(form), panel = e_at->panel;
+    size_t channels = (size_t)shape->channels, filters = (size_t)shape->filters, places = fs_winograd_places(form),
+           panel = e_at->panel;
     for (size_t filter = 0; filter < filters; filter += panel)
         for (size_t channel = 0; channel < channels; channel += panel) {
             const float *left = v + channel / panel * v_at->per_panel, *right = e + filter / panel * e_at->per_panel;
             for (size_t place = 0; place < places; place++)
                 fs_gemm((int)panel, (int)panel, (int)tiles, left + place * v_at->per_place, 1, panel,
                         right + place * e_at->per_place, panel, 0, room + place * panel * panel, panel, 0);
-            weights_back(form, room, panel, panel, dweight + channel * filters + filter, channels * filters, filters);
+            fs_winograd_weights_back(form, room, panel, panel, dweight + channel * filters + filter, channels * filters,
+                                     filters);
         }
 }
 
 void fs_winograd_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy, float *dweight,
                                  float *room, float *scratch)
 {
-    const struct form *form = form_of(shape);
+    const fs_winograd_form *form = fs_winograd_form_of(shape);
     struct grid g = grid_of(shape, images);
     int channels = shape->channels, filters = shape->filters;
-    size_t block = block_of(shape, images, backward_least(shape)), places = places_of(form), pairs = (size_t)channels * filters;
-    size_t panel = order_of((size_t)channels, (size_t)filters).panel;
+    size_t block = block_of(shape, images, backward_least(shape)), places = fs_winograd_places(form),
+           pairs = (size_t)channels * filters;
+    size_t panel = fs_winograd_order_of((size_t)channels, (size_t)filters).panel;
     int in_panels = takes_panels(shape) && block == g.tiles;
     struct places v_at = in_panels ? places_in_panels(block, channels, panel) : places_in_rows(block, channels),
                   e_at = panel ? places_in_panels(block, filters, panel) : places_in_rows(block, filters);
@@ -502,5 +320,5 @@ void fs_winograd_backward_weight(const fs_conv_shape *shape, int images, const f
     if (in_panels)
         backward_in_panels(form, shape, g.tiles, v, e, &v_at, &e_at, room, dweight);
     else
-        weights_back(form, room, 1, pairs, dweight, pairs, pairs);
+        fs_winograd_weights_back(form, room, 1, pairs, dweight, pairs, pairs);
 }

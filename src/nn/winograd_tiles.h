@@ -3,9 +3,12 @@
 #ifndef FILTERSCOPE_WINOGRAD_TILES_H
 #define FILTERSCOPE_WINOGRAD_TILES_H
 
+#include <stdint.h>
+
 enum { MOST = 6, LANES = 16 }; /* largest tile; channels of a vector */
 
 typedef float vector __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
+typedef int32_t mask __attribute__((vector_size(LANES * sizeof(int32_t)), aligned(4), may_alias));
 
 /* The one-axis transforms, on vectors of channels `step` apart. */
 
