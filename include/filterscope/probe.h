@@ -17,7 +17,7 @@ typedef struct fs_probe_settings {
     double weight_decay;
     int views;    /* 0: a new augmented view of every image in every epoch (method, phase two); else epoch e sees view (e-1) mod
                      views, and features of the trunk are kept (ours) */
-    double cache; /* GiB on each node, for that: the deepest layers' features that fit. Bits do not depend on it */
+    double cache; /* GiB on each node of one team, for that: fs_probe_first_kept. Bits do not depend on it */
     uint64_t seed;
 } fs_probe_settings;
 
@@ -30,6 +30,13 @@ typedef struct fs_probe {
 
 /* Not collective. Initial weights, uniform in +-1/sqrt(features) from (seed, layer); momentum 0; epoch and batch 0. */
 void fs_probe_initialise(fs_probe *probe, int labels, uint64_t seed);
+
+/* Not collective. With settings->views: the first of probes[count], ordered by layer, whose features of all views of `images`
+ * images are kept, as are those of all after it: the deepest that fit in settings->cache. `count` where there are none: without
+ * views, with no epoch that sees one again, and where a map of net could depend in its last bits on the images beside it. Of a
+ * probe only `features` is read. */
+int fs_probe_first_kept(const fs_network *net, const fs_probe_settings *settings, int images, const fs_probe *probes,
+                        int count);
 
 /* What the caller wants to know. Called on every rank of the team, with the same arguments; a status other than FS_OK ends the
  * training with it. */

@@ -285,6 +285,28 @@ static fs_status measure_trunk(const struct job *job, double *rate)
     return FS_OK;
 }
 
+/* Passes of the whole trunk over the training set, for all epochs of the probes: with kept features, later epochs go only as
+ * deep as the layers before these. Tells what is kept. */
+static double trunk_passes(const struct job *job)
+{
+    const fs_plan *plan = &job->plan;
+    const fs_network *net = &job->model.net;
+    const fs_probe_settings *p = &job->a.settings.probe;
+    fs_probe probe[FS_MOST_LAYERS] = {0};
+    double floats = 0;
+    for (int i = 0; i < plan->layers; i++)
+        probe[i].features = fs_plan_features(plan, i);
+    int first = fs_probe_first_kept(net, p, job->train.images, probe, plan->layers);
+    if (first == plan->layers)
+        return p->epochs;
+    for (int i = first; i < plan->layers; i++)
+        floats += (double)p->views * job->train.images * (double)probe[i].features;
+    printf("views: features from layer %d on are kept, %.0f MiB on each node of a team\n", plan->layer[first].layer,
+           floats * sizeof(float) / (1 << 20));
+    double before = first ? fs_plan_trunk_cost(net, plan, first - 1) : 0;
+    return p->views + (p->epochs - p->views) * before / fs_plan_trunk_cost(net, plan, plan->layers - 1);
+}
+
 static void print_units(const struct job *job, double rate)
 {
     const fs_plan *plan = &job->plan;
@@ -300,8 +322,9 @@ static void print_units(const struct job *job, double rate)
         probes += fs_plan_probe_cost(net, plan, i);
     }
     double deepest = fs_plan_trunk_cost(net, plan, plan->layers - 1), tests = (double)p->epochs / p->test_every;
-    double images = (double)p->epochs * job->train.images + tests * job->test.images;
-    double hours = images / rate * (1 + probes / deepest) / 3600;
+    double trained = (double)job->train.images, tested = tests * job->test.images;
+    double trunk = trunk_passes(job) * trained + tested, logits = (p->epochs * trained + tested) * probes / deepest;
+    double hours = (trunk + logits) / rate / 3600;
     if (job->a.settings.literal)
         for (int i = 0; i < plan->layers; i++)
             hours +=

@@ -338,7 +338,7 @@ fs_status fs_probe_train(const fs_slots *own, const fs_network *net, const fs_da
         .own = own, .net = net, .train = train, .test = test, .settings = settings, .probes = probes, .count = count};
     fs_status status = fs_agree(own->comm, allocate(&t));
     if (!status)
-        status = fs_views_create(own->comm, net, settings->views, train->images, settings->cache, probes, count, &t.views);
+        status = fs_views_create(own->comm, net, settings, train->images, probes, count, &t.views);
     if (!status && speaks)
         fs_views_tell(&t.views, probes, count);
     if (!status)

@@ -19,12 +19,13 @@ static int results_stand_alone(const fs_network *net)
     return 1;
 }
 
-/* The first probe from which on all fit. */
-static int first_that_fits(const fs_probe *probes, int count, double floats)
+int fs_probe_first_kept(const fs_network *net, const fs_probe_settings *settings, int images, const fs_probe *probes, int count)
 {
+    double kept = (double)settings->views * images, floats = settings->cache * (1 << 30) / sizeof(float) / kept - 1;
     int first = count;
-    while (first > 0 && (double)probes[first - 1].features <= floats)
-        floats -= (double)probes[--first].features;
+    if (settings->views && settings->views < settings->epochs && results_stand_alone(net))
+        while (first > 0 && (double)probes[first - 1].features <= floats)
+            floats -= (double)probes[--first].features;
     return first;
 }
 
@@ -37,17 +38,16 @@ static fs_status check_memory(size_t floats)
     return fs_fail(FS_ERROR, "--cache: the features would take %.1f GiB, and this node has %.1f in all", gib, all);
 }
 
-fs_status fs_views_create(MPI_Comm comm, const fs_network *net, int views, int images, double gib, const fs_probe *probes,
-                          int count, fs_views *v)
+fs_status fs_views_create(MPI_Comm comm, const fs_network *net, const fs_probe_settings *settings, int images,
+                          const fs_probe *probes, int count, fs_views *v)
 {
-    *v = (fs_views){.views = views, .images = images, .first = count};
+    *v = (fs_views){.views = settings->views, .images = images};
+    v->first = fs_probe_first_kept(net, settings, images, probes, count);
     v->place = fs_alloc((size_t)count + 1, sizeof *v->place, "features");
     fs_status status = fs_agree(comm, v->place ? FS_OK : FS_ERROR);
-    size_t kept = (size_t)views * (size_t)images;
-    if (status || kept == 0)
+    size_t kept = (size_t)v->views * (size_t)images;
+    if (status)
         return status;
-    if (results_stand_alone(net))
-        v->first = first_that_fits(probes, count, gib * (1 << 30) / sizeof(float) / (double)kept - 1);
     for (int p = v->first; p < count; p++)
         v->place[p + 1] = v->place[p] + probes[p].features;
     if (v->first == count)

@@ -14,11 +14,10 @@ typedef struct fs_views {
     fs_shared known;   /* [views][images]: 1 where that image's are there */
 } fs_views;
 
-/* Collective on comm. For `views` views of `images` images and probes[count] on net, in at most `gib` GiB on each node. Nothing
- * is kept where that does not suffice for the deepest, or where a map could depend in its last bits on the images beside it.
- * FS_ERROR on every rank where one has no memory. */
-fs_status fs_views_create(MPI_Comm comm, const fs_network *net, int views, int images, double gib, const fs_probe *probes,
-                          int count, fs_views *v);
+/* Collective on comm. For settings->views views of `images` images and probes[count] on net: fs_probe_first_kept. FS_ERROR on
+ * every rank where one has no memory. */
+fs_status fs_views_create(MPI_Comm comm, const fs_network *net, const fs_probe_settings *settings, int images,
+                          const fs_probe *probes, int count, fs_views *v);
 
 /* Not collective. Prints what is kept, where there are views. */
 void fs_views_tell(const fs_views *v, const fs_probe *probes, int count);

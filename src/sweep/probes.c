@@ -22,6 +22,7 @@ struct team {
     fs_sweep_run *run;
     fs_slots own;
     fs_desk *desk;
+    fs_probe_settings settings; /* with this team's part of a node's cache */
     int count;
     int index[FS_MOST_LAYERS];
     fs_probe probe[FS_MOST_LAYERS];
@@ -157,8 +158,8 @@ static fs_status train_bundle(struct team *team, const struct work *work, int bu
     fs_status status = load_probes(team);
     fs_probe_events events = {team, on_epoch, on_stop, poll};
     if (!status)
-        status = fs_probe_train(&team->own, in->net, in->train, in->test, &in->settings->probe, team->probe, team->count,
-                                &events, team->own.rank == 0);
+        status = fs_probe_train(&team->own, in->net, in->train, in->test, &team->settings, team->probe, team->count, &events,
+                                team->own.rank == 0);
     for (int p = 0; p < team->count; p++) {
         free(team->probe[p].state.weight);
         free(team->probe[p].state.momentum);
@@ -184,6 +185,22 @@ static fs_status run_team(struct team *team, const struct work *work)
     }
 }
 
+/* Collective on world. The most teams that have ranks on the same node, of which this rank is in team `team`. */
+static int teams_on_a_node(MPI_Comm world, int team)
+{
+    MPI_Comm node, own;
+    int rank, most;
+    MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
+    MPI_Comm_split(node, team, 0, &own);
+    MPI_Comm_rank(own, &rank);
+    int teams = rank == 0;
+    MPI_Allreduce(MPI_IN_PLACE, &teams, 1, MPI_INT, MPI_SUM, node);
+    MPI_Allreduce(&teams, &most, 1, MPI_INT, MPI_MAX, world);
+    MPI_Comm_free(&own);
+    MPI_Comm_free(&node);
+    return most;
+}
+
 fs_status fs_sweep_probes(fs_sweep_run *run)
 {
     int size = run->input->settings->team, teams = (run->ranks + size - 1) / size;
@@ -204,10 +221,13 @@ fs_status fs_sweep_probes(fs_sweep_run *run)
     }
     MPI_Comm comm;
     fs_desk desk;
-    MPI_Comm_split(run->world, (int)((long long)run->rank * teams / run->ranks), run->rank, &comm);
+    int own = (int)((long long)run->rank * teams / run->ranks);
+    MPI_Comm_split(run->world, own, run->rank, &comm);
     fs_desk_open(run->world, work.bundles, teams, &desk);
     team->run = run;
     team->desk = &desk;
+    team->settings = run->input->settings->probe;
+    team->settings.cache /= teams_on_a_node(run->world, own);
     fs_slots_create(comm, run->input->settings->slots, &team->own);
     status = run_team(team, &work);
     fs_desk_close(&desk);

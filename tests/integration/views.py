@@ -30,6 +30,13 @@ for ranks, cache, says in ((1, 0.01, "from layer 3 on"), (2, 0.022, "from layer 
     os.remove(f"{here}/kept.h5")
 
 
+told = re.search(r"views: features (.*) on each node", run(1, "plan", *words[1:], 8, "--cache", 0.022).stdout)[1]
+assert told in sweep(2, "told.h5", 0.022), told
+parts = run(2, *words, 8, "--team", 1, "--out", f"{here}/teams.h5", "--cache", 0.022).stdout
+assert "from layer 3 on are kept, 8 MiB" in parts, parts  # of layers 1 to 4: alone the team would keep layer 2's, too
+assert identical(f"{here}/none.h5", f"{here}/teams.h5", VARYING), "two teams"
+
+
 def history(path):
     with h5py.File(path) as file:
         rows = file["probe/history"][:]
@@ -55,6 +62,6 @@ run(1, *words, path)
 assert identical(f"{here}/whole.h5", path, VARYING), "stopped and gone on differs"
 error = run(1, *words[:-1], "--views", 2, "--out", path, expect=3).stderr
 assert "views: file has 3, this command has 2" in error, error
-error = run(1, *words[:-1], "--views", 1000000, "--cache", 1000000, "--out", f"{here}/large.h5", expect=1).stderr
+error = run(1, *words[:-1], "--epochs", 100000, "--views", 99999, "--cache", 1000000, "--out", f"{here}/large.h5", expect=1).stderr
 assert "--cache: the features would take" in error and error.count("filterscope") <= 2, error
 print("stopped on 2 ranks, gone on on 1: same bits; another number of views is refused")
