@@ -208,9 +208,10 @@ fs_status fs_sweep_probes(fs_sweep_run *run)
     if (!work.count)
         return FS_OK;
     if (run->rank == 0) {
-        printf("phase two: %d probes in %d bundle%s for %d team%s of %s%d rank%s\n", work.count, work.bundles,
-               work.bundles == 1 ? "" : "s", teams, teams == 1 ? "" : "s", teams > 1 ? "up to " : "",
-               (run->ranks + teams - 1) / teams, run->ranks == 1 ? "" : "s");
+        int most = (run->ranks + teams - 1) / teams; /* ranks of the largest team */
+        printf("phase two: %d probe%s in %d bundle%s for %d team%s of %s%d rank%s\n", work.count, work.count == 1 ? "" : "s",
+               work.bundles, work.bundles == 1 ? "" : "s", teams, teams == 1 ? "" : "s", run->ranks % teams ? "up to " : "",
+               most, most == 1 ? "" : "s");
         fflush(stdout);
     }
     struct team *team = fs_alloc(1, sizeof *team, "a team");
