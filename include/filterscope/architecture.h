@@ -15,8 +15,9 @@
  *                                              average counts the zeros, as PyTorch's does; pad is at most half the size
  *     globalmax, globalavg                     over the whole map
  *     dropout P                                for the record: does nothing, in training neither (ours); the P of a network
- * that was trained elsewhere stays in the text flatten                                  optional, where the maps end: fc
- * implies it fc UNITS [bias]                          fully connected
+ *                                              that was trained elsewhere stays in the text
+ *     flatten                                  optional, where the maps end: fc implies it
+ *     fc UNITS [bias]                          fully connected
  *
  * The first layer is a conv (or a dropout). After flatten or fc come fc, bn, relu and dropout only; a bn between flatten and fc
  * wants a 1x1 map. FILTERS and UNITS may be K, the number of labels; the last map is 1x1 with K channels. For example, a small
@@ -62,9 +63,8 @@ typedef struct fs_recipe {
 } fs_recipe;
 
 /* Not collective. The learning rate of `group` after `done` of recipe->epochs epochs, which may be in the midst of one.
- *   FS_STEPS   lr * lr_decay^floor(done / decay_every)                                     (method, phase one)
- *   FS_COSINE  lr * done / warmup at first, then lr * (1 + cos(pi (done - warmup) / (epochs - warmup))) / 2: down to 0 (ours)
- */
+ *   FS_STEPS   lr * lr_decay^floor(done / decay_every) (method, phase one)
+ *   FS_COSINE  lr * done / warmup at first, then lr * (1 + cos(pi (done - warmup) / (epochs - warmup))) / 2, to 0 (ours) */
 double fs_recipe_lr(const fs_recipe *recipe, const fs_group_recipe *group, double done);
 
 typedef struct fs_arch {

@@ -1,5 +1,4 @@
-/* Two-dimensional convolution, float32, channels last: Winograd or im2col on GEMMs, and the naive
- * kernel that is the oracle. */
+/* Two-dimensional convolution, float32, channels last: Winograd or im2col on GEMMs, and the naive kernel that is the oracle. */
 #ifndef FILTERSCOPE_CONV_H
 #define FILTERSCOPE_CONV_H
 

@@ -76,10 +76,10 @@ void fs_linear_backward_input(int images, int inputs, int outputs, const float *
 int fs_argmax(int count, const float *values);
 
 /* Softmax and cross-entropy. logits [images][labels]; label [images].
- *   smoothing in 0 .. 1: the target is (1 - smoothing) * one-hot + smoothing / labels; 0 is the method's
- *   scale  in   1 / (images of the whole batch)
- *   dlogits out (softmax - target) * scale; NULL where no backward follows; may be logits
- *   right  out  number of images whose largest logit is their label's
+ *   smoothing  in   0 .. 1: the target is (1 - smoothing) * one-hot + smoothing / labels; 0 is the method's
+ *   scale      in   1 / (images of the whole batch)
+ *   dlogits    out  (softmax - target) * scale; NULL where no backward follows; may be logits
+ *   right      out  number of images whose largest logit is their label's
  * Returns the summed (not mean) loss in nats. */
 double fs_softmax_loss(int images, int labels, const float *logits, const uint16_t *label, double smoothing, double scale,
                        float *dlogits, int *right);

@@ -5,9 +5,9 @@
  * it. Whoever finds it
  *     on the same running system (boot id and pid namespace)   looks for the process, and knows at once;
  *     from elsewhere                                           watches the number: a new one, and the holder is alive; none
- *                                                              for `patience` seconds, and it is dead. Nothing depends on
- * clocks that agree. A dead holder's lock is removed under a lock of its own (PATH.lock.lock, for milliseconds, by the same
- * rules), so that of several successors one gets it.
+ *                                                              for `patience` seconds, and it is dead
+ * Nothing depends on clocks that agree. A dead holder's lock is removed under a lock of its own (PATH.lock.lock, for
+ * milliseconds, by the same rules), so that of several successors one gets it.
  *
  * A holder that was suspended for longer than the patience may have been taken for dead: it finds another's name in the lock
  * at its next beat and ends, and its ranks find it before their next write (fs_lock_check). */

@@ -3,14 +3,15 @@
  *     /                  attributes format, format_version, arch, height, width, channels, labels, epochs, epoch, batch,
  *                        right, loss, crc (CRC-32C of all but the history)
  *     /architecture      one string: the network's layers (architecture.h)
- *     /scaling/pixel, /scaling/mean, /scaling/std    float64 [2], [channels], [channels]: fs_scaling
+ *     /scaling/NAME      float64; NAME = pixel [2], mean [channels], std [channels]: fs_scaling
  *     /config            table   key, value: the configuration that the weights depend on
  *     /label_names       fixed strings [labels]
  *     /history           table   a row a complete epoch: fs_train_row; attribute crc of its own, as its seconds vary
  *     /parameter/NAME    float32; NAME = conv1.weight [kernel y, kernel x, channel, filter], conv1.bias, bn1.gamma, bn1.beta,
  *                        fc1.weight [output, input], fc1.bias ...; conv, bn and fc are numbered each for itself, from 1; a
- * linear layer's input is flattened as (y, x, channel) /momentum/NAME     float32, of the same shapes /statistic/NAME float32;
- * bn1.mean, bn1.variance ... */
+ *                        linear layer's input is flattened as (y, x, channel)
+ *     /momentum/NAME     float32, of the same shapes
+ *     /statistic/NAME    float32; bn1.mean, bn1.variance ... */
 #ifndef FILTERSCOPE_MODEL_FILE_H
 #define FILTERSCOPE_MODEL_FILE_H
 

@@ -8,8 +8,7 @@
  * SLURM_JOB_END_TIME (seconds since 1970) is set, the last `reserve` seconds before it count as a signal too. */
 void fs_stop_install(int reserve);
 
-/* Not collective. Why to stop ("SIGTERM", "the job's time is nearly over", ...), or NULL to go on. Cheap; asked once a batch.
- */
+/* Not collective. Why to stop ("SIGTERM", "the job's time is nearly over", ...), or NULL to go on. Asked once a batch. */
 const char *fs_stop_wanted(void);
 
 /* Not collective. Returns FS_STOPPED with the message that says where the work stopped ("phase two") and why. */

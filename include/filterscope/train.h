@@ -29,8 +29,8 @@ typedef struct fs_batch_sums {
 
 /* Collective on own->comm. Forward and backward pass over one batch of `images` images in training mode: batch
  * normalisation uses the whole batch's statistics and updates net->statistic.
- *   smoothing in   of labels: see fs_softmax_loss
- *   sums      out  the same on every rank
+ *   smoothing  in   of labels: see fs_softmax_loss
+ *   sums       out  the same on every rank
  * Afterwards fs_backprop_gradient is the gradient of the mean loss, the same bits on every rank and at any rank count.
  * Source: method, phase one; batch statistics summed over slots as in PyTorch's single process. */
 void fs_backprop_run(fs_backprop *b, int images, double smoothing, fs_batch_sums *sums);

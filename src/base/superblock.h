@@ -5,8 +5,7 @@
 #include <stdint.h>
 
 /* End of the file as the superblock of an open file has it; 0 where it is no superblock of ours. Ours is of version 2 (HDF5's
- * format 1.8), in which all metadata are under checksums: those of older ones can lead HDF5 1.10 astray where they are damaged.
- */
+ * format 1.8), in which all metadata are under checksums: those of older ones lead HDF5 1.10 astray where they are damaged. */
 uint64_t fs_superblock_end(int descriptor);
 
 /* The same of a superblock in memory, of at least 48 bytes. */

@@ -9,8 +9,7 @@
 enum { FS_PATH_BYTES = 4096 };
 
 /* A reader takes the folder's path, the split and the limit as fs_dataset_open does, and fills everything in `data` but
- * label_name and crc. What it allocated before a failure stays in `data`, for the caller to release. FS_OK or FS_ERROR.
- */
+ * label_name and crc. What it allocated before a failure stays in `data`, for the caller to release. FS_OK, FS_ERROR. */
 typedef fs_status fs_reader(const char *folder, fs_split split, int limit, fs_dataset *data);
 
 fs_reader fs_read_cifar10;

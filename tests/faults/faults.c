@@ -12,8 +12,7 @@
  *                 eio     the call fails with EIO
  *                 enospc  this call and all later writes fail with ENOSPC
  *                 alloc   allocation number FAULT_AT fails; files are let alone
- *   FAULT_LOG     a file to which each counted call is appended: number, call, path, offset, bytes
- */
+ *   FAULT_LOG     a file to which each counted call is appended: number, call, path, offset, bytes */
 #undef _FILE_OFFSET_BITS /* else pwrite would be another name of pwrite64: both are wanted here */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -220,7 +219,8 @@ int renameat2(int from_folder, const char *from, int to_folder, const char *to, 
     enum fault order = order_for("rename", from, -1, 0);
     if (order != FULL && fails(order))
         return -1;
-    int done = ((int (*)(int, const char *, int, const char *, unsigned))next("renameat2"))(from_folder, from, to_folder, to, flags);
+    int done =
+        ((int (*)(int, const char *, int, const char *, unsigned))next("renameat2"))(from_folder, from, to_folder, to, flags);
     end_after(order);
     return done;
 }

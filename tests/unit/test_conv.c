@@ -101,8 +101,7 @@ static void im2col_agrees_with_the_naive_kernel_on_input_gradients(void **state)
     }
 }
 
-/* Shapes that take Winograd's algorithm: whole and clipped tiles, the 2x2 form, more tiles than a block, and one that doesn't.
- */
+/* Shapes that take Winograd's algorithm: whole and clipped tiles, the 2x2 form, more tiles than a block; one that does not. */
 static const struct {
     fs_conv_shape shape;
     int images;

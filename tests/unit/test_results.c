@@ -543,7 +543,8 @@ static void a_start_counts_attempts_and_takes_the_record_back(void **state)
     memcpy(row, bytes + extent(path, "/provenance/units", NULL), sizeof row);
     assert_true(row[2].attempt == 0 && isnan(row[2].started));
     assert_true(row[3].attempt == 2 && row[3].rank == 1 && row[3].started > 1.6e9 && row[3].seconds >= 0);
-    assert_true(row[4].attempt == 2 && row[4].rank == 9 && row[4].launch == 6 && isnan(row[4].finished) && isnan(row[4].seconds));
+    assert_true(row[4].attempt == 2 && row[4].rank == 9 && row[4].launch == 6 && isnan(row[4].finished) &&
+                isnan(row[4].seconds));
     free(bytes);
 }
 
