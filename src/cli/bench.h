@@ -21,8 +21,10 @@ void fs_samples_add(fs_samples *samples, double seconds);
 double fs_samples_median(fs_samples *samples);
 
 /* Not collective. float32 multiply-adds of independent vectors in registers, in GFLOP/s of this core: what no code can exceed.
- * Takes about 0.2 s. */
+ * Takes about 0.2 s.
+ *   lanes  in  floats of a vector at most; this CPU's widest that is not wider is taken */
 double fs_bench_peak(void);
+double fs_bench_peak_of(int lanes);
 
 /* Not collective. Prints a line for each convolution of `net` on one core with slots of `images` images: effective GFLOP/s
  * (those of the direct convolution over the time) of the forward pass and of both gradients, and the largest error of each

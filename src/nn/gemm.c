@@ -58,14 +58,21 @@ struct generation {
     } kernels[5];
 };
 
+static int widest = 32;
+
+void fs_gemm_limit(int panel)
+{
+    widest = panel;
+}
+
 static const struct generation *this_generation(void)
 {
 #if HAVE_KERNELS
     static const struct generation avx512 = {32, {{14, avx512_14}, {8, avx512_8}, {4, avx512_4}, {2, avx512_2}, {1, avx512_1}}};
     static const struct generation avx2 = {16, {{6, avx2_6}, {4, avx2_4}, {2, avx2_2}, {1, avx2_1}}};
-    if (__builtin_cpu_supports("avx512f"))
+    if (widest >= avx512.panel && __builtin_cpu_supports("avx512f"))
         return &avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    if (widest >= avx2.panel && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return &avx2;
 #endif
     return NULL;

@@ -10,6 +10,7 @@
 
 #include "filterscope/conv.h"
 #include "filterscope/layers.h"
+#include "nn/gemm.h"
 #include "support.h"
 
 struct problem {
@@ -175,6 +176,16 @@ static void what_follows_agrees_with_layers_of_their_own(void **state)
     }
 }
 
+/* As on CPUs without AVX-512, and without AVX2. */
+static void narrower_kernels_agree_too(void **state)
+{
+    for (int panel = 16; panel >= 0; panel -= 16) {
+        fs_gemm_limit(panel);
+        the_chosen_kernel_agrees_with_the_naive_one(state);
+    }
+    fs_gemm_limit(32);
+}
+
 static void few_tiles_are_left_to_the_direct_kernel(void **state)
 {
     (void)state;
@@ -218,6 +229,7 @@ int main(void)
         cmocka_unit_test(im2col_agrees_with_the_naive_kernel_on_input_gradients),
         cmocka_unit_test(the_chosen_kernel_agrees_with_the_naive_one),
         cmocka_unit_test(what_follows_agrees_with_layers_of_their_own),
+        cmocka_unit_test(narrower_kernels_agree_too),
         cmocka_unit_test(few_tiles_are_left_to_the_direct_kernel),
         cmocka_unit_test(naive_gradients_are_central_differences),
     };
