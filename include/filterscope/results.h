@@ -270,8 +270,10 @@ fs_status fs_measure_layer_row(int labels, int filters, const fs_filter_row *row
  * cluster_sizes; FS_USAGE for another. Rows that are not complete yet are left out.
  *   threshold  in   NaN: the tables as they are in the file. Else layers, filters and cluster_sizes as a sweep with this
  *                   threshold has them, measured anew from the averaged fields (ours); FS_USAGE for another table, FS_ERROR
- *                   where a layer's fields are not all there. */
-fs_status fs_results_export(fs_results *results, const char *table, double threshold, FILE *out);
+ *                   where a layer's fields are not all there.
+ *   safe       in   1: names that a spreadsheet would compute get a ' before them (fs_csv_text)
+ * What cannot be written shows in ferror(out). */
+fs_status fs_results_export(fs_results *results, const char *table, double threshold, int safe, FILE *out);
 
 /* Adds a row, whose time is not 0, to /provenance/launches, and tells its number in *number. On one rank at a time. */
 fs_status fs_results_write_launch(fs_results *results, const fs_launch *launch, int *number);

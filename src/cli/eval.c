@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "filterscope/csv.h"
 #include "filterscope/memory.h"
 #include "filterscope/share.h"
 #include "filterscope/slots.h"
@@ -13,7 +14,7 @@
 
 struct arguments {
     const char *model, *data, *split, *table;
-    int images, batch;
+    int images, batch, safe;
 };
 
 /* What it works on, and what comes out. */
@@ -46,6 +47,7 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
         {"data", FS_OPTION_TEXT, &a->data, 0, 0, "cifar10:DIR, cifar100:DIR, idx:DIR or idx-plain:DIR"},
         {"split", FS_OPTION_TEXT, &a->split, 0, 0, "test or train (test)"},
         {"table", FS_OPTION_TEXT, &a->table, 0, 0, "confusion, labels or logits (as CSV, instead of the summary)"},
+        {"safe", FS_OPTION_FLAG, &a->safe, 0, 0, "for spreadsheets: a ' before labels that begin with = + - or @"},
         {"images", FS_OPTION_INT, &a->images, 1, 2e9, "the first N images only (all)"},
         {"batch", FS_OPTION_INT, &a->batch, 1, 65536, "images at a time (100)"},
         {NULL},
@@ -107,22 +109,13 @@ static long long right_of(const struct job *job, int label)
     return job->confusion[(size_t)label * job->model.net.labels + label];
 }
 
-/* Names with commas and quotes, as CSV has them. */
-static void print_name(const char *name)
-{
-    printf("\"");
-    for (; *name; name++)
-        printf(*name == '"' ? "\"\"" : "%c", *name);
-    printf("\"");
-}
-
 static void print_labels_csv(const struct job *job)
 {
     printf("label,name,images,right,sr\n");
     for (int l = 0; l < job->model.net.labels; l++) {
         long long images = sum_row(job, l);
         printf("%d,", l);
-        print_name(job->model.label_name[l]);
+        fs_csv_text(stdout, job->model.label_name[l], FS_LABEL_NAME_BYTES, job->a.safe);
         if (images)
             printf(",%lld,%lld,%.17g\n", images, right_of(job, l), (double)right_of(job, l) / (double)images);
         else

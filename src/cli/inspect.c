@@ -69,13 +69,17 @@ static fs_status watch(const char *path, int interval)
     for (int count = 0; !complete; count++) {
         if (count)
             sleep((unsigned)interval);
-        printf("%s", terminal ? "\033[H\033[2J" : count ? "\n" : "");
+        fs_output_clear();
+        if (count && !terminal)
+            printf("\n");
         print_time(path);
         fs_status status = print_status(path, &complete);
         if (status)
             return status;
         print_writer(path, complete);
-        fflush(stdout);
+        status = fs_output_check();
+        if (status)
+            return status;
     }
     return FS_OK;
 }
@@ -119,16 +123,19 @@ fs_status fs_cli_export(int argc, char **argv)
 {
     const char *table = "layers", *path = NULL;
     double threshold = (double)NAN;
+    int safe = 0;
     const fs_option options[] = {
         {"table", FS_OPTION_TEXT, &table, 0, 0, "layers, filters, probes, history or cluster_sizes (layers)"},
         {"threshold", FS_OPTION_NUMBER, &threshold, 0, 1,
          "layers, filters or cluster_sizes at another clipping threshold (the sweep's)"},
+        {"safe", FS_OPTION_FLAG, &safe, 0, 0, "for spreadsheets: a ' before names that begin with = + - or @"},
         {NULL}};
     fs_results *results = NULL;
-    fs_status status = fs_options_read(argc, argv, "export RESULTS.h5 [--table TABLE] [--threshold X]", options, &path);
+    fs_status status =
+        fs_options_read(argc, argv, "export RESULTS.h5 [--table TABLE] [--threshold X] [--safe]", options, &path);
     if (!status)
         status = fs_results_open(path, MPI_COMM_NULL, &results);
     if (!status)
-        status = fs_results_export(results, table, threshold, stdout);
+        status = fs_results_export(results, table, threshold, safe, stdout);
     return finish(status, results);
 }

@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "filterscope/blas.h"
 #include "filterscope/results.h"
+#include "filterscope/slots.h"
 #include "filterscope/watch.h"
 
 struct command {
@@ -61,6 +62,8 @@ static fs_status run_parallel(const struct command *command, int argc, char **ar
     fs_watch *watch = status ? NULL : fs_watch_start(MPI_COMM_WORLD);
     if (!status)
         status = command->run(argc - 1, argv + 1);
+    if (!status)
+        status = fs_agree(MPI_COMM_WORLD, fs_output_check());
     if (rank == 0)
         report(status);
     fs_watch_stop(watch);
@@ -71,28 +74,47 @@ static fs_status run_parallel(const struct command *command, int argc, char **ar
     return status;
 }
 
+/* What is not about a file: --help and the like. */
+static fs_status print_about(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "--version") == 0)
+        printf("filterscope " FS_VERSION "\n");
+    else
+        print_help();
+    return argc < 2 ? fs_fail(FS_USAGE, "no command was given") : FS_OK;
+}
+
+static int is_about(int argc, char **argv)
+{
+    static const char *const words[] = {"--help", "-h", "help", "--version"};
+    for (size_t i = 0; argc > 1 && i < sizeof words / sizeof *words; i++)
+        if (strcmp(argv[1], words[i]) == 0)
+            return 1;
+    return argc < 2;
+}
+
+static fs_status run_alone(const struct command *command, int argc, char **argv)
+{
+    fs_status status = command ? command->run(argc - 1, argv + 1) : print_about(argc, argv);
+    if (!status)
+        status = fs_output_check();
+    report(status);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
+    fs_output_start();
     char *words[] = {argv[0], argc == 3 ? argv[2] : NULL, "--help", NULL};
     if (argc == 3 && strcmp(argv[1], "help") == 0) /* help COMMAND is COMMAND --help */
         argv = words;
-    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
-        print_help();
-        return argc < 2 ? FS_USAGE : FS_OK;
-    }
-    if (strcmp(argv[1], "--version") == 0) {
-        printf("filterscope " FS_VERSION "\n");
-        return FS_OK;
-    }
+    if (is_about(argc, argv))
+        return (int)run_alone(NULL, argc, argv);
     const struct command *command = find(argv[1]);
     if (!command) {
         fprintf(stderr, "filterscope: no command '%s' (filterscope --help lists them)\n", argv[1]);
         return FS_USAGE;
     }
     fs_blas_start(argv);
-    if (command->parallel)
-        return (int)run_parallel(command, argc, argv);
-    fs_status status = command->run(argc - 1, argv + 1);
-    report(status);
-    return (int)status;
+    return (int)(command->parallel ? run_parallel : run_alone)(command, argc, argv);
 }

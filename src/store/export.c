@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "filterscope/csv.h"
 #include "filterscope/memory.h"
 #include "store/store.h"
 
@@ -198,23 +199,6 @@ static const struct {
               {"history", history_rows, 0},
               {"cluster_sizes", size_rows, 1}};
 
-/* A text, at most `bytes` long, in quotes where CSV wants them (RFC 4180). */
-static void print_text(FILE *out, const char *text, size_t bytes)
-{
-    size_t length = strnlen(text, bytes);
-    int quoted =
-        memchr(text, ',', length) || memchr(text, '"', length) || memchr(text, '\n', length) || memchr(text, '\r', length);
-    if (quoted)
-        fputc('"', out);
-    for (size_t i = 0; i < length; i++) {
-        if (text[i] == '"')
-            fputc('"', out);
-        fputc(text[i], out);
-    }
-    if (quoted)
-        fputc('"', out);
-}
-
 /* 17 digits: all that a double has. */
 static void print_double(FILE *out, double value)
 {
@@ -226,56 +210,70 @@ static void print_double(FILE *out, double value)
         fprintf(out, "%.17g", value);
 }
 
-static void print_layer(FILE *out, const fs_results_plan *plan, int32_t layer)
+/* Where and how rows are printed. */
+struct sheet {
+    FILE *out;
+    const fs_results_plan *plan;
+    int safe;
+};
+
+static void print_layer(const struct sheet *sheet, int32_t layer)
 {
+    const fs_results_plan *plan = sheet->plan;
     int index = 0;
     while (index < plan->layers - 1 && plan->layer[index].layer != layer)
         index++;
-    fputc(',', out);
-    print_text(out, plan->layer[index].name, sizeof plan->layer[index].name);
+    fputc(',', sheet->out);
+    fs_csv_text(sheet->out, plan->layer[index].name, sizeof plan->layer[index].name, sheet->safe);
 }
 
-static void print_label(FILE *out, const fs_results_plan *plan, int32_t label)
+static void print_label(const struct sheet *sheet, int32_t label)
 {
-    fputc(',', out);
-    if (label >= 0 && label < plan->labels)
-        print_text(out, plan->label_name[label], FS_LABEL_NAME_BYTES);
+    fputc(',', sheet->out);
+    if (label >= 0 && label < sheet->plan->labels)
+        fs_csv_text(sheet->out, sheet->plan->label_name[label], FS_LABEL_NAME_BYTES, sheet->safe);
 }
 
-static void print_cell(FILE *out, const fs_results_plan *plan, const fs_column *column, const char *row)
+static void print_cell(const struct sheet *sheet, const fs_column *column, const char *row)
 {
     int32_t whole = 0;
     double value = 0;
     if (column->kind == FS_INT32) {
         memcpy(&whole, row + column->offset, sizeof whole);
-        fprintf(out, "%d", whole);
+        fprintf(sheet->out, "%d", whole);
     } else {
         memcpy(&value, row + column->offset, sizeof value);
-        print_double(out, value);
+        print_double(sheet->out, value);
     }
     if (strcmp(column->name, "layer") == 0)
-        print_layer(out, plan, whole);
+        print_layer(sheet, whole);
     else if (strcmp(column->name, "selected") == 0)
-        print_label(out, plan, whole);
+        print_label(sheet, whole);
 }
 
-static void print_rows(FILE *out, const fs_results_plan *plan, const struct rows *rows)
+static void print_head(const struct sheet *sheet, const struct rows *rows)
 {
     for (int c = 0; c < rows->columns; c++) {
         const char *name = rows->column[c].name;
-        fprintf(out, "%s%s%s", c ? "," : "", name,
+        fprintf(sheet->out, "%s%s%s", c ? "," : "", name,
                 strcmp(name, "layer") == 0      ? ",name"
                 : strcmp(name, "selected") == 0 ? ",selected_label"
                                                 : "");
     }
-    fputc('\n', out);
-    for (uint64_t r = 0; r < rows->count; r++) {
+    fputc('\n', sheet->out);
+}
+
+/* Ends where nothing can be written any more. */
+static void print_rows(const struct sheet *sheet, const struct rows *rows)
+{
+    print_head(sheet, rows);
+    for (uint64_t r = 0; r < rows->count && !ferror(sheet->out); r++) {
         for (int c = 0; c < rows->columns; c++) {
             if (c)
-                fputc(',', out);
-            print_cell(out, plan, &rows->column[c], rows->row + r * rows->bytes);
+                fputc(',', sheet->out);
+            print_cell(sheet, &rows->column[c], rows->row + r * rows->bytes);
         }
-        fputc('\n', out);
+        fputc('\n', sheet->out);
     }
 }
 
@@ -301,7 +299,7 @@ static fs_status measure_again(struct source *s, double threshold)
     return fs_measures_at(s->results, threshold, &s->again);
 }
 
-fs_status fs_results_export(fs_results *results, const char *table, double threshold, FILE *out)
+fs_status fs_results_export(fs_results *results, const char *table, double threshold, int safe, FILE *out)
 {
     const fs_results_plan *plan = fs_results_plan_of(results);
     struct source source = {results, plan, fs_alloc((size_t)plan->units, 1, "units"), 0, {NULL, NULL, NULL}};
@@ -319,7 +317,7 @@ fs_status fs_results_export(fs_results *results, const char *table, double thres
     if (!status)
         status = tables[number].read(&source, &rows);
     if (!status)
-        print_rows(out, plan, &rows);
+        print_rows(&(struct sheet){out, plan, safe}, &rows);
     fs_measures_free(&source.again);
     free(rows.row);
     free(source.recorded);
