@@ -34,7 +34,8 @@ def constructor(row):
         return f"nn.BatchNorm{'2d' if row['layer'] else '1d'}({row['channels']})"
     if kind in ("maxpool", "avgpool"):
         name = "MaxPool2d" if kind == "maxpool" else "AvgPool2d"
-        return f"nn.{name}({pair(row, 'kernel')}, stride={pair(row, 'stride')}, padding={pair(row, 'pad')})"
+        ceil = ", ceil_mode=True" if "ceil" in row["text"].split() else ""
+        return f"nn.{name}({pair(row, 'kernel')}, stride={pair(row, 'stride')}, padding={pair(row, 'pad')}{ceil})"
     if kind in ("globalmax", "globalavg"):
         return f"nn.Adaptive{'Max' if kind == 'globalmax' else 'Avg'}Pool2d(1)"
     if kind == "fc":

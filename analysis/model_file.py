@@ -4,7 +4,6 @@ import io
 import os
 import shutil
 import subprocess
-import tempfile
 
 import h5py
 import numpy as np
@@ -34,19 +33,20 @@ def call(*words):
 
 def layers(binary, arch, size=None, labels=10):
     """Text of an architecture (a name or a file), and a row a layer that computes: `filterscope arch --table layers`."""
-    words = [binary, "arch", arch, "--labels", labels] + (["--input", size] if size else [])
-    rows = list(csv.DictReader(io.StringIO(call(*words, "--table", "layers"))))
-    for row in rows:
-        row.update({key: int(float(value)) for key, value in row.items() if key not in ("kind", "text")})
-    return call(*words, "--table", "text"), rows
+    return _arch(binary, [arch, "--labels", labels] + (["--input", size] if size else []))
 
 
 def layers_of(binary, model):
     """layers() of a model that read() returned."""
-    with tempfile.NamedTemporaryFile("w", suffix=".txt", prefix=model["arch"]) as file:
-        file.write(model["text"])
-        file.flush()
-        return layers(binary, file.name, "x".join(map(str, model["size"])), len(model["label_names"]))
+    return _arch(binary, [model["path"]])
+
+
+def _arch(binary, words):
+    words = [binary, "arch", *words]
+    rows = list(csv.DictReader(io.StringIO(call(*words, "--table", "layers"))))
+    for row in rows:
+        row.update({key: int(float(value)) for key, value in row.items() if key not in ("kind", "text")})
+    return call(*words, "--table", "text"), rows
 
 
 def arrays_of(rows):
@@ -160,11 +160,11 @@ def _all_arrays(rows, arrays):
 
 
 def read(binary, path):
-    """A model file that `filterscope check` finds sound: {arch, text, size, label_names, scaling, arrays}."""
+    """A model file that `filterscope check` finds sound: {path, arch, text, size, label_names, scaling, arrays}."""
     call(binary, "check", path)
     with h5py.File(path, "r") as file:
         arrays = {name: values[:] for group in ("parameter", "statistic") for name, values in file[group].items()}
-        return {"arch": file.attrs["arch"].decode(), "text": file["architecture"][0].decode(),
+        return {"path": path, "arch": file.attrs["arch"].decode(), "text": file["architecture"][0].decode(),
                 "size": tuple(int(file.attrs[name]) for name in ("height", "width", "channels")),
                 "label_names": [name.decode() for name in file["label_names"][:]],
                 "scaling": tuple(file[f"scaling/{name}"][:] for name in ("pixel", "mean", "std")), "arrays": arrays}

@@ -8,11 +8,13 @@
  *     bn                                       batch normalisation of each channel: epsilon 1e-5, momentum 0.1, with gamma and
  *                                              beta
  *     relu
- *     maxpool SIZE [stride SIZE] [pad SIZE] [floor]
- *     avgpool SIZE [stride SIZE] [pad SIZE] [floor]
- *                                              stride = size unless said otherwise; then a size that does not divide its map is
- *                                              refused unless "floor" lets the rest be left out, as PyTorch does. A padded
- *                                              average counts the zeros, as PyTorch's does; pad is at most half the size
+ *     maxpool SIZE [stride SIZE] [pad SIZE] [floor|ceil]
+ *     avgpool SIZE [stride SIZE] [pad SIZE] [floor|ceil]
+ *                                              stride = size, pad 0 unless said otherwise. Where the windows leave a rest of the
+ *                                              map, one of the two must be said: "floor" leaves it out (PyTorch's default),
+ *                                              "ceil" gives it a window of its own that reaches over the border (Caffe's rule,
+ *                                              PyTorch's ceil_mode). An average counts the zeros of the padding, not what lies
+ *                                              beyond it; pad is at most half the size, all as in PyTorch
  *     globalmax, globalavg                     over the whole map
  *     dropout P                                for the record: does nothing, in training neither (ours); the P of a network
  *                                              that was trained elsewhere stays in the text
@@ -71,6 +73,7 @@ typedef struct fs_arch {
     const char *name; /* a built-in one's, or the file's without folder and ending */
     const char *text;
     fs_recipe recipe; /* published where there is one (AVGG-16, VGG-11), else AVGG-16's (ours) */
+    int silent_floor; /* 1 for the text of a model file: pools may leave a rest out without "floor", as they once could */
 } fs_arch;
 
 enum { FS_ARCH_NAME_BYTES = 32, FS_ARCH_MOST_BYTES = 1 << 16, FS_ARCH_MOST_LAYERS = 1024 };
@@ -117,8 +120,7 @@ typedef struct fs_layer {
     int line;  /* from 1 */
     int units; /* filters, units, channels of the input; FS_UNITS_K for K */
     fs_size size, stride, pad;
-    int strided; /* the stride was given */
-    int floor;
+    int floor, ceil; /* of pools, as given */
     int bias;
     char text[128]; /* the line without comment, its words separated by single blanks */
 } fs_layer;

@@ -11,7 +11,7 @@ typedef struct fs_conv_shape {
     int filters;  /* F, channels of the output */
     int kernel;   /* kernel x kernel, >= 1 */
     int stride;   /* >= 1 */
-    int pad;      /* zeros on each side, 0 .. kernel - 1 */
+    int pad;      /* zeros on each side, >= 0 */
     int direct;   /* 1: im2col where Winograd's algorithm would do, too */
 } fs_conv_shape;
 

@@ -20,6 +20,10 @@ typedef struct fs_scaling {
 /* Not collective. The method's: pixels -1 .. 1, mean 0, std 1, so that x = 2p/255 - 1. */
 void fs_scaling_default(fs_scaling *scaling);
 
+/* Not collective. FS_ERROR: a value that is not finite, a pixel range that is none, a std that is not positive, or inputs beyond
+ * float32, naming value and channel. */
+fs_status fs_scaling_check(const fs_scaling *scaling, int channels);
+
 /* One split (training or test) of a data set. Zero-initialise before use; release with fs_dataset_close. */
 typedef struct fs_dataset {
     int images;                              /* >= 1 */
@@ -58,8 +62,7 @@ fs_status fs_dataset_open(const char *spec, fs_split split, int limit, fs_datase
 /* Not collective. Releases what fs_dataset_open gave and zeroes `data`. */
 void fs_dataset_close(fs_dataset *data);
 
-/* Not collective. How images are scaled from now on. FS_ERROR: no memory; a value that is not finite, or a std that is not
- * positive, naming it. */
+/* Not collective. How images are scaled from now on. FS_ERROR: no memory; what fs_scaling_check refuses. */
 fs_status fs_dataset_set_scaling(fs_dataset *data, const fs_scaling *scaling);
 
 /* Not collective. Input of the network for one image: x = 2p/255 - 1 (method, phase one) or as fs_dataset_set_scaling said,

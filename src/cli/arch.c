@@ -1,12 +1,12 @@
-/* filterscope arch: an architecture with its shapes, parameters and multiply-adds. */
+/* filterscope arch: an architecture, or that of a model file, with its shapes, parameters and multiply-adds. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
-#include "filterscope/network.h"
+#include "filterscope/model_file.h"
 
-static const char usage[] = "arch NAME|FILE [--input HEIGHTxWIDTHxCHANNELS] [--labels K] [--table shapes|text|layers]";
+static const char usage[] = "arch NAME|FILE|MODEL.h5 [--input HEIGHTxWIDTHxCHANNELS] [--labels K] [--table shapes|text|layers]";
 
 /* Where the text has an input line and --input does not say otherwise, that is the input. */
 static fs_status find_input(const fs_arch *arch, const char *option, fs_layer *input)
@@ -112,23 +112,12 @@ static fs_status print_table(const fs_network *net, const char *table)
     return FS_OK;
 }
 
-fs_status fs_cli_arch(int argc, char **argv)
+static fs_status print_arch(const char *name, const char *size, int labels, const char *table)
 {
-    const char *name = NULL, *size = NULL, *table = "shapes";
-    int labels = 10;
-    const fs_option options[] = {
-        {"input", FS_OPTION_TEXT, &size, 0, 0, "of the network (the file's input line, else 32x32x3)"},
-        {"labels", FS_OPTION_INT, &labels, 2, FS_MAX_LABELS, "K (10)"},
-        {"table", FS_OPTION_TEXT, &table, 0, 0, "shapes, text or layers (shapes; text is an architecture file, layers CSV)"},
-        {NULL},
-    };
-    fs_status status = fs_options_read(argc, argv, usage, options, &name);
-    if (status)
-        return status == FS_STOPPED ? FS_OK : status; /* --help */
     fs_arch arch;
     fs_layer input;
     fs_network net = {0};
-    status = fs_arch_open(name, &arch);
+    fs_status status = fs_arch_open(name, &arch);
     if (!status)
         status = find_input(&arch, size, &input);
     if (!status)
@@ -138,4 +127,33 @@ fs_status fs_cli_arch(int argc, char **argv)
     fs_network_free(&net);
     fs_arch_close(&arch);
     return status;
+}
+
+/* A model file says itself what its input and labels are. */
+static fs_status print_model(const char *path, const char *size, int labels, const char *table)
+{
+    fs_model model;
+    if (size || labels)
+        return fs_fail(FS_USAGE, "--%s does not belong to a model file (%s)", size ? "input" : "labels", path);
+    fs_status status = fs_model_load(path, &model);
+    if (!status)
+        status = print_table(&model.net, table);
+    fs_model_free(&model);
+    return status;
+}
+
+fs_status fs_cli_arch(int argc, char **argv)
+{
+    const char *name = NULL, *size = NULL, *table = "shapes";
+    int labels = 0;
+    const fs_option options[] = {
+        {"input", FS_OPTION_TEXT, &size, 0, 0, "of the network (the file's input line, else 32x32x3)"},
+        {"labels", FS_OPTION_INT, &labels, 2, FS_MAX_LABELS, "K (10)"},
+        {"table", FS_OPTION_TEXT, &table, 0, 0, "shapes, text or layers (shapes; text is an architecture file, layers CSV)"},
+        {NULL},
+    };
+    fs_status status = fs_options_read(argc, argv, usage, options, &name);
+    if (status)
+        return status == FS_STOPPED ? FS_OK : status; /* --help */
+    return fs_model_is(name) ? print_model(name, size, labels, table) : print_arch(name, size, labels ? labels : 10, table);
 }

@@ -196,8 +196,10 @@ static fs_status create_model(const struct arguments *a, const fs_arch *arch, co
                               fs_model *model)
 {
     fs_network *net = &model->net;
+    fs_arch own = *arch;
+    own.silent_floor = start->net.op != NULL; /* then the text is that of a model file */
     fs_status status =
-        fs_network_create(arch, train->height, train->width, train->channels, train->labels, a->settings.seed, net);
+        fs_network_create(&own, train->height, train->width, train->channels, train->labels, a->settings.seed, net);
     if (status)
         return status;
     if (start->net.op) {

@@ -1,4 +1,5 @@
 /* How pixels become inputs. */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -12,7 +13,12 @@ void fs_scaling_default(fs_scaling *scaling)
         scaling->std[c] = 1;
 }
 
-static fs_status check(const fs_scaling *s, int channels)
+static double largest_input(const fs_scaling *s, int c)
+{
+    return fmax(fabs(s->pixel[0] - s->mean[c]), fabs(s->pixel[1] - s->mean[c])) / s->std[c];
+}
+
+fs_status fs_scaling_check(const fs_scaling *s, int channels)
 {
     if (!isfinite(s->pixel[0]) || !isfinite(s->pixel[1]) || s->pixel[0] == s->pixel[1])
         return fs_fail(FS_ERROR, "pixel range %g .. %g is none", s->pixel[0], s->pixel[1]);
@@ -21,6 +27,9 @@ static fs_status check(const fs_scaling *s, int channels)
             return fs_fail(FS_ERROR, "mean %g of channel %d is not finite", s->mean[c], c);
         if (!isfinite(s->std[c]) || s->std[c] <= 0)
             return fs_fail(FS_ERROR, "std %g of channel %d is not positive", s->std[c], c);
+        if (!(largest_input(s, c) <= FLT_MAX))
+            return fs_fail(FS_ERROR, "pixel range %g .. %g, mean %g and std %g of channel %d make inputs of up to %g",
+                           s->pixel[0], s->pixel[1], s->mean[c], s->std[c], c, largest_input(s, c));
     }
     return FS_OK;
 }
@@ -28,7 +37,7 @@ static fs_status check(const fs_scaling *s, int channels)
 /* In double and rounded once: the same bits on every CPU. */
 fs_status fs_dataset_set_scaling(fs_dataset *data, const fs_scaling *s)
 {
-    fs_status status = check(s, data->channels);
+    fs_status status = fs_scaling_check(s, data->channels);
     if (status)
         return status;
     if (!data->scaled)

@@ -140,9 +140,6 @@ static fs_status read_conv(struct words *w, fs_layer *layer)
     for (int i = 0; i < 3; i++)
         if (sizes[i]->height != sizes[i]->width)
             return complain(w, "%s %dx%d: a convolution's is square here", names[i], sizes[i]->height, sizes[i]->width);
-    if (layer->pad.height >= layer->size.height)
-        return complain(w, "pad %d of a %dx%d kernel: at most %d", layer->pad.height, layer->size.height, layer->size.width,
-                        layer->size.height - 1);
     return FS_OK;
 }
 
@@ -151,17 +148,19 @@ static fs_status read_pool(struct words *w, fs_layer *layer)
     fs_status status = read_size(w, "size", 1, &layer->size);
     layer->stride = layer->size;
     while (!status && w->next < w->count) {
-        if (take_if(w, "stride")) {
+        if (take_if(w, "stride"))
             status = read_size(w, "stride", 1, &layer->stride);
-            layer->strided = 1;
-        } else if (take_if(w, "pad")) {
+        else if (take_if(w, "pad"))
             status = read_size(w, "pad", 0, &layer->pad);
-        } else if (take_if(w, "floor")) {
+        else if (take_if(w, "floor"))
             layer->floor = 1;
-        } else {
+        else if (take_if(w, "ceil"))
+            layer->ceil = 1;
+        else
             break;
-        }
     }
+    if (!status && layer->floor && layer->ceil)
+        return complain(w, "both 'floor' and 'ceil'");
     if (!status && (layer->pad.height > layer->size.height / 2 || layer->pad.width > layer->size.width / 2))
         return complain(w, "pad %dx%d of a %dx%d pool: at most half its size", layer->pad.height, layer->pad.width,
                         layer->size.height, layer->size.width);

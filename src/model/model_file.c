@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <hdf5.h>
 #include <libgen.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -380,7 +381,7 @@ static fs_status read_architecture(hid_t file, const char *name, const struct nu
         status = FS_ERROR;
     if (!status && !fs_hdf5_read_table(file, "/architecture", fs_hdf5_string(bytes), 1, text))
         status = fs_fail(FS_MISMATCH, "/architecture is missing or damaged");
-    fs_arch arch = {.name = name, .text = text};
+    fs_arch arch = {.name = name, .text = text, .silent_floor = 1};
     if (!status)
         status = fs_network_create(&arch, n->height, n->width, n->channels, n->labels, 0, net);
     free(text);
@@ -396,7 +397,7 @@ static fs_status read_scaling(hid_t file, int channels, fs_scaling *scaling)
     if (fs_hdf5_read_table(file, "/scaling/pixel", H5Tcopy(H5T_NATIVE_DOUBLE), 2, scaling->pixel) &&
         fs_hdf5_read_table(file, "/scaling/mean", H5Tcopy(H5T_NATIVE_DOUBLE), (hsize_t)channels, scaling->mean) &&
         fs_hdf5_read_table(file, "/scaling/std", H5Tcopy(H5T_NATIVE_DOUBLE), (hsize_t)channels, scaling->std))
-        return FS_OK;
+        return FS_OK; /* its values are checked once the CRC has told that they are the file's */
     return fs_fail(FS_MISMATCH, "/scaling is missing or does not fit %d channels", channels);
 }
 
@@ -440,6 +441,38 @@ static fs_status read_all(hid_t file, fs_model *model)
     return crc == n.crc ? FS_OK : fs_fail(FS_MISMATCH, "damaged: its CRC is %08x, recorded is %08x", crc, n.crc);
 }
 
+/* "[3, 0, 7]": the place of element `i`. */
+static void print_place(const struct array *array, size_t i, char text[80])
+{
+    size_t used = 0, rest = array->count;
+    for (int d = 0; d < array->dimensions; d++) {
+        rest /= array->size[d];
+        used += (size_t)snprintf(text + used, 80 - used, "%s%zu", d ? ", " : "[", i / rest);
+        i %= rest;
+    }
+    snprintf(text + used, 80 - used, "]");
+}
+
+/* No weight or statistic may be such that the network computes nothing. An import with a smaller epsilon than ours has the
+ * difference in its variances, which may so be a little below 0. */
+static fs_status check_array(hid_t file, const struct array *array, void *context)
+{
+    (void)file;
+    (void)context;
+    const char *end = strrchr(array->path, '.');
+    int variance = strncmp(array->path, "/statistic/", 11) == 0 && strcmp(end, ".variance") == 0;
+    for (size_t i = 0; i < array->count; i++) {
+        double value = (double)array->values[i];
+        int negative = variance && value <= -FS_BATCHNORM_EPSILON;
+        char place[80];
+        if (isfinite(value) && !negative)
+            continue;
+        print_place(array, i, place);
+        return fs_fail(FS_ERROR, "%s%s is %g%s", array->path, place, value, negative ? ": a variance is not negative" : "");
+    }
+    return FS_OK;
+}
+
 /* -1 where it is none of ours. */
 static hid_t open_whole(const char *path)
 {
@@ -458,6 +491,15 @@ int fs_model_is(const char *path)
     return is;
 }
 
+static fs_status check_values(const char *path, const fs_model *model)
+{
+    fs_status status = fs_scaling_check(&model->scaling, model->net.channels);
+    if (status)
+        return fs_fail(status, "%s: /scaling: %s", path, fs_message());
+    status = each_array(-1, &model->net, check_array, NULL);
+    return status ? fs_fail(status, "%s: %s", path, fs_message()) : FS_OK;
+}
+
 fs_status fs_model_load(const char *path, fs_model *model)
 {
     *model = (fs_model){0};
@@ -472,7 +514,7 @@ fs_status fs_model_load(const char *path, fs_model *model)
     if (status)
         fs_fail(status, "%s: %s", path, fs_message());
     else
-        status = fs_network_check_finite(&model->net, path);
+        status = check_values(path, model);
     if (status)
         fs_model_free(model);
     return status;

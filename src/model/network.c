@@ -20,6 +20,7 @@ struct builder {
     int flat;  /* after flatten or fc */
     int dense; /* after fc */
     int lines; /* of net->text */
+    int silent_floor;
 };
 
 static fs_status complain(const struct builder *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -70,6 +71,20 @@ static int steps(int size, int kernel, int stride, int pad)
     return size + 2 * pad < kernel ? 0 : (size + 2 * pad - kernel) / stride + 1;
 }
 
+/* 1 where a further window begins inside the map or the padding before it: what "ceil" takes and "floor" leaves out. */
+static int leaves_rest(int size, int kernel, int stride, int pad)
+{
+    return (size + 2 * pad - kernel) % stride && steps(size, kernel, stride, pad) * stride < size + pad;
+}
+
+/* What there is of one image is counted by an int. */
+static fs_status check_size(const struct builder *b, const char *what, int height, int width, int channels)
+{
+    if ((double)height * width * channels <= INT_MAX)
+        return FS_OK;
+    return complain(b, "a %s of %dx%dx%d is too large: at most %d numbers", what, height, width, channels, INT_MAX);
+}
+
 static fs_status add_conv(struct builder *b)
 {
     int filters = units_of(b), kernel = b->now.size.height, stride = b->now.stride.height, pad = b->now.pad.height;
@@ -77,6 +92,11 @@ static fs_status add_conv(struct builder *b)
     if (!height || !width)
         return complain(b, "a %dx%d kernel on a %dx%d map (%dx%d images)", kernel, kernel, b->height, b->width, b->net->height,
                         b->net->width);
+    fs_status status = check_size(b, "map", height, width, filters);
+    if (!status)
+        status = check_size(b, "window", kernel, kernel, b->channels);
+    if (status)
+        return status;
     b->net->layers++;
     fs_op *op = append(b, FS_CONV);
     op->kernel = kernel;
@@ -97,24 +117,37 @@ static void add_batchnorm(struct builder *b)
     b->net->statistics += 2 * (size_t)b->channels;
 }
 
+static fs_status fail_rest(const struct builder *b)
+{
+    const fs_layer *l = &b->now;
+    char stride[40] = "";
+    if (l->stride.height != l->size.height || l->stride.width != l->size.width)
+        snprintf(stride, sizeof stride, " of stride %dx%d", l->stride.height, l->stride.width);
+    return complain(b,
+                    "a %dx%d pool%s does not divide the %dx%d map after convolution %d (%dx%d images); 'floor' leaves the rest "
+                    "out, 'ceil' gives it a window",
+                    l->size.height, l->size.width, stride, b->height, b->width, b->net->layers, b->net->height, b->net->width);
+}
+
 /* A pool as b->now says. */
 static fs_status add_pool(struct builder *b, fs_op_kind plain, fs_op_kind window)
 {
     enum { MOST_PLAIN = 16 }; /* see fs_maxpool_forward */
     const fs_layer *l = &b->now;
-    int divides = b->height % l->size.height == 0 && b->width % l->size.width == 0;
-    int own_stride = l->stride.height != l->size.height || l->stride.width != l->size.width;
     int height = steps(b->height, l->size.height, l->stride.height, l->pad.height);
     int width = steps(b->width, l->size.width, l->stride.width, l->pad.width);
-    int padded = l->pad.height || l->pad.width;
-    if (!l->strided && !padded && !l->floor && !divides)
-        return complain(
-            b, "a %dx%d pool does not divide the %dx%d map after convolution %d (%dx%d images); 'floor' leaves the rest out",
-            l->size.height, l->size.width, b->height, b->width, b->net->layers, b->net->height, b->net->width);
     if (!height || !width)
         return complain(b, "a %dx%d pool on a %dx%d map (%dx%d images)", l->size.height, l->size.width, b->height, b->width,
                         b->net->height, b->net->width);
-    int is_plain = divides && !padded && !own_stride && l->size.height == l->size.width && l->size.height <= MOST_PLAIN;
+    int rows_left = leaves_rest(b->height, l->size.height, l->stride.height, l->pad.height);
+    int columns_left = leaves_rest(b->width, l->size.width, l->stride.width, l->pad.width);
+    if ((rows_left || columns_left) && !l->floor && !l->ceil && !b->silent_floor)
+        return fail_rest(b);
+    height += l->ceil && rows_left;
+    width += l->ceil && columns_left;
+    int divides = b->height % l->size.height == 0 && b->width % l->size.width == 0 && !l->pad.height && !l->pad.width;
+    int own_stride = l->stride.height != l->size.height || l->stride.width != l->size.width;
+    int is_plain = divides && !own_stride && l->size.height == l->size.width && l->size.height <= MOST_PLAIN;
     fs_op *op = append(b, is_plain ? plain : window);
     if (is_plain)
         op->kernel = op->stride = l->size.height;
@@ -277,7 +310,7 @@ fs_status fs_network_create(const fs_arch *arch, int height, int width, int chan
 {
     *net = (fs_network){.height = height, .width = width, .channels = channels, .labels = labels};
     snprintf(net->arch, sizeof net->arch, "%s", arch->name);
-    struct builder b = {.net = net, .height = height, .width = width, .channels = channels};
+    struct builder b = {.net = net, .height = height, .width = width, .channels = channels, .silent_floor = arch->silent_floor};
     fs_status status = FS_ERROR;
     net->op = fs_alloc(FS_ARCH_MOST_LAYERS, sizeof *net->op, "the network's operations");
     if (!net->op)

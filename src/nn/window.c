@@ -62,9 +62,17 @@ void fs_maxwindow_backward(int images, const fs_window *w, const float *x, const
                     add_to_winner(w, span_of(w, oy, ox), n, c, x, dy[c], dx);
 }
 
-static float share_of(const fs_window *w)
+static int smaller(int a, int b)
 {
-    return 1.0f / ((float)w->kernel_height * (float)w->kernel_width);
+    return a < b ? a : b;
+}
+
+/* Of each pixel in the average of output pixel (oy, ox): its window ends with the padding. */
+static float share_of(const fs_window *w, int oy, int ox)
+{
+    int rows = smaller(w->kernel_height, w->height + 2 * w->pad_height - oy * w->stride_height);
+    int columns = smaller(w->kernel_width, w->width + 2 * w->pad_width - ox * w->stride_width);
+    return 1.0f / ((float)rows * (float)columns);
 }
 
 void fs_avgwindow_forward(int images, const fs_window *w, const float *x, float *y)
@@ -73,12 +81,13 @@ void fs_avgwindow_forward(int images, const fs_window *w, const float *x, float 
         for (int oy = 0; oy < w->out_height; oy++)
             for (int ox = 0; ox < w->out_width; ox++, y += w->channels) {
                 struct span s = span_of(w, oy, ox);
+                float share = share_of(w, oy, ox);
                 memset(y, 0, w->channels * sizeof *y);
                 for (int iy = s.top; iy < s.bottom; iy++)
                     for (int ix = s.left; ix < s.right; ix++)
                         fs_add((size_t)w->channels, y, x + offset_of(w, n, iy, ix));
                 for (int c = 0; c < w->channels; c++)
-                    y[c] *= share_of(w);
+                    y[c] *= share;
             }
 }
 
@@ -97,6 +106,6 @@ void fs_avgwindow_backward(int images, const fs_window *w, const float *dy, floa
                 struct span s = span_of(w, oy, ox);
                 for (int iy = s.top; iy < s.bottom; iy++)
                     for (int ix = s.left; ix < s.right; ix++)
-                        add_share(w->channels, share_of(w), dy, dx + offset_of(w, n, iy, ix));
+                        add_share(w->channels, share_of(w, oy, ox), dy, dx + offset_of(w, n, iy, ix));
             }
 }

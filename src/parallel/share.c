@@ -48,7 +48,7 @@ fs_status fs_share_dataset(MPI_Comm comm, fs_dataset *data)
 static fs_status build_as(const fs_model *root, const char *text, fs_model *model)
 {
     const fs_network *net = &root->net;
-    const fs_arch arch = {.name = net->arch, .text = text};
+    const fs_arch arch = {.name = net->arch, .text = text, .silent_floor = 1};
     *model = *root;
     model->net = (fs_network){0}; /* the pointers are rank 0's */
     model->label_name = fs_alloc((size_t)net->labels, sizeof *model->label_name, "label names");

@@ -12,7 +12,10 @@ import time
 import h5py
 import numpy as np
 
-from common import folder, make_idx, run, train_small, write_idx
+from common import BINARY, folder, make_idx, run, train_small, write_idx
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "analysis"))
+import model_file  # noqa: E402 (only now on the path)
 
 here = folder()
 os.chdir(here)
@@ -86,6 +89,22 @@ with h5py.File("old_model.h5", "w", libver=("v108", "v108")) as file:
     file.attrs["format"], file.attrs["format_version"] = np.array(b"filterscope-model", "S32"), np.int32(2)
 EVAL = ["eval", "--model", "model.h5", "--data", data]
 
+# Model files with a sound CRC and a value that cannot be, as another program may write them.
+text, rows = model_file.layers(BINARY, "vgg6", "32x32x1", 4)
+with h5py.File("model.h5") as file:
+    sound = {name: values[:] for group in ("parameter", "statistic") for name, values in file[group].items()}
+IMPOSSIBLE = {"nan.h5": r"/parameter/conv2.weight\[1, 2, 3, 4\] is nan",
+              "negative.h5": r"/statistic/bn3.variance\[7\] is -2: a variance is not negative",
+              "scaling.h5": "/scaling: mean inf of channel 0 is not finite"}
+for name in IMPOSSIBLE:
+    arrays = {key: values.copy() for key, values in sound.items()}
+    if name == "nan.h5":
+        arrays["conv2.weight"][1, 2, 3, 4] = np.nan
+    elif name == "negative.h5":
+        arrays["bn3.variance"][7] = -2
+    scaling = [0, 1], [np.inf if name == "scaling.h5" else 0], [1]
+    model_file.write(name, "vgg6", text, (32, 32, 1), list("0123"), scaling, {"arch": "vgg6"}, rows, arrays)
+
 CASES = [  # words, exit code, what the message must say
     (["train"], 2, "usage: filterscope train"),
     ([*TRAIN, "--out", "new.h5", "--arch", "vgg17"], 2, "unknown architecture 'vgg17'"),
@@ -136,6 +155,11 @@ CASES = [  # words, exit code, what the message must say
     ([*EVAL, "--images", "61"], 1, "61.*60|60.*61"),
     ([*EVAL[:4], grey3], 3, "trained on 32x32x1 images with 4 labels"),
     (["arch", "vgg17"], 2, "unknown architecture 'vgg17'"),
+    (["arch", "model.h5", "--labels", "3"], 2, r"--labels does not belong to a model file \(model.h5\)"),
+    (["arch", "cut_model.h5"], 1, "cut_model.h5: (larger than|byte)"),
+    *[([*words, name], 1, f"{name}: {message}") for name, message in IMPOSSIBLE.items()
+      for words in (["check"], ["status"], ["arch"], [*TRAIN, "--out", "new.h5", "--init"], [*EVAL[:1], *EVAL[3:], "--model"],
+                    [*SWEEP[:1], *SWEEP[3:], "--out", "new.h5", "--model"])],
     (["arch", "vgg6", "--input", "32x32"], 2, "--input: line 1: '32x32' is no HEIGHTxWIDTHxCHANNELS"),
     (["arch", "vgg6", "--table", "all"], 2, "--table: 'all' is none of shapes, text, layers"),
     (["sweep", "--model", "model.h5"], 2, "usage: filterscope sweep"),

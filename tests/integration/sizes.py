@@ -10,7 +10,7 @@ from common import folder, run, write_idx
 here = folder()
 os.chdir(here)
 with open("net.txt", "w") as file:
-    file.write("conv 8 5x5 stride 2 bias\nrelu\nconv 16 3x3 pad 1\nbn\nrelu\nmaxpool 3 stride 2\nconv 8 1x1 bias\nglobalavg\n"
+    file.write("conv 8 5x5 stride 2 bias\nrelu\nconv 16 3x3 pad 1\nbn\nrelu\nmaxpool 3 stride 2 ceil\nconv 8 1x1 bias\nglobalavg\n"
                "dropout 0.3\nfc K bias\n")
 
 

@@ -67,8 +67,91 @@ static void a_pool_that_leaves_a_rest_wants_floor(void **state)
     assert_int_equal(build("conv 3 3x3 pad 1\nmaxpool 2 floor\nfc K", 7, 7, 2, &net), FS_OK);
     assert_true(net.op[1].kind == FS_MAXWINDOW && net.op[1].out_height == 3);
     fs_network_free(&net);
+    assert_int_equal(build("conv 3 3x3 pad 1\nmaxpool 2 ceil\nfc K", 7, 7, 2, &net), FS_OK);
+    assert_true(net.op[1].kind == FS_MAXWINDOW && net.op[1].out_height == 4);
+    fs_network_free(&net);
     assert_int_equal(build("conv 3 3x3 pad 1\nmaxpool 2 floor\nfc K", 8, 8, 2, &net), FS_OK);
     assert_true(net.op[1].kind == FS_MAXPOOL && net.op[1].kernel == 2);
+    fs_network_free(&net);
+}
+
+/* Pools that PyTorch and Caffe take for different networks. Heights and widths are PyTorch's, without and with ceil_mode. */
+static void a_pool_of_any_stride_that_leaves_a_rest_wants_floor_or_ceil(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pool;
+        int size, floor, ceil;
+    } pools[] = {
+        {"3 stride 2", 32, 15, 16}, {"3 stride 2", 33, 16, 16},    {"3 stride 2 pad 1", 32, 16, 17}, {"3 pad 1", 8, 3, 3},
+        {"2 pad 1", 7, 4, 4},       {"3 stride 5 pad 1", 8, 2, 2}, {"3 stride 5 pad 1", 10, 2, 3},   {"2 stride 3", 9, 3, 3},
+        {"2 stride 3", 10, 3, 4},   {"5 stride 3 pad 2", 9, 3, 4}, {"9 stride 4", 9, 1, 1},          {"8 stride 7", 9, 1, 2},
+    };
+    for (size_t i = 0; i < sizeof pools / sizeof *pools; i++)
+        for (int form = 0; form < 8;
+             form++) { /* none, floor, ceil, the text of an older model file; each with max and average */
+            static const char *const words[] = {"", " floor", " ceil", ""};
+            char text[100];
+            fs_network net;
+            snprintf(text, sizeof text, "conv 2 1x1\n%s %s%s\nfc K", form < 4 ? "maxpool" : "avgpool", pools[i].pool,
+                     words[form % 4]);
+            fs_arch arch = {.name = "mine", .text = text, .silent_floor = form % 4 == 3};
+            fs_status status = fs_network_create(&arch, pools[i].size, pools[i].size, 3, 2, 1, &net);
+            if (form % 4 == 0 && pools[i].floor != pools[i].ceil) {
+                assert_int_equal(status, FS_USAGE);
+                assert_non_null(strstr(fs_message(), "'floor' leaves the rest out, 'ceil' gives it a window"));
+                continue;
+            }
+            assert_int_equal(status, FS_OK);
+            assert_int_equal(net.op[1].out_height, form % 4 == 2 ? pools[i].ceil : pools[i].floor);
+            assert_int_equal(net.op[1].out_width, net.op[1].out_height);
+            fs_network_free(&net);
+        }
+}
+
+/* PyTorch 1.13's max_pool2d and avg_pool2d with ceil_mode=True of x[i] = 7i mod 31, height 5, width 6. */
+static void pools_with_ceil_are_what_pytorch_prints(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pool;
+        int count;
+        float max[12], average[12];
+    } expected[] = {
+        {"2x2 pad 1 ceil",
+         12,
+         {0, 14, 28, 4, 22, 29, 19, 26, 13, 27, 30, 17},
+         {0, 5.25f, 12.25f, 1, 8.25f, 19.25f, 10, 10.25f, 3.75f, 18, 16.5f, 5.75f}},
+        {"3x3 stride 2 ceil",
+         6,
+         {29, 28, 28, 29, 30, 30},
+         {14.5555553f, 14.7777777f, 16.666666f, 15.8888893f, 16.1111107f, 18}},
+        {"3x2 stride 2x3 pad 1x0 ceil", 6, {18, 28, 29, 30, 20, 30}, {6, 9.66666698f, 15.166667f, 15.5f, 7.33333349f, 11}},
+    };
+    float x[30];
+    for (int i = 0; i < 30; i++)
+        x[i] = (float)(7 * i % 31);
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+        for (int average = 0; average < 2; average++) {
+            char text[100];
+            fs_network net;
+            float y[12];
+            snprintf(text, sizeof text, "conv 1 1x1\n%spool %s\nfc K", average ? "avg" : "max", expected[i].pool);
+            assert_int_equal(build(text, 5, 6, 2, &net), FS_OK);
+            fs_window window = fs_op_window(&net.op[1]);
+            assert_int_equal(fs_op_outputs(&net.op[1]), expected[i].count);
+            (average ? fs_avgwindow_forward : fs_maxwindow_forward)(1, &window, x, y);
+            assert_close((size_t)expected[i].count, y, average ? expected[i].average : expected[i].max, 2e-7);
+            fs_network_free(&net);
+        }
+}
+
+static void padding_of_any_width_is_taken(void **state)
+{
+    (void)state;
+    fs_network net;
+    assert_int_equal(build("conv 3 1x1 pad 1\nconv 2 2x2 stride 5 pad 9\nglobalavg", 8, 8, 2, &net), FS_OK);
+    assert_true(net.op[0].out_height == 10 && net.op[1].out_height == 6);
     fs_network_free(&net);
 }
 
@@ -90,7 +173,13 @@ static void what_is_wrong_is_named_with_line_and_word(void **state)
         {"conv 3 -3\n", "line 1: '-3' is no size"},
         {"conv 3 3x3 stride 0\n", "line 1: '0' is no stride"},
         {"conv 3 3x3 stride\n", "line 1: 'conv' wants stride"},
-        {"conv 3 3x3 pad 3\n", "line 1: pad 3 of a 3x3 kernel: at most 2"},
+        {"conv 3 3x3 pad -1\n", "line 1: '-1' is no pad"},
+        {"conv 3 3x3 pad 4097\n", "line 1: '4097' is no pad"},
+        {"conv 1000 1x1 pad 4096\n", "line 1: 'conv 1000 1x1 pad 4096': a map of 8200x8200x1000 is too large"},
+        {"conv 1000 3x3\nconv 3 4096 pad 4096\n", "line 2: 'conv 3 4096 pad 4096': a window of 4096x4096x1000 is too large"},
+        {"conv 3 3x3\nmaxpool 2 floor ceil\n", "line 2: both 'floor' and 'ceil'"},
+        {"conv 3 3x3\nmaxpool 3 stride 2\n",
+         "line 2: 'maxpool 3 stride 2': a 3x3 pool of stride 2x2 does not divide the 6x6 map"},
         {"conv 3 3x5\n", "line 1: kernel 3x5"},
         {"conv 3 3x3 biased\n", "line 1: unexpected 'biased' after '3x3'"},
         {"conv 3 3x3 1 2 3 4 5 6 7 8 9 10 11\n", "is too long for a layer"},
@@ -150,20 +239,22 @@ static void a_file_is_an_architecture_named_as_it_is(void **state)
 
 enum { IMAGES = 2, HEIGHT = 7, WIDTH = 6, CHANNELS = 5, COUNT = IMAGES * HEIGHT * WIDTH * CHANNELS };
 
-/* By definition: the padding is -infinity for the maximum and 0 for the average. */
+/* By definition: the padding is -infinity for the maximum and 0 for the average, which counts nothing beyond it. */
 static float pool_pixel(const fs_window *w, int average, const float *x, int n, int oy, int ox, int c)
 {
     double sum = 0, most = -INFINITY;
+    int count = 0;
     for (int ky = 0; ky < w->kernel_height; ky++)
         for (int kx = 0; kx < w->kernel_width; kx++) {
             int y = oy * w->stride_height + ky - w->pad_height, column = ox * w->stride_width + kx - w->pad_width;
+            count += y < w->height + w->pad_height && column < w->width + w->pad_width;
             if (y < 0 || y >= w->height || column < 0 || column >= w->width)
                 continue;
             double value = x[((n * w->height + y) * w->width + column) * w->channels + c];
             sum += value;
             most = fmax(most, value);
         }
-    return (float)(average ? sum / (w->kernel_height * w->kernel_width) : most);
+    return (float)(average ? sum / count : most);
 }
 
 static void compare_window(const fs_window *w)
@@ -195,15 +286,17 @@ static void compare_window(const fs_window *w)
 static void pools_of_any_window_are_what_their_definition_says(void **state)
 {
     (void)state;
-    static const int sizes[][6] = {
-        {2, 2, 2, 2, 0, 0}, {3, 3, 2, 2, 1, 1}, {3, 2, 1, 3, 1, 0}, {7, 6, 7, 6, 0, 0}, {2, 5, 3, 1, 1, 2}};
+    static const int sizes[][8] = {/* the last two: what reaches over the border */
+                                   {2, 2, 2, 2, 0, 0, 0, 0}, {3, 3, 2, 2, 1, 1, 0, 0}, {3, 2, 1, 3, 1, 0, 0, 0},
+                                   {7, 6, 7, 6, 0, 0, 0, 0}, {2, 5, 3, 1, 1, 2, 0, 0}, {2, 4, 2, 3, 0, 0, 1, 1},
+                                   {3, 3, 3, 2, 0, 1, 2, 1}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         const int *s = sizes[i];
         fs_window w = {HEIGHT,
                        WIDTH,
                        CHANNELS,
-                       (HEIGHT + 2 * s[4] - s[0]) / s[2] + 1,
-                       (WIDTH + 2 * s[5] - s[1]) / s[3] + 1,
+                       (HEIGHT + 2 * s[4] - s[0] + s[6]) / s[2] + 1,
+                       (WIDTH + 2 * s[5] - s[1] + s[7]) / s[3] + 1,
                        s[0],
                        s[1],
                        s[2],
@@ -236,6 +329,9 @@ int main(void)
         cmocka_unit_test(a_text_becomes_operations_with_their_shapes),
         cmocka_unit_test(the_same_layers_have_the_same_fingerprint),
         cmocka_unit_test(a_pool_that_leaves_a_rest_wants_floor),
+        cmocka_unit_test(a_pool_of_any_stride_that_leaves_a_rest_wants_floor_or_ceil),
+        cmocka_unit_test(pools_with_ceil_are_what_pytorch_prints),
+        cmocka_unit_test(padding_of_any_width_is_taken),
         cmocka_unit_test(what_is_wrong_is_named_with_line_and_word),
         cmocka_unit_test(a_file_is_an_architecture_named_as_it_is),
         cmocka_unit_test(learning_rates_follow_their_schedule),

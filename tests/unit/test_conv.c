@@ -55,7 +55,8 @@ static const struct {
 } problems[] = {
     {{32, 32, 1, 64, 3, 1, 1}, 2}, {{32, 32, 3, 64, 3, 1, 1}, 3},  {{7, 5, 3, 4, 3, 1, 1}, 1},   {{1, 1, 2, 3, 3, 1, 1}, 2},
     {{2, 2, 33, 17, 3, 1, 1}, 5},  {{5, 9, 2, 3, 5, 2, 0}, 2},     {{6, 4, 3, 2, 5, 1, 4}, 2},   {{8, 8, 4, 4, 1, 1, 0}, 2},
-    {{9, 7, 2, 5, 3, 3, 2}, 3},    {{4, 4, 130, 66, 3, 1, 1}, 70}, {{3, 40, 1, 1, 3, 1, 1}, 30},
+    {{9, 7, 2, 5, 3, 3, 2}, 3},    {{4, 4, 130, 66, 3, 1, 1}, 70}, {{3, 40, 1, 1, 3, 1, 1}, 30}, {{5, 4, 3, 2, 1, 1, 1}, 2},
+    {{4, 5, 2, 16, 1, 3, 5}, 2},   {{3, 2, 2, 3, 2, 5, 7}, 2},     {{2, 3, 1, 2, 9, 1, 4}, 2},
 };
 enum { PROBLEMS = sizeof problems / sizeof *problems };
 
@@ -100,6 +101,20 @@ static void im2col_agrees_with_the_naive_kernel_on_input_gradients(void **state)
         assert_close(p.inputs, p.out, p.expected, 1e-5);
         release(&p);
     }
+}
+
+/* One pixel in a wide border: what PyTorch makes of nn.Conv2d(1, 1, 1, padding=1). */
+static void padding_may_be_wider_than_the_kernel(void **state)
+{
+    (void)state;
+    const fs_conv_shape shape = {1, 2, 1, 1, 1, 1, 1};
+    const float x[2] = {3, 5}, weight = 2, bias = 0.5f,
+                expected[12] = {0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 6.5f, 10.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f};
+    struct problem p = make(shape, 1);
+    assert_int_equal(p.outputs, 12);
+    fs_conv_im2col_forward(&shape, 1, x, &weight, &bias, p.out, p.scratch);
+    assert_memory_equal(p.out, expected, sizeof expected);
+    release(&p);
 }
 
 /* Shapes that take Winograd's algorithm: whole and clipped tiles, the 2x2 form, more tiles than a block; one that does not. */
@@ -227,6 +242,7 @@ int main(void)
         cmocka_unit_test(im2col_agrees_with_the_naive_kernel_forward),
         cmocka_unit_test(im2col_agrees_with_the_naive_kernel_on_weight_gradients),
         cmocka_unit_test(im2col_agrees_with_the_naive_kernel_on_input_gradients),
+        cmocka_unit_test(padding_may_be_wider_than_the_kernel),
         cmocka_unit_test(the_chosen_kernel_agrees_with_the_naive_one),
         cmocka_unit_test(what_follows_agrees_with_layers_of_their_own),
         cmocka_unit_test(narrower_kernels_agree_too),

@@ -34,6 +34,8 @@ static fs_model make_model(void)
         model.history[e] = (fs_train_row){e + 1, 0.1, 0.2, 1.5 - e, 0.5, 0.25, 60};
     fs_random_uniform(8, FS_RANDOM_WEIGHTS, 0, 1, model.net.velocity, model.net.parameters);
     fs_random_uniform(9, FS_RANDOM_WEIGHTS, 0, 1, model.net.statistic, model.net.statistics);
+    for (size_t i = 0; i < model.net.statistics; i++) /* no variance is negative */
+        model.net.statistic[i] *= model.net.statistic[i];
     return model;
 }
 
@@ -74,20 +76,63 @@ static void a_model_comes_back_as_it_was(void **state)
     fs_model_free(&read);
 }
 
-static void a_weight_that_is_not_a_number_is_named(void **state)
+/* Saves the model with `value` at *place, and says that it is refused with the message; then *place is as before. */
+static void assert_refused(fs_model *model, float *place, float value, const char *message)
+{
+    fs_model read;
+    float before = *place;
+    *place = value;
+    assert_int_equal(fs_model_save(path, model), FS_OK);
+    *place = before;
+    assert_int_equal(fs_model_load(path, &read), FS_ERROR);
+    assert_non_null(strstr(fs_message(), path));
+    if (!strstr(fs_message(), message))
+        fail_msg("'%s', expected '%s'", fs_message(), message);
+    assert_null(read.net.parameter);
+}
+
+static void a_value_that_cannot_be_is_named_with_array_and_element(void **state)
+{
+    (void)state;
+    fs_model model = make_model();
+    const fs_network *net = &model.net;
+    const fs_op *conv = net->op, *norm = net->op + 1, *second = net->op + 4, *linear = &net->op[net->ops - 1];
+    size_t tap = (size_t)second->channels * second->out_channels;
+    assert_refused(&model, &net->parameter[conv->weight + 11], NAN, "/parameter/conv1.weight[0, 0, 0, 11] is nan");
+    assert_refused(&model, &net->parameter[second->weight + 5 * tap + 2 * 128 + 7], INFINITY,
+                   "/parameter/conv2.weight[1, 2, 2, 7] is inf");
+    assert_refused(&model, &net->parameter[norm->bias + 3], -INFINITY, "/parameter/bn1.beta[3] is -inf");
+    assert_refused(&model, &net->velocity[linear->weight + 513], NAN, "/momentum/fc1.weight[1, 1] is nan");
+    assert_refused(&model, &net->statistic[norm->statistic + 5], NAN, "/statistic/bn1.mean[5] is nan");
+    assert_refused(&model, &net->statistic[norm->statistic + norm->weights + 5], -0.5f,
+                   "/statistic/bn1.variance[5] is -0.5: a variance is not negative");
+    fs_model_free(&model);
+}
+
+static void a_scaling_that_cannot_be_is_refused(void **state)
 {
     (void)state;
     fs_model model = make_model(), read;
-    int op = 3;
-    while (!model.net.op[op].weights)
-        op++;
-    model.net.parameter[model.net.op[op].weight + 11] = NAN;
+    model.scaling.std[0] = 0;
     assert_int_equal(fs_model_save(path, &model), FS_OK);
     assert_int_equal(fs_model_load(path, &read), FS_ERROR);
-    assert_non_null(strstr(fs_message(), path));
-    assert_non_null(strstr(fs_message(), "is nan"));
-    assert_null(read.net.parameter);
+    assert_non_null(strstr(fs_message(), "/scaling: std 0 of channel 0 is not positive"));
     fs_model_free(&model);
+}
+
+/* Before "floor" was wanted it was what a pool did. */
+static void a_pool_of_an_older_file_leaves_its_rest_out(void **state)
+{
+    (void)state;
+    const fs_arch arch = {.name = "older", .text = "conv 2 1x1\nmaxpool 3 stride 2\nfc K\n", .silent_floor = 1};
+    fs_model model = make_model(), read;
+    fs_network_free(&model.net);
+    assert_int_equal(fs_network_create(&arch, 8, 8, 1, 4, 7, &model.net), FS_OK);
+    assert_int_equal(fs_model_save(path, &model), FS_OK);
+    assert_int_equal(fs_model_load(path, &read), FS_OK);
+    assert_true(read.net.op[1].out_height == 3 && fs_network_crc(&read.net) == fs_network_crc(&model.net));
+    fs_model_free(&model);
+    fs_model_free(&read);
 }
 
 static void truncated_files_are_refused_at_any_length(void **state)
@@ -208,7 +253,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_model_comes_back_as_it_was, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_weight_that_is_not_a_number_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_value_that_cannot_be_is_named_with_array_and_element, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_scaling_that_cannot_be_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_pool_of_an_older_file_leaves_its_rest_out, setup, teardown),
         cmocka_unit_test_setup_teardown(truncated_files_are_refused_at_any_length, setup, teardown),
         cmocka_unit_test_setup_teardown(a_flipped_byte_anywhere_is_refused_or_changes_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(arrays_of_another_shape_or_content_are_refused_by_name, setup, teardown),

@@ -89,7 +89,7 @@ static const fs_arch tiny = {"tiny",
  * batch norm, batch norm after fc, a global pool. */
 static const fs_arch odd = {
     "odd",
-    "conv 3 5x5 stride 2 bias # a comment\n\nrelu\nmaxpool 3x2 stride 2x1 pad 1\nconv 4 2x2 pad 1\nrelu\nbn\n"
+    "conv 3 5x5 stride 2 bias # a comment\n\nrelu\nmaxpool 3x2 stride 2x1 pad 1 ceil\nconv 4 2x2 pad 1\nrelu\nbn\n"
     "avgpool 3x2 stride 1 pad 1x0\n dropout 0.5\nconv 5 1x1 bias\nbn\nglobalavg\nflatten\nfc 6\nbn\nrelu\n"
     "fc K bias",
     {0}};

@@ -88,6 +88,10 @@ static void a_scaling_that_is_none_is_refused_with_its_value(void **state)
     scaling.pixel[0] = 1;
     assert_int_equal(fs_dataset_set_scaling(&data, &scaling), FS_ERROR);
     assert_string_equal(fs_message(), "pixel range 1 .. 1 is none");
+    scaling.pixel[0] = -1;
+    scaling.std[1] = 1e-39;
+    assert_int_equal(fs_dataset_set_scaling(&data, &scaling), FS_ERROR);
+    assert_non_null(strstr(fs_message(), "std 1e-39 of channel 1 make inputs of up to 1e+39"));
     assert_null(data.scaled);
 }
 
