@@ -4,11 +4,12 @@
 The names are those of the torch.nn.Sequential that --module writes, or with --like those of another state dict, in order.
 """
 import argparse
+import io
 import os
-import sys
 
 import model_file
-from model_file import Failure
+import state_dict
+from model_file import Failure, shown
 
 
 def arguments():
@@ -17,6 +18,7 @@ def arguments():
     parser.add_argument("--out", required=True, help="state dict (.pth, .pt), which must not exist")
     parser.add_argument("--module", help="write the network as a Python file, too")
     parser.add_argument("--like", help="state dict whose names are taken")
+    state_dict.add_options(parser)
     parser.add_argument("--filterscope", help="the program ($FILTERSCOPE, the build folder beside this one, or PATH)")
     return parser.parse_args()
 
@@ -59,43 +61,54 @@ def modules(text, rows):
     return result
 
 
-def state_dict(listing, rows, arrays):
-    """{name in the Sequential: array} in PyTorch's order."""
+def state_of(rows, arrays):
+    """{name in the model file: array with PyTorch's axes}."""
+    return {name: model_file.to_torch(row, role, arrays[name]) for row, group, name, role in model_file.arrays_of(rows)
+            if group != "momentum"}
+
+
+def sequential_names(listing, rows):
+    """The names of these in the Sequential."""
     leaves = {"weight": "weight", "bias": "bias", "mean": "running_mean", "variance": "running_var"}
     place = {row["line"]: number for number, (_, row) in enumerate(listing) if row}
-    state = {}
-    for row, group, name, role in model_file.arrays_of(rows):
-        if group != "momentum":
-            state[f"{place[row['line']]}.{leaves[role]}"] = model_file.to_torch(row, role, arrays[name])
-    return state
+    return [f"{place[row['line']]}.{leaves[role]}" for row, group, _, role in model_file.arrays_of(rows) if group != "momentum"]
 
 
-def write_module(path, model, listing):
+def module_text(model, listing):
     pixel, mean, std = ([float(value) for value in values] for values in model["scaling"])
-    with open(path, "x", encoding="utf-8") as file:
-        file.write(f'"""{model["arch"]}: takes [images, {model["size"][2]}, {model["size"][0]}, {model["size"][1]}]; for pixels p of '
-                   f'0..255\nx = (low + (high - low) p / 255 - mean) / std."""\nfrom torch import nn\n\n'
-                   f"low, high = {pixel[0]!r}, {pixel[1]!r}\nmean = {mean!r}\nstd = {std!r}\n\n\n"
-                   "def network():\n    return nn.Sequential(\n")
-        for name, _ in listing:
-            file.write(f"        {name},\n")
-        file.write("    )\n")
+    lines = "".join(f"        {name},\n" for name, _ in listing)
+    return (f'"""{model["arch"]}: takes [images, {model["size"][2]}, {model["size"][0]}, {model["size"][1]}]; for pixels p of 0..255\n'
+            f'x = (low + (high - low) p / 255 - mean) / std."""\nfrom torch import nn\n\n'
+            f"low, high = {pixel[0]!r}, {pixel[1]!r}\nmean = {mean!r}\nstd = {std!r}\n\n\n"
+            f"def network():\n    return nn.Sequential(\n{lines}    )\n")
 
 
-def rename(state, path):
-    from import_torch import choose, load
-    like = choose(load(path), None)
-    for (name, values), (_, own) in zip(like, state.items()):
-        if values.shape != own.shape:
-            raise Failure(f"{path}: tensor '{name}' is {list(values.shape)}, here it is {list(own.shape)}")
-    if len(like) != len(state):
-        raise Failure(f"{path}: has {len(like)} tensors, this network {len(state)}")
-    return {name: values for (name, _), values in zip(like, state.values())}
+def rename(state, rows, text, options):
+    """`state` under the names, and in the order, of --like."""
+    like, ordered = state_dict.read(options.like, options)
+    if not options.chain:
+        state_dict.check_chain(text, like)
+    assigned, layout = state_dict.assign(rows, like, ordered, options.order)
+    if layout != "torch":
+        raise Failure(f"{options.like}: has TensorFlow's axes")
+    names = {}
+    for _, arrays, module in assigned:
+        for role, name in arrays.items():
+            if role not in module.tensors:
+                raise Failure(f"{options.like}: '{shown(module.name)}' has no tensor for {name}")
+            names[module.tensors[role]] = name
+    return {name: state[names[name]] for name in like}
 
 
-def run(options):
+def write(path, content):
+    with model_file.appears(path) as temporary, open(temporary, "xb") as file:
+        file.write(content)
+
+
+def run():
+    options = arguments()
     for path in (options.out, options.module):
-        if path and os.path.exists(path):
+        if path and os.path.lexists(path):
             raise Failure(f"{path}: exists")
     try:
         import torch
@@ -105,25 +118,20 @@ def run(options):
     model = model_file.read(binary, options.model)
     _, rows = model_file.layers_of(binary, model)
     listing = modules(model["text"], rows)
-    state = state_dict(listing, rows, model["arrays"])
+    state = state_of(rows, model["arrays"])
     if options.like:
-        state = rename(state, options.like)
+        state = rename(state, rows, model["text"], options)
+    else:
+        state = dict(zip(sequential_names(listing, rows), state.values()))
     for name, values in state.items():
-        print(f"  {name:32s} {list(values.shape)}")
-    temporary = f"{options.out}.tmp"
-    torch.save({name: torch.from_numpy(values) for name, values in state.items()}, temporary)
-    os.replace(temporary, options.out)
+        print(f"  {shown(name):32s} {list(values.shape)}")
+    content = io.BytesIO()  # torch.save has errors of its own for a full disk
+    torch.save({name: torch.from_numpy(values) for name, values in state.items()}, content)
     if options.module:
-        write_module(options.module, model, listing)
+        write(options.module, module_text(model, listing).encode())
+    write(options.out, content.getvalue())
     print(f"{options.out}: {len(state)} tensors")
 
 
-def main():
-    try:
-        run(arguments())
-    except (Failure, OSError) as error:
-        sys.exit(f"export_torch.py: {error}")
-
-
 if __name__ == "__main__":
-    main()
+    model_file.main(run)

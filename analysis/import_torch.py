@@ -1,206 +1,131 @@
 #!/usr/bin/env python3
-"""A model file from a network that PyTorch trained: import_torch.py model.pth --arch FILE --out model.h5
+"""A model file from a network that PyTorch trained: import_torch.py model.pth --arch FILE --out model.h5 --pixels LOW,HIGH
 
-model.pth holds a state dict (torch.save(model.state_dict(), "model.pth")), or is a .safetensors file, or, for machines without
-PyTorch, NumPy's (numpy.savez("model.npz", **{name: values.numpy() for name, values in model.state_dict().items()})). It is loaded
-safely: a file that would run code is refused. Tensors go to the layers of the architecture in order, and every shape has to fit; the mapping is
+model.pth holds a state dict (torch.save(model.state_dict(), "model.pth")) or is a checkpoint around one; .safetensors and NumPy's .npz
+(numpy.savez("model.npz", **{name: values.numpy() for name, values in model.state_dict().items()})) are read, too. PyTorch is not
+needed, and nothing in a file is run. A tensor's name tells what it is: weight, bias, running_mean, running_var, or Keras' kernel, gamma,
+beta, moving_mean, moving_variance. Modules go to the layers of the architecture in order, every shape has to fit, and the mapping is
 printed. --pixels, --mean and --std say how the images were scaled that it was trained with: x = (low + (high - low) p / 255 -
 mean) / std for a pixel p of 0..255. torchvision's ToTensor and Normalize(mean, std) is --pixels 0,1 --mean ... --std ...
+--check compares the logits with those that the network gave in PyTorch:
+numpy.savez("check.npz", images=uint8 [images, height, width, channels], logits=[images, labels]).
 """
 import argparse
 import os
-import re
-import sys
 
 import numpy as np
 
+import import_common
 import model_file
-from model_file import Failure
+import state_dict
+from model_file import Failure, Usage, shown
+
+OURS = 1e-5  # epsilon of the model file's batch normalisation
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", help="state dict: .pth, .pt, .safetensors or .npz")
     parser.add_argument("--arch", required=True, help="architecture, built in or a file (filterscope arch)")
-    parser.add_argument("--out", required=True, help="model file, which must not exist")
     parser.add_argument("--input", help="HEIGHTxWIDTHxCHANNELS (the architecture's input line)")
-    parser.add_argument("--labels", help="file with a label name a line (0, 1, 2 ...)")
-    parser.add_argument("--pixels", default="-1,1", help="LOW,HIGH: what the pixels 0 and 255 become (-1,1)")
-    parser.add_argument("--mean", default="0", help="then subtracted, one for all channels or one each as A,B,C (0)")
-    parser.add_argument("--std", default="1", help="then divided by, one for all channels or one each (1)")
-    parser.add_argument("--bn-eps", type=float, default=1e-5, help="epsilon of its batch normalisation (1e-5)")
-    parser.add_argument("--order", help="PREFIX,PREFIX ...: beginnings of the tensors' names in the order of the layers (the file's)")
-    parser.add_argument("--filterscope", help="the program ($FILTERSCOPE, the build folder beside this one, or PATH)")
-    return parser.parse_args()
+    parser.add_argument("--bn-eps", type=float, help="epsilon of its batch normalisation (PyTorch's 1e-5; Keras' own is 1e-3)")
+    state_dict.add_options(parser)
+    import_common.add_options(parser)
+    return import_common.parse(parser)
 
 
-def load_torch(path):
-    try:
-        import torch
-    except ImportError:
-        raise Failure(f"{path}: PyTorch is needed to read it (Debian: python3-torch)") from None
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except TypeError:
-        raise Failure(f"{path}: PyTorch {torch.__version__} cannot load safely; 1.13 and later can") from None
-    except Exception as error:  # what it raises depends on version and file
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise Failure(f"{path}: no state dict that could be loaded safely (save model.state_dict()): {first}") from None
-    for key in ("state_dict", "model_state_dict", "model"):  # checkpoints wrap it
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-            break
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise Failure(f"{path}: holds a {type(found).__name__}, not a state dict of tensors")
-    return {name: tensor.float().numpy() if tensor.is_floating_point() else tensor.numpy() for name, tensor in found.items()}
+def epsilon(options, tensors):
+    if options.bn_eps is None:
+        keras = next((name for name in tensors if state_dict.parts_of(name)[-1] in state_dict.OF_KERAS), None)
+        if keras:
+            raise Usage(f"--bn-eps is needed: '{shown(keras)}' is a name of Keras', whose epsilon is 1e-3 unless the network says otherwise")
+        return OURS
+    if not (options.bn_eps > 0 and np.isfinite(options.bn_eps)):
+        raise Usage(f"--bn-eps: {options.bn_eps:g} is not positive")
+    return options.bn_eps
 
 
-def natural(name):
-    """features.2.weight before features.10.weight; of one module weight, bias, running_mean, running_var."""
-    module, _, leaf = name.rpartition(".")
-    parts = [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)|\.", module) if part]
-    leaves = ("weight", "bias", "running_mean", "running_var")
-    return parts, leaves.index(leaf) if leaf in leaves else len(leaves)
+def numbers_of(name, tensor, role):
+    """float32, all finite, variances not negative."""
+    if not (tensor.kind.startswith("float") or tensor.kind == "bfloat16"):
+        raise Failure(f"tensor '{shown(name)}' holds {tensor.kind}, no floating-point numbers")
+    values = tensor.read()
+    with np.errstate(over="ignore"):
+        rounded = values.astype(np.float32)
+    wrong = ~np.isfinite(rounded) if role != "variance" else ~(np.isfinite(rounded) & (rounded >= 0))
+    if wrong.any():
+        place = np.unravel_index(int(wrong.argmax()), wrong.shape)
+        value = values[place]
+        why = "" if not np.isfinite(value) else ", which float32 cannot hold" if not np.isfinite(rounded[place]) else ", a negative variance"
+        raise Failure(f"tensor '{shown(name)}' element {list(map(int, place))} is {value:g}{why}")
+    return rounded
 
 
-def load_numpy(path):
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except Exception as error:
-        raise Failure(f"{path}: no .npz file of arrays: {error}") from None
+def with_our_epsilon(gamma, variance, eps):
+    """(gamma, variance) that with the epsilon of the model file normalise as these do with `eps`."""
+    wanted = variance.astype(np.float64) + eps
+    ours = np.maximum(wanted - OURS, 0)
+    factor = np.sqrt((ours + OURS) / wanted)
+    return (gamma * factor).astype(np.float32), ours.astype(np.float32)
 
 
-def load_safetensors(path):
-    try:
-        from safetensors.numpy import load_file
-    except ImportError:
-        raise Failure(f"{path}: the Python module safetensors is needed to read it") from None
-    try:
-        found = load_file(path)
-    except Exception as error:
-        raise Failure(f"{path}: not a safetensors file: {error}") from None
-    return {name: found[name] for name in sorted(found, key=natural)}
-
-
-def load(path):
-    """{name: array} in order. A safetensors file has none: there names are sorted."""
-    if not os.path.isfile(path):
-        raise Failure(f"{path}: no such file")
-    reader = {".npz": load_numpy, ".safetensors": load_safetensors}.get(os.path.splitext(path)[1], load_torch)
-    return reader(path)
-
-
-def choose(tensors, order):
-    """Without the counters of batch normalisation, and in the order asked for."""
-    names = [name for name in tensors if not name.endswith("num_batches_tracked")]
-    if order:
-        prefixes = order.split(",")
-        place = {name: next((i for i, prefix in enumerate(prefixes) if name.startswith(prefix)), None) for name in names}
-        for name in names:
-            if place[name] is None:
-                raise Failure(f"--order: tensor '{name}' begins with none of {order}")
-        names.sort(key=lambda name: place[name])
-    if not names:
-        raise Failure("the state dict has no tensor")
-    return [(name, tensors[name]) for name in names]
-
-
-def shape_text(shape):
-    return "[" + ", ".join(map(str, shape)) + "]"
-
-
-def fit(rows, tensors, bn_eps):
+def fit(assigned, tensors, layout, eps):
     """{name in the model file: array}; prints which tensor went where."""
-    arrays, rest = {}, list(tensors)
-    for row, group, name, role in model_file.arrays_of(rows):
-        if group == "momentum":
-            continue
-        wanted, place = model_file.torch_shape(row, role), f"line {row['line']} '{row['text']}'"
-        if not rest:
-            raise Failure(f"{place} wants {name} {shape_text(wanted)}, but no tensor is left")
-        tensor, values = rest.pop(0)
-        if tuple(values.shape) != wanted:
-            raise Failure(f"tensor '{tensor}' is {shape_text(values.shape)}, {place} wants {name} {shape_text(wanted)}")
-        if not np.issubdtype(values.dtype, np.floating):
-            raise Failure(f"tensor '{tensor}' holds {values.dtype}, no floating-point numbers")
-        values = values.astype(np.float32)
-        if not np.isfinite(values).all():
-            raise Failure(f"tensor '{tensor}' holds {values[~np.isfinite(values)][0]}")
-        if role == "variance":
-            values = (values.astype(np.float64) + (bn_eps - 1e-5)).astype(np.float32)
-        print(f"  {tensor:32s} {shape_text(values.shape):20s} -> {name:16s} line {row['line']}: {row['text']}")
-        arrays[name] = model_file.from_torch(row, role, values)
-    if rest:
-        raise Failure(f"tensor '{rest[0][0]}' {shape_text(rest[0][1].shape)} is left over: the architecture takes {len(arrays)} of "
-                      f"{len(tensors)}")
+    arrays = {}
+    convert = model_file.from_torch if layout == "torch" else model_file.from_tensorflow
+    for row, names, module in assigned:
+        for role, name in names.items():
+            if role in module.tensors:
+                tensor = module.tensors[role]
+                said, values = shown(tensor), convert(row, role, numbers_of(tensor, tensors[tensor], role))
+            else:  # affine=False
+                said, values = "(not in the file)", np.full(row["out_channels"], role == "weight", np.float32)
+            print(f"  {said:32s} {state_dict.text_of(values.shape if role not in module.tensors else tensors[tensor].shape):20s} -> "
+                  f"{name:16s} line {row['line']}: {row['text']}")
+            arrays[name] = values
+        if row["kind"] == "bn" and eps != OURS:
+            gamma, variance = names["weight"], names["variance"]
+            arrays[gamma], arrays[variance] = with_our_epsilon(arrays[gamma], arrays[variance], eps)
     return arrays
 
 
-def numbers(option, text, count, one_for_all=True):
-    try:
-        values = [float(word) for word in text.split(",")]
-    except ValueError:
-        raise Failure(f"{option}: '{text}' is no list of numbers") from None
-    if one_for_all and len(values) == 1:
-        values *= count
-    if len(values) != count or not np.isfinite(values).all():
-        raise Failure(f"{option}: '{text}': expected {'1 or ' if one_for_all else ''}{count} numbers")
-    if option == "--std" and min(values) <= 0:
-        raise Failure(f"--std: {min(values):g} is not positive")
-    return values
+def label_counts(tensors):
+    """How many labels the network may have, the likeliest first: outputs of its last linear layer."""
+    weights = [(name, tensor.shape) for name, tensor in tensors.items() if len(tensor.shape) in (2, 4)]
+    counts = [shape[-1 if state_dict.parts_of(name)[-1] == "kernel" else 0] for name, shape in reversed(weights)]
+    return list(dict.fromkeys(count for count in counts if count > 1))
 
 
-def label_names(path, labels):
-    if not path:
-        return [str(label) for label in range(labels)]
-    with open(path, encoding="utf-8") as file:
-        names = [line.strip() for line in file if line.strip()]
-    if len(names) != labels:
-        raise Failure(f"{path}: {len(names)} names, the network has {labels} labels")
-    return [name.encode()[:model_file.NAME_BYTES - 1].decode(errors="ignore") for name in names]
+def matched(binary, options, tensors, ordered):
+    """(text, rows of the architecture, state_dict.assign()) with the number of labels that fits."""
+    first = None
+    for labels in label_counts(tensors):
+        try:
+            text, rows = model_file.layers(binary, options.arch, options.input, labels)
+            if not options.input and not text.startswith("input "):
+                raise Usage(f"--input is needed: {options.arch} has no input line")
+            return text, rows, state_dict.assign(rows, tensors, ordered, options.order)
+        except Usage:
+            raise
+        except Failure as failure:
+            first = first or failure
+    raise first or Failure(f"{options.weights}: the state dict has no weights of two or more outputs")
 
 
-def run(options):
-    if os.path.exists(options.out):
-        raise Failure(f"{options.out}: exists")
-    binary = model_file.program(options.filterscope)
-    tensors = choose(load(options.weights), options.order)
-    heads = [values for _, values in tensors if values.ndim >= 2]
-    if not heads:
-        raise Failure(f"{options.weights}: no tensor has two axes or more")
-    labels = heads[-1].shape[0]
-    text, rows = model_file.layers(binary, options.arch, options.input, labels)
-    if not options.input and not text.startswith("input "):
-        raise Failure(f"--input is needed: {options.arch} has no input line")
-    size = tuple(rows[0][key] for key in ("height", "width", "channels"))
-    scaling = (numbers("--pixels", options.pixels, 2, False), numbers("--mean", options.mean, size[2]),
-               numbers("--std", options.std, size[2]))
-    if scaling[0][0] == scaling[0][1]:
-        raise Failure(f"--pixels: {options.pixels} is no range")
-    names = label_names(options.labels, labels)
-    print(f"{options.weights}: {len(tensors)} tensors, {labels} labels, {'x'.join(map(str, size))} images")
-    arrays = fit(rows, tensors, options.bn_eps)
+def run():
+    options = arguments()
+    binary = import_common.check_options(options)
+    tensors, ordered = state_dict.read(options.weights, options)
+    eps = epsilon(options, tensors)
+    text, rows, (assigned, layout) = matched(binary, options, tensors, ordered)
+    if not options.chain:
+        state_dict.check_chain(text, tensors)
+    size = "x".join(str(rows[0][key]) for key in ("height", "width", "channels"))
+    print(f"{options.weights}: {len(tensors)} tensors, {rows[-1]['out_channels']} labels, {size} images")
+    arrays = fit(assigned, tensors, layout, eps)
     arch = os.path.basename(options.arch)
-    arch = (os.path.splitext(arch)[0] or arch).encode()[:model_file.NAME_BYTES - 1].decode(errors="ignore")
-    config = {"arch": arch, "source": os.path.basename(options.weights)[:200]}
-    temporary = f"{options.out}.tmp"
-    try:
-        model_file.write(temporary, arch, text, size, names, scaling, config, rows, arrays)
-        model_file.call(binary, "check", temporary)
-        os.replace(temporary, options.out)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-    print(f"{options.out}: {sum(values.size for values in arrays.values())} numbers")
-
-
-def main():
-    try:
-        run(arguments())
-    except (Failure, OSError) as error:
-        sys.exit(f"import_torch.py: {error}")
+    import_common.publish(options, binary, options.weights, os.path.splitext(arch)[0] or arch, text, rows, arrays)
 
 
 if __name__ == "__main__":
-    main()
+    model_file.main(run)

@@ -1,9 +1,11 @@
-"""The model file (include/filterscope/model_file.h) from Python: what import_torch.py and export_torch.py share."""
+"""The model file (include/filterscope/model_file.h) from Python: what the scripts that import and export networks share."""
+import contextlib
 import csv
 import io
 import os
 import shutil
 import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -13,6 +15,69 @@ FORMAT, VERSION, NAME_BYTES = "filterscope-model", 3, 32
 
 class Failure(Exception):
     """One line that names value and place."""
+    code = 1
+
+
+class Usage(Failure):
+    """Of an option."""
+    code = 2
+
+
+class Mismatch(Failure):
+    """Another network than was meant."""
+    code = 3
+
+
+def main(run):
+    """Runs a script's run(): any failure is one line and its exit code, and what could not be printed is a failure."""
+    streams = [stream for stream in (sys.stdout, sys.stderr) if stream]
+    for stream in streams:
+        stream.reconfigure(errors="backslashreplace")
+    try:
+        run()
+        if sys.stdout:
+            sys.stdout.flush()
+        return
+    except Failure as error:
+        said, code = str(error), error.code
+    except MemoryError as error:
+        said, code = f"not enough memory {error}", 1
+    except OSError as error:
+        said, code = str(error), 1
+    except KeyboardInterrupt:
+        said, code = "interrupted", 130
+    with contextlib.suppress(OSError):
+        print(f"{os.path.basename(sys.argv[0])}: {shown(said).strip()}", file=sys.stderr)
+        for stream in streams:
+            stream.flush()
+    os._exit(code)  # what could not be printed would be tried, and reported, once more
+
+
+def shown(text):
+    """For a terminal: a character that cannot be printed as its escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def stored(text, most):
+    """What a fixed string of so many bytes holds of it: cut, but not inside a character."""
+    return shown(text).encode()[:most].decode(errors="ignore")
+
+
+@contextlib.contextmanager
+def appears(path):
+    """Yields another name in the folder of `path`: the file written there comes under `path` when the block ends well, and goes
+    otherwise."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        if os.path.lexists(path):
+            raise Failure(f"{path}: exists")
+        os.rename(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
 
 
 def program(path=None):
@@ -132,7 +197,7 @@ def write(path, arch, text, size, label_names, scaling, config, rows, arrays):
         crc = _text(_text(crc, key), value)
     for name in label_names:
         crc = _text(crc, name)
-    with h5py.File(path, "w", libver=("v108", "v108")) as file:  # metadata under checksums: filterscope reads no other
+    with _failing_with(path), h5py.File(path, "w", libver=("v108", "v108")) as file:  # metadata under checksums: filterscope reads no other
         for group, name, values in _all_arrays(rows, arrays):
             crc = crc32c(crc, values.tobytes())
             file[f"{group}/{name}"] = values
@@ -153,6 +218,16 @@ def write(path, arch, text, size, label_names, scaling, config, rows, arrays):
         file.attrs["right"], file.attrs["loss"], file.attrs["crc"] = np.int64(0), np.float64(0), np.uint32(crc)
 
 
+@contextlib.contextmanager
+def _failing_with(path):
+    """h5py's errors as a line; which kind it raises depends on where the disk is full."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = os.strerror(error.errno) if getattr(error, "errno", None) else str(error).splitlines()[0]
+        raise Failure(f"{path}: {reason}") from None
+
+
 def _all_arrays(rows, arrays):
     for _, group, name, _ in arrays_of(rows):
         values = arrays[name].astype("<f4")
@@ -162,12 +237,20 @@ def _all_arrays(rows, arrays):
 def read(binary, path):
     """A model file that `filterscope check` finds sound: {path, arch, text, size, label_names, scaling, arrays}."""
     call(binary, "check", path)
-    with h5py.File(path, "r") as file:
+    with _failing_with(path), h5py.File(path, "r") as file:
         arrays = {name: values[:] for group in ("parameter", "statistic") for name, values in file[group].items()}
         return {"path": path, "arch": file.attrs["arch"].decode(), "text": file["architecture"][0].decode(),
                 "size": tuple(int(file.attrs[name]) for name in ("height", "width", "channels")),
                 "label_names": [name.decode() for name in file["label_names"][:]],
                 "scaling": tuple(file[f"scaling/{name}"][:] for name in ("pixel", "mean", "std")), "arrays": arrays}
+
+
+def shape_of(row, role, layout):
+    """Shape of one array's tensor with the axes of PyTorch ("torch") or of TensorFlow ("tensorflow")."""
+    shape = torch_shape(row, role)
+    if layout == "torch" or role != "weight" or row["kind"] == "bn":
+        return shape
+    return (*shape[2:], *reversed(shape[:2]))
 
 
 def torch_shape(row, role):
@@ -188,6 +271,11 @@ def from_torch(row, role, values):
         maps = values.reshape(len(values), row["channels"], row["height"], row["width"])
         return np.ascontiguousarray(maps.transpose(0, 2, 3, 1).reshape(len(values), -1))
     return values
+
+
+def from_tensorflow(row, role, values):
+    """TensorFlow's axes to the file's: a linear layer's [input, output] to [output, input]."""
+    return np.ascontiguousarray(values.T if role == "weight" and row["kind"] == "fc" else values)
 
 
 def to_torch(row, role, values):
