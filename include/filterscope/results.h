@@ -1,7 +1,7 @@
 /* The results file: one parallel HDF5 file whose metadata never changes after its creation (filterscope-results).
  *
  *     fs_results_create   rank 0: everything preallocated at PATH.tmp, then renamed
- *     fs_results_open     all ranks, through MPI-IO; or one process, read-only
+ *     fs_results_open     all ranks, each through MPI-IO by itself; or one process, read-only
  *     fs_results_read_*   what a resume, status, export and check need
  *     fs_results_write_*  payload first, then its record; each an independent overwrite of a fixed place
  *     fs_results_close
@@ -190,15 +190,15 @@ fs_status fs_results_repair(const char *path, const fs_results_plan *plan);
  * version of the program may plan them, the message naming the first. */
 fs_status fs_results_match(const char *path, const fs_results_plan *stored, const fs_results_plan *now);
 
-/* Collective on comm where comm is not MPI_COMM_NULL: opens for writing through MPI-IO. With MPI_COMM_NULL: not collective,
- * without MPI_Init if need be, read-only, also while a sweep is writing. FS_ERROR: no such file, no permission. FS_MISMATCH:
- * not an HDF5 file, truncated, not a filterscope results file, another format version, or lengths and numbers that do not
- * agree, the message naming the object. A file that is refused is not changed. *results is NULL after a failure. All ranks
- * return the same status and message. */
+/* Collective on comm where comm is not MPI_COMM_NULL: each rank opens the file for writing, through MPI-IO, or none does. With
+ * MPI_COMM_NULL: not collective, without MPI_Init if need be, read-only, also while a sweep is writing. FS_ERROR: no such file,
+ * no permission. FS_MISMATCH: not an HDF5 file, truncated, not a filterscope results file, another format version, or lengths
+ * and numbers that do not agree, the message naming the object. A file that is refused is not changed. *results is NULL after a
+ * failure. All ranks return the same status and message. */
 fs_status fs_results_open(const char *path, MPI_Comm comm, fs_results **results);
 
-/* Collective on the comm that opened it. NULL is allowed. A session that wrote ends with an fsync on every rank. FS_ERROR
- * where bytes could not be written; `results` is released all the same. */
+/* Not collective. NULL is allowed. A session that wrote ends with an fsync. FS_ERROR where bytes could not be written;
+ * `results` is released all the same. */
 fs_status fs_results_close(fs_results *results);
 
 /* Not collective. 1 after a file of this process could not be closed: HDF5 1.10 then crashes in MPI_Finalize, so the program

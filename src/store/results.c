@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file_watch.h"
 #include "base/hdf5_attribute.h"
 #include "base/superblock.h"
 #include "filterscope/memory.h"
@@ -41,8 +42,10 @@ static fs_status open_file(fs_results *results, unsigned flags, MPI_Comm comm)
     fs_status status = FS_OK;
     if (comm != MPI_COMM_NULL && H5Pset_fapl_mpio(access, comm, MPI_INFO_NULL) < 0)
         status = fs_hdf5_fail(FS_ERROR, results->path, "open it through MPI-IO");
+    fs_file_watch_begin(results->path, "open");
     if (!status && (results->file = H5Fopen(results->path, flags, access)) < 0)
         status = fs_hdf5_fail(flags == H5F_ACC_RDONLY ? FS_MISMATCH : FS_ERROR, results->path, "open it");
+    fs_file_watch_end();
     H5Pclose(access);
     return status;
 }
@@ -169,6 +172,7 @@ static fs_status open_places(fs_results *results)
 static fs_status close_file(fs_results *results)
 {
     fs_status status = FS_OK;
+    fs_file_watch_begin(results->path, "close");
     for (int i = 0; i < results->places && results->place; i++) {
         fs_status closed = fs_place_close(&results->place[i]);
         status = status ? status : closed;
@@ -181,6 +185,7 @@ static fs_status close_file(fs_results *results)
                            : fs_hdf5_fail(FS_ERROR, results->path, "close it");
     }
     results->file = -1;
+    fs_file_watch_end();
     return status;
 }
 
@@ -246,19 +251,18 @@ static fs_status read_plan(fs_results *results)
 }
 
 /* Collective on comm. The file is opened for writing only where every rank has read it and found it to be sound: HDF5 may
- * change a foreign file by opening it so. Where H5Fopen then fails on some ranks only (a node lost its file system), what
- * the others opened is left open, since closing is collective, too: the caller ends the job. */
+ * change a foreign file by opening it so. Then each rank opens it through MPI-IO for itself alone, on MPI_COMM_SELF: nothing
+ * that HDF5 does here is collective, so that a disk which fails on one rank leaves no other waiting for it. (In an open or a
+ * close on all ranks together, HDF5 1.10 would go from such a failure on to a call that the others do not make.) HDF5 permits
+ * it, as the metadata stay as they are; each close writes the superblock that is there already. */
 static fs_status open_parallel(fs_results *results, MPI_Comm comm, fs_status status)
 {
     fs_status closed = close_file(results);
     status = fs_agree(comm, status ? status : closed);
     if (status)
         return status;
-    status = fs_agree(comm, open_file(results, H5F_ACC_RDWR, comm));
-    if (!status)
-        return fs_agree(comm, open_places(results));
-    results->file = -1;
-    return status;
+    status = open_file(results, H5F_ACC_RDWR, MPI_COMM_SELF);
+    return fs_agree(comm, status ? status : open_places(results));
 }
 
 static void release(fs_results *results)
@@ -317,16 +321,24 @@ fs_status fs_results_open(const char *path, MPI_Comm comm, fs_results **results)
     return status;
 }
 
-/* HDF5 hands all to the system when it closes. What the system then cannot store (a full NFS server, a failing disk) it
- * reports to fsync of a descriptor that was open when it was written. */
+/* What the system cannot store in the end (a full NFS server, a failing disk) it reports to fsync of a descriptor that was
+ * open when it was written. */
+static fs_status flush(const fs_results *results)
+{
+    fs_file_watch_begin(results->path, "flush");
+    int failed = fsync(results->descriptor);
+    fs_file_watch_end();
+    return failed ? fs_fail(FS_ERROR, "%s: the last bytes could not be written: %s", results->path, strerror(errno)) : FS_OK;
+}
+
 fs_status fs_results_close(fs_results *results)
 {
     if (!results)
         return FS_OK;
     int writing = (fcntl(results->descriptor, F_GETFL) & O_ACCMODE) == O_RDWR;
     fs_status status = close_file(results);
-    if (writing && fsync(results->descriptor) != 0 && !status)
-        status = fs_fail(FS_ERROR, "%s: the last bytes could not be written: %s", results->path, strerror(errno));
+    if (writing && !status)
+        status = flush(results);
     release(results);
     return status;
 }

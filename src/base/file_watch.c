@@ -1,0 +1,57 @@
+#include "base/file_watch.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "filterscope/status.h"
+
+/* Opening reads some KiB, closing and flushing write what a sweep has written since it last flushed, 30 s by default: a file
+ * system that takes four times as long for it does not keep up. */
+enum { PATIENCE = 120 };
+
+static const char *file, *action;
+static int depth, seconds;
+
+/* In a thread of its own: the main one waits in the kernel. */
+static void expire(union sigval unused)
+{
+    (void)unused;
+    fprintf(stderr,
+            "filterscope: %s: to %s it has not ended for %d s: the file system no longer answers. The job ends here; the same "
+            "command goes on from what is recorded\n",
+            file, action, seconds);
+    fflush(stderr);
+    _exit(FS_LOST);
+}
+
+static void set(time_t limit)
+{
+    static timer_t timer;
+    static int created; /* 1: there is one; -1: there is none to be had */
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD, .sigev_notify_function = expire};
+    const struct itimerspec once = {.it_value = {.tv_sec = limit}};
+    if (!created)
+        created = timer_create(CLOCK_MONOTONIC, &event, &timer) == 0 ? 1 : -1;
+    if (created > 0)
+        timer_settime(timer, 0, &once, NULL);
+}
+
+void fs_file_watch_begin(const char *path, const char *doing)
+{
+    const char *wanted = getenv("FILTERSCOPE_FILE_SECONDS");
+    if (depth++)
+        return;
+    file = path;
+    action = doing;
+    seconds = wanted && atoi(wanted) > 0 ? atoi(wanted) : PATIENCE;
+    set(seconds);
+}
+
+void fs_file_watch_end(void)
+{
+    if (--depth == 0)
+        set(0);
+}
