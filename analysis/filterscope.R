@@ -184,6 +184,7 @@ fs_open <- function(...) {
 
 print.filterscope <- function(x, ...) {
   for (run in x$runs)
-    cat("filterscope results ", run$path, ": ", run$arch, ", ", nrow(run$map), " layers, K = ", length(run$labels), "\n", sep = "")
+    cat("filterscope results ", encodeString(run$path), ": ", encodeString(run$arch), ", ", nrow(run$map), " layers, K = ",
+      length(run$labels), "\n", sep = "")
   invisible(x)
 }

@@ -18,6 +18,8 @@ import h5py  # noqa: E402 (the setting comes first)
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
+from filterscope_output import written  # noqa: E402
+
 __version__ = "0.1.0"
 FORMAT, FORMAT_VERSION = "filterscope-results", 2
 PROBE, SILENCE = 1, 2  # kinds of units
@@ -121,7 +123,8 @@ class _Tables:
         for name, table in self.tables().items():
             paths.append(os.path.join(folder, f"{name}.parquet"))
             try:
-                table.to_parquet(paths[-1], index=False)
+                with written(paths[-1]) as part:
+                    table.to_parquet(part, index=False)
             except ImportError:
                 raise ImportError("Parquet needs pyarrow or fastparquet: pip install pyarrow ('pyarrow<16' beside NumPy 1); "
                                   "CSV needs nothing: filterscope export RESULTS.h5 --table TABLE") from None

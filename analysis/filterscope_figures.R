@@ -143,12 +143,36 @@ fs_plot_history <- function(results) {
     theme(legend.key.width = unit(0.1, "npc"))
 }
 
-# Writes folder/name.png and .pdf; inches.
+# Whether the file ends as its kind does: R's devices do not tell of a full disk.
+.fs_whole <- function(path, kind) {
+  end <- charToRaw(c(png = "IEND\xaeB`\x82", pdf = "%%EOF\n")[[kind]])
+  size <- file.size(path)
+  if (is.na(size) || size < length(end)) return(FALSE)
+  file <- file(path, "rb")
+  on.exit(close(file))
+  seek(file, size - length(end))
+  identical(readBin(file, "raw", length(end)), end)
+}
+
+# Writes folder/name.png and .pdf; inches. What is not written whole is an error, and what was there stays.
 fs_save <- function(plot, folder, name, width = 8, height = 5) {
   dir.create(folder, showWarnings = FALSE, recursive = TRUE)
-  for (kind in c("png", "pdf"))
-    suppressMessages(ggsave(file.path(folder, paste(name, kind, sep = ".")), plot, width = width, height = height, dpi = 150))
-  cat(file.path(folder, paste0(name, ".png (and .pdf)\n")))
+  if (!dir.exists(folder)) stop(folder, ": no folder, and none could be made", call. = FALSE)
+  for (kind in c("png", "pdf")) {
+    path <- file.path(folder, paste(name, kind, sep = "."))
+    part <- paste0(path, ".part")
+    suppressMessages(ggsave(part, plot, device = kind, width = width, height = height, dpi = 150))
+    if (!.fs_whole(part, kind) || !file.rename(part, path)) {
+      unlink(part)
+      stop(path, ": could not be written whole: the disk may be full", call. = FALSE)
+    }
+  }
+  invisible(file.path(folder, paste0(name, ".png")))
+}
+
+# A line on standard output, by cat: R does not tell where that cannot be written.
+.fs_say <- function(text) {
+  if (system2("cat", input = encodeString(text), stderr = FALSE) != 0) stop("standard output: cannot be written", call. = FALSE)
 }
 
 .fs_main <- function(words) {
@@ -156,16 +180,20 @@ fs_save <- function(plot, folder, name, width = 8, height = 5) {
   out <- if (is.na(place)) "." else words[place + 1]
   paths <- if (is.na(place)) words else words[-c(place, place + 1)]
   results <- fs_open(paths)
-  fs_save(fs_plot_sr(results), out, "sr")
-  fs_save(fs_plot_clusters(results), out, "clusters", 9, 7)
-  fs_save(fs_plot_sizes(results), out, "sizes", 9, 6)
-  fs_save(fs_plot_share(results), out, "share")
-  fs_save(fs_plot_history(results), out, "history", 8, 9)
-  if (length(paths) == 1) fs_save(fs_plot_field(results), out, "field", 13, 5)
+  save <- function(...) .fs_say(paste(fs_save(...), "(and .pdf)"))
+  save(fs_plot_sr(results), out, "sr")
+  save(fs_plot_clusters(results), out, "clusters", 9, 7)
+  save(fs_plot_sizes(results), out, "sizes", 9, 6)
+  save(fs_plot_share(results), out, "share")
+  save(fs_plot_history(results), out, "history", 8, 9)
+  if (length(paths) == 1) save(fs_plot_field(results), out, "field", 13, 5)
 }
 
 if (sys.nframe() == 0) { # run by Rscript, not sourced
   here <- sub("^--file=", "", grep("^--file=", commandArgs(FALSE), value = TRUE))
   source(file.path(dirname(here), "filterscope.R"))
-  .fs_main(commandArgs(TRUE))
+  tryCatch(.fs_main(commandArgs(TRUE)), error = function(e) {
+    message("filterscope_figures.R: ", encodeString(conditionMessage(e)))
+    quit(status = 1)
+  })
 }

@@ -17,6 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from filterscope_output import written
+
 BLACK, BLUE, ORANGE, GREEN = "#000000", "#0072B2", "#D55E00", "#009E73"  # Okabe and Ito: told apart by the colour-blind
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", BLACK)
 MARKERS = "os^Dv*P"
@@ -28,7 +30,8 @@ def save(figure, folder, name):
     os.makedirs(folder, exist_ok=True)
     paths = [os.path.join(folder, f"{name}.{kind}") for kind in ("png", "pdf")]
     for path in paths:
-        figure.savefig(path, dpi=150)
+        with written(path) as part:
+            figure.savefig(part, dpi=150, format=path.rpartition(".")[2])
     return paths
 
 

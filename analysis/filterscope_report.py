@@ -12,6 +12,7 @@ import sys
 
 import filterscope as fs
 import filterscope_figures as figures
+from filterscope_output import printable, run, written
 
 CITE = """Y. Tzach et al., "The mechanism underlying successful deep learning", arXiv:2305.18078 (2023), for the method; the
 filterscope repository, with its version, for the implementation."""
@@ -52,9 +53,13 @@ SCRIPT = """document.querySelectorAll("th").forEach(function (th) {
 });"""
 
 
+def escape(text):
+    return html.escape(printable(str(text)))
+
+
 def _cell(value):
     if isinstance(value, str) or not hasattr(value, "__float__"):
-        return f'<td class="text long">{html.escape(str(value))}</td>'
+        return f'<td class="text long">{escape(value)}</td>'
     if value != value:
         return '<td data-value="NaN"></td>'
     exact = repr(value.item() if hasattr(value, "item") else value)
@@ -70,7 +75,7 @@ def html_table(table, name=None):
         unit, meaning = known.get(column, ("", ""))
         unit = "" if unit == "1" else unit
         kind = "" if table[column].dtype.kind in "iufb" else ' class="text"'
-        head += f'<th{kind} title="{html.escape(meaning)}">{html.escape(str(column))}<small>{html.escape(unit)}</small></th>'
+        head += f'<th{kind} title="{escape(meaning)}">{escape(column)}<small>{escape(unit)}</small></th>'
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in table.itertuples(index=False, name=None))
     return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>\n'
 
@@ -79,16 +84,16 @@ def html_figure(path, caption):
     with open(path, "rb") as file:
         png = file.read()
     data, width = base64.b64encode(png).decode(), int.from_bytes(png[16:20], "big") * 96 // 150
-    return (f'<figure><img alt="{html.escape(caption)}" width="{width}" src="data:image/png;base64,{data}">'
-            f"<figcaption>{html.escape(caption)}</figcaption></figure>\n")
+    return (f'<figure><img alt="{escape(caption)}" width="{width}" src="data:image/png;base64,{data}">'
+            f"<figcaption>{escape(caption)}</figcaption></figure>\n")
 
 
 def html_run(run):
     """What a file was computed from, and how."""
-    rows = "".join(f'<tr><td class="text">{html.escape(key)}</td><td class="text long">{html.escape(value)}</td></tr>\n'
+    rows = "".join(f'<tr><td class="text">{escape(key)}</td><td class="text long">{escape(value)}</td></tr>\n'
                    for key, value in run.config.items())
     state = "complete" if run.complete else f"not complete: {int(run.units['done'].sum())} of {len(run.units)} units are done"
-    return (f"<h3>{html.escape(run.path)}: {state}</h3>\n<p>Configuration: what the results depend on.</p>\n"
+    return (f"<h3>{escape(run.path)}: {state}</h3>\n<p>Configuration: what the results depend on.</p>\n"
             f'<div class="table"><table><thead><tr><th class="text">key</th><th class="text">value</th></tr></thead>'
             f"<tbody>\n{rows}</tbody></table></div>\n<p>Provenance: each start of the program.</p>\n{html_table(run.launches)}")
 
@@ -96,8 +101,8 @@ def html_run(run):
 def html_report(results, pictures):
     """The whole report; pictures: (path of a PNG, caption)."""
     archs = ", ".join(dict.fromkeys(run.arch for run in figures.runs(results)))
-    parts = [f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>filterscope: {html.escape(archs)}</title>\n'
-             f"<style>{STYLE}</style></head><body>\n<h1>filterscope: {html.escape(archs)}</h1>\n"]
+    parts = [f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>filterscope: {escape(archs)}</title>\n'
+             f"<style>{STYLE}</style></head><body>\n<h1>filterscope: {escape(archs)}</h1>\n"]
     parts.append("<h2>Layers</h2>\n<p>A click on a column's head sorts; its tooltip tells what it is. Tables show four digits, the "
                  "files have all. What is marked (ours) is the implementation's own definition, not the paper's.</p>\n")
     parts.append(html_table(results.layers, "layers"))
@@ -111,7 +116,7 @@ def html_report(results, pictures):
         parts.append(f"<h3>{name}: {NUMBERS[name]}</h3>\n{html_table(table, name)}")
     parts.append("<h2>Configuration and provenance</h2>\n")
     parts += [html_run(run) for run in figures.runs(results)]
-    parts.append(f"<h2>How to cite</h2>\n<p>{html.escape(CITE)}</p>\n<script>{SCRIPT}</script>\n</body></html>\n")
+    parts.append(f"<h2>How to cite</h2>\n<p>{escape(CITE)}</p>\n<script>{SCRIPT}</script>\n</body></html>\n")
     return "".join(parts)
 
 
@@ -153,7 +158,7 @@ def draw(results, options):
         except ValueError as error:
             if options.figure:
                 raise
-            print(f"report.py: {error}", file=sys.stderr)
+            print(f"report.py: {printable(str(error))}", file=sys.stderr)
             continue
         for stem, figure, caption in drawn:
             png, pdf = figures.save(figure, options.out, stem)
@@ -173,7 +178,7 @@ def read_options():
     return parser.parse_args()
 
 
-def run(options):
+def report(options):
     results = fs.open(*options.results)
     os.makedirs(options.out, exist_ok=True)
     if options.figure:
@@ -181,7 +186,7 @@ def run(options):
     print_layers(results)
     pictures = draw(results, options)
     path = os.path.join(options.out, "report.html")
-    with open(path, "w", encoding="utf-8") as file:
+    with written(path) as part, open(part, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(html_report(results, pictures))
     print(path)
     for table in results.write_parquet(options.out) if options.parquet else ():
@@ -189,8 +194,4 @@ def run(options):
 
 
 def main():
-    try:
-        run(read_options())
-    except (ValueError, ImportError, OSError) as error:
-        sys.exit(f"report.py: {error}")
-    return 0
+    run("report.py", lambda: report(read_options()))

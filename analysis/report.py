@@ -1,7 +1,5 @@
 #!/usr/bin/env python3
 """All figures and an HTML report of results files: report.py --help."""
-import sys
-
 from filterscope_report import main
 
-sys.exit(main())
+main()

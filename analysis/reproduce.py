@@ -7,13 +7,13 @@ are not complete are named and left out. What is marked (ours) is this project's
 import argparse
 import io
 import os
-import sys
 
 import h5py
 import numpy as np
 import pandas as pd
 
 import filterscope as fs
+from filterscope_output import run
 from model_file import FORMAT, Failure, call, program
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5)
@@ -28,7 +28,7 @@ TRENDS = (("SR rises with depth", "sr", 1), ("SNR (ours) rises with depth", "snr
 
 def markdown(head, rows):
     lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+    return "".join(f"| {' | '.join(str(cell).replace('|', '&#124;') for cell in line)} |\n" for line in lines)
 
 
 def layer_table(run, threshold=None, binary=None):
@@ -59,6 +59,8 @@ def layers_markdown(tables):
 
 def rank_correlation(values):
     """Spearman's, of values and their places, without the last digits: 0.9 is 0.9."""
+    if len(values) < 2:
+        return np.nan
     return round(pd.Series(range(len(values))).corr(pd.Series(list(values)).rank()), 9)
 
 
@@ -183,11 +185,8 @@ def main():
     parser.add_argument("--models", nargs="*", default=[], help="their model files: for the networks' own test SR")
     parser.add_argument("--filterscope", help="the program ($FILTERSCOPE, the build folder beside this one, or PATH)")
     options = parser.parse_args()
-    try:
-        print(report(options.files, options.models, program(options.filterscope)), end="")
-    except (Failure, ValueError) as error:
-        sys.exit(f"reproduce.py: {error}")
+    print(report(options.files, options.models, program(options.filterscope)), end="")
 
 
 if __name__ == "__main__":
-    main()
+    run("reproduce.py", main, Failure)

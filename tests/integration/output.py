@@ -3,7 +3,9 @@ line; training and sweeps complete their files first. Names cannot move a termin
 import csv
 import io
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -53,7 +55,7 @@ def refused(command, program):
         said = done.stderr.decode()
         assert done.returncode == 1, f"{' '.join(command)}, {how.__name__}: exit code {done.returncode}\n{said}"
         assert said.splitlines()[-1] == f"{program}: standard output: {cause}", f"{' '.join(command)}, {how.__name__}: {said}"
-        assert said.count("standard output") == 1 and "Traceback" not in said, said
+        assert said.count("standard output") == 1 and "Traceback" not in said and "Exception" not in said, said
 
 
 looks = [["help"], ["--version"], ["help", "train"], ["sweep", "--help"], ["plan", *SWEEP[1:-1]], ["status", "sweep.h5"],
@@ -66,6 +68,33 @@ looks = [["help"], ["--version"], ["help", "train"], ["sweep", "--help"], ["plan
 for words in looks:
     refused(launch(1, *words), "filterscope")
 print(f"{len(looks)} commands: exit code 1 and the cause")
+
+scripts = ["report.py sweep.h5 --out drawn", "report.py --help", "reproduce.py sweep.h5 --models model.h5", "reproduce.py --help"]
+for words in map(str.split, scripts):
+    refused([sys.executable, f"{ANALYSIS}/{words[0]}", *words[1:]], words[0])
+assert os.path.exists("drawn/report.html")
+r = ["Rscript", "-e", "library(ggplot2); library(hdf5r)"]
+if shutil.which("Rscript") and subprocess.run(r, capture_output=True).returncode == 0:
+    scripts.append("filterscope_figures.R")
+    for how in (full, without_reader, closed):
+        done, _ = how(["Rscript", f"{ANALYSIS}/filterscope_figures.R", "sweep.h5", "--out", "drawn"])
+        assert done.returncode == 1 and done.stderr == b"filterscope_figures.R: standard output: cannot be written\n", done
+
+
+def on_small_disk():
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (15000, 15000))
+
+
+programs = [([sys.executable, f"{ANALYSIS}/report.py"], "small1/sr.png: File too large")]
+if "filterscope_figures.R" in scripts:
+    programs.append((["Rscript", f"{ANALYSIS}/filterscope_figures.R"], "small2/sr.png: could not be written whole"))
+for command, cause in programs:
+    out = cause.split("/")[0]
+    done = subprocess.run([*command, "sweep.h5", "--out", out], capture_output=True, text=True, preexec_fn=on_small_disk)
+    assert done.returncode == 1 and cause in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert os.listdir(out) == [], "a part of a figure stays"
+print(f"{', '.join(dict.fromkeys(words.split()[0] for words in scripts))}: the same")
 
 for words, whole in ((TRAIN, "model.h5"), (SWEEP, "sweep.h5")):
     for how in (full, without_reader, closed):
@@ -83,6 +112,9 @@ assert done.returncode == 1 and done.stderr.startswith(b"filterscope: " + escape
 os.link("sweep.h5", name)
 done = subprocess.run([BINARY, "status", name, "--watch"], capture_output=True)
 assert done.returncode == 0 and escaped in done.stdout and b"\x1b" not in done.stdout, done.stdout
+for script in ("report.py", "reproduce.py"):
+    done = subprocess.run([sys.executable, f"{ANALYSIS}/{script}", b"\x1b[2J\xe9.h5"], capture_output=True)
+    assert done.returncode == 1 and done.stderr == f"{script}: \\x1b[2J\\udce9.h5: no such file\n".encode(), done
 print("names of files: escaped")
 
 # Names of labels.
