@@ -31,6 +31,8 @@ typedef struct fs_dataset {
     int width;                               /* pixels */
     int channels;                            /* 3 (red, green, blue), 1 (grey), or what an IDX file says */
     int labels;                              /* K >= 2; every label is in 0..K-1 */
+    int set_labels;                          /* of the set as it is on disk: more where labels are left out */
+    int32_t *number;                         /* [labels] rising: what the set calls each label; NULL: the same */
     uint8_t *pixels;                         /* [images][height][width][channels], 0..255 */
     uint16_t *label;                         /* [images] */
     char (*label_name)[FS_LABEL_NAME_BYTES]; /* [labels], zero-padded; "0", "1", ... where the set names none */
@@ -41,23 +43,58 @@ typedef struct fs_dataset {
 typedef enum fs_split { FS_TRAIN, FS_TEST } fs_split;
 
 /* Not collective. Reads one split from `spec`:
- *     cifar10:DIR   data_batch_1.bin .. data_batch_5.bin or test_batch.bin, 3073-byte records; names in batches.meta.txt
- *     cifar100:DIR  train.bin or test.bin, 3074-byte records, the fine label counts; names in fine_label_names.txt
- *     idx:DIR       train- or t10k- images-idx3-ubyte and labels-idx1-ubyte, plain or .gz (MNIST, Fashion-MNIST); a dot
- *                   in place of the hyphen before "idx" will do, and a plain file is taken before a packed one. Where there
- *                   is none of these: images-idx4-ubyte, [images][height][width][channels], and labels-idx1-short or -int
- *                   for more than 256 labels
- *     idx-plain:DIR the same, but 28x28 images stay 28x28
+ *     cifar10:DIR    data_batch_1.bin .. data_batch_5.bin or test_batch.bin, 3073-byte records; names in batches.meta.txt
+ *     cifar100:DIR   train.bin or test.bin, 3074-byte records, the fine label counts; names in fine_label_names.txt
+ *     idx:DIR        [SET-]train- or [SET-]t10k- images-idx3-ubyte and labels-idx1-ubyte, plain or .gz (MNIST, Fashion-MNIST,
+ *                    EMNIST, KMNIST): also "test" for "t10k", dots or low lines for hyphens, capitals, each file in a folder of
+ *                    its name. A plain file is taken before a packed one, MNIST's own names before others, idx3 before
+ *                    images-idx4-ubyte, [images][height][width][channels], and idx1-ubyte before labels-idx1-short or -int for
+ *                    more than 256 labels or QMNIST's labels-idx2-int, whose first column counts
+ *     idx:DIR/SET    one of several sets in a folder, such as emnist-letters
+ *     idx-plain:DIR  the same, but 28x28 images stay 28x28
+ * DIR is the folder with these files, or one whose subfolders, or theirs, have them in one place only.
  *   limit  in   >= 0: the first `limit` images only; 0 means all. More than there are: FS_ERROR with both numbers. All
  *               files of the split must still be there with a valid size; of CIFAR, records behind the limit are not read
  *   data   out  owned by the caller after FS_OK; zeroed after any failure.
- * A CIFAR file may hold any number of records >= 1. The name files are optional; one that is there has as many names as
- * the set has labels, and longer names are cut to 31 bytes. K of an IDX set is (largest label of the training labels file)
- * + 1 for both splits, so that the test split needs that file, too.
+ * A CIFAR file may hold any number of records >= 1. The name files are optional; fs_label_names_read has what may be in them,
+ * as many as the set has labels. K of an IDX set is (largest label of the training labels file) + 1 for both splits, so that
+ * the test split needs that file, too. Both headers of a split agree before anything is unpacked.
  * Returns FS_OK; FS_USAGE (unknown spec, negative limit); FS_ERROR (missing, truncated or oversized file, bad magic, label
- * out of range, empty set, images and labels that differ in number, no memory), the message naming file, record (from 0)
- * and value. */
+ * out of range, empty set, images and labels that differ in number, several sets, no memory), the message naming file, record
+ * (from 0) and value. */
 fs_status fs_dataset_open(const char *spec, fs_split split, int limit, fs_dataset *data);
+
+/* The same where more is known than a spec tells. */
+typedef struct fs_data_request {
+    fs_split split;
+    int limit;
+    int labels;  /* K of an IDX set without a training labels file; 0: that is an error */
+    int unnamed; /* 1: leave the set's own file of label names aside, good or bad */
+} fs_data_request;
+
+fs_status fs_dataset_open_as(const char *spec, const fs_data_request *request, fs_dataset *data);
+
+/* Not collective. The labels that have both a training and a test image: number[*labels], rising, to be released with free().
+ * FS_ERROR: no memory. */
+fs_status fs_dataset_used_labels(const fs_dataset *train, const fs_dataset *test, int32_t **number, int *labels);
+
+/* Not collective. Leaves out all labels but number[labels] (rising), with their images; the others become 0..labels-1 and keep
+ * their names. `data` has all its labels yet. FS_MISMATCH: the set has fewer. FS_ERROR: no memory, no image left. */
+fs_status fs_dataset_keep_labels(fs_dataset *data, int labels, const int32_t *number);
+
+/* Not collective. Label names from a text file, one a line, for the caller to release with free(): UTF-8, with or without a
+ * byte order mark, lines ending in LF, CR or both; blank lines do not count, blanks around a name neither, and what is longer
+ * than 31 bytes is cut at a whole character. FS_ERROR, naming file, label and byte: no UTF-8; a character that controls a
+ * terminal or ends a line; no name at all; the file cannot be read. */
+fs_status fs_label_names_read(const char *path, char (**name)[FS_LABEL_NAME_BYTES], int *count);
+
+/* Not collective. Names the labels of `data`: one name for each, or for each of the set's with those that are left out.
+ * FS_ERROR, naming `path` and both numbers, where there are more or fewer. */
+fs_status fs_dataset_set_names(fs_dataset *data, const char *path, int count, const char (*name)[FS_LABEL_NAME_BYTES]);
+
+/* Not collective. The first two labels with one and the same name (such sets exist); -1 and -1 where all differ. FS_ERROR: no
+ * memory. */
+fs_status fs_label_names_alike(int labels, const char (*name)[FS_LABEL_NAME_BYTES], int *first, int *second);
 
 /* Not collective. Releases what fs_dataset_open gave and zeroes `data`. */
 void fs_dataset_close(fs_dataset *data);

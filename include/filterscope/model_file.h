@@ -6,6 +6,7 @@
  *     /scaling/NAME      float64; NAME = pixel [2], mean [channels], std [channels]: fs_scaling
  *     /config            table   key, value: the configuration that the weights depend on
  *     /label_names       fixed strings [labels]
+ *     /label_numbers     int32 [labels], only where labels of the set were left out: what the set calls each, rising
  *     /history           table   a row a complete epoch: fs_train_row; attribute crc of its own, as its seconds vary
  *     /parameter/NAME    float32; NAME = conv1.weight [kernel y, kernel x, channel, filter], conv1.bias, bn1.gamma, bn1.beta,
  *                        fc1.weight [output, input], fc1.bias ...; conv, bn and fc are numbered each for itself, from 1; a
@@ -37,6 +38,7 @@ typedef struct fs_model {
     fs_scaling scaling; /* how the images were scaled that it was trained with */
     fs_config config;
     char (*label_name)[FS_LABEL_NAME_BYTES]; /* [net.labels] */
+    int32_t *label_number;                   /* [net.labels] fs_dataset's number: NULL where no label was left out */
     int epochs;                              /* planned; 0 where the network was trained elsewhere */
     int epoch;                               /* complete */
     int batch;                               /* batches done of the next one */

@@ -76,8 +76,40 @@ fs_status fs_check_slots(int slots);
 /* Not collective. Prints the BLAS core and the configuration, a "key value" line each. */
 void fs_print_config(const char *title, const fs_config *config);
 
-/* Collective on MPI_COMM_WORLD. Both splits on rank 0, then everywhere; the same status on every rank. 0 images: all. */
-fs_status fs_load_data(const char *spec, int train_images, int test_images, fs_dataset *train, fs_dataset *test);
+/* What the command line says of a data set. */
+typedef struct fs_data_choice {
+    const char *spec;
+    const char *label_names; /* file; NULL: the set's own names */
+    int train_images;        /* 0: all */
+    int test_images;
+    int drop_empty; /* leave out labels without a training or a test image */
+} fs_data_choice;
+
+/* The options that train, sweep, plan and eval have in common, as rows of their tables. */
+#define FS_DATA_OPTIONS(choice)                                                                                                \
+    {"data", FS_OPTION_TEXT, &(choice)->spec, 0, 0, "cifar10:DIR, cifar100:DIR, idx:DIR or idx-plain:DIR"},                    \
+        {"label-names",                                                                                                        \
+         FS_OPTION_TEXT,                                                                                                       \
+         &(choice)->label_names,                                                                                               \
+         0,                                                                                                                    \
+         0,                                                                                                                    \
+         "file with the labels' names, one a line (the set's own, else numbers)"},                                             \
+    {                                                                                                                          \
+        "drop-empty-labels", FS_OPTION_FLAG, &(choice)->drop_empty, 0, 0,                                                      \
+            "leave out labels without a training or a test image"                                                              \
+    }
+
+/* Collective on MPI_COMM_WORLD. The splits that are not NULL, on rank 0, then everywhere; the same status on every rank.
+ *   model  in, out  NULL, or complete on rank 0: where it was trained on some of the set's labels, these are used; it takes the
+ *                   names of choice->label_names
+ * choice->drop_empty wants both splits. */
+fs_status fs_load_data(const fs_data_choice *choice, fs_model *model, fs_dataset *train, fs_dataset *test);
+
+/* Not collective. FS_ERROR, naming the first label without a training or a test image. */
+fs_status fs_check_all_labels(const char *spec, const fs_dataset *train, const fs_dataset *test);
+
+/* Not collective. Prints a line where two labels have the same name. */
+void fs_print_alike_names(const char *command, int labels, const char (*name)[FS_LABEL_NAME_BYTES]);
 
 /* Not collective. FS_USAGE where the launcher started more processes than this MPI job has ranks: each would believe that it is
  * alone and they would all do the same work. */

@@ -13,47 +13,6 @@
 #include "filterscope/share.h"
 #include "filterscope/slots.h"
 
-void fs_describe_data(fs_config *config, const char *key, const fs_dataset *data)
-{
-    fs_config_set(config, key, "%d images of %dx%dx%d, %d labels, CRC %08x", data->images, data->height, data->width,
-                  data->channels, data->labels, data->crc);
-}
-
-static void list_numbers(int count, const double *values, char *text, size_t size)
-{
-    size_t used = 0;
-    for (int i = 0; i < count && i < 3 && used < size; i++)
-        used += (size_t)snprintf(text + used, size - used, " %.9g", values[i]);
-}
-
-void fs_describe_scaling(fs_config *config, int channels, const fs_scaling *s)
-{
-    char mean[64] = "", std[64] = "";
-    uint32_t crc = fs_crc32c(0, s->pixel, sizeof s->pixel);
-    crc = fs_crc32c(crc, s->mean, (size_t)channels * sizeof *s->mean);
-    crc = fs_crc32c(crc, s->std, (size_t)channels * sizeof *s->std);
-    list_numbers(channels, s->mean, mean, sizeof mean);
-    list_numbers(channels, s->std, std, sizeof std);
-    fs_config_set(config, "scaling", "pixels %.9g .. %.9g, mean%s, std%s, CRC %08x", s->pixel[0], s->pixel[1], mean, std, crc);
-}
-
-fs_status fs_check_fits(const char *path, const fs_network *net, const char *spec, const fs_dataset *data)
-{
-    if (net->height == data->height && net->width == data->width && net->channels == data->channels &&
-        net->labels == data->labels)
-        return FS_OK;
-    return fs_fail(FS_MISMATCH, "%s: was trained on %dx%dx%d images with %d labels, %s has %dx%dx%d with %d", path, net->height,
-                   net->width, net->channels, net->labels, spec, data->height, data->width, data->channels, data->labels);
-}
-
-fs_status fs_scale_data(const fs_scaling *scaling, fs_dataset *train, fs_dataset *test)
-{
-    fs_status status = fs_dataset_set_scaling(train, scaling);
-    if (!status)
-        status = fs_dataset_set_scaling(test, scaling);
-    return fs_agree(MPI_COMM_WORLD, status);
-}
-
 int fs_default_slots(int ranks)
 {
     int slots = 4;
@@ -75,33 +34,6 @@ void fs_print_config(const char *title, const fs_config *config)
     for (int i = 0; i < config->count; i++)
         printf("  %-18s %s\n", config->entry[i].key, config->entry[i].value);
     fflush(stdout);
-}
-
-static fs_status check_splits(const char *spec, const fs_dataset *train, const fs_dataset *test)
-{
-    if (train->height == test->height && train->width == test->width && train->channels == test->channels)
-        return FS_OK;
-    return fs_fail(FS_ERROR, "%s: training images are %dx%dx%d, test images %dx%dx%d", spec, train->height, train->width,
-                   train->channels, test->height, test->width, test->channels);
-}
-
-fs_status fs_load_data(const char *spec, int train_images, int test_images, fs_dataset *train, fs_dataset *test)
-{
-    int rank;
-    fs_status status = FS_OK;
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    if (rank == 0)
-        status = fs_dataset_open(spec, FS_TRAIN, train_images, train);
-    if (rank == 0 && !status)
-        status = fs_dataset_open(spec, FS_TEST, test_images, test);
-    if (rank == 0 && !status)
-        status = check_splits(spec, train, test);
-    status = fs_agree(MPI_COMM_WORLD, status);
-    if (!status)
-        status = fs_share_dataset(MPI_COMM_WORLD, train);
-    if (!status)
-        status = fs_share_dataset(MPI_COMM_WORLD, test);
-    return status;
 }
 
 /* The number of processes that mpirun or srun says it started; 0 where neither did. A batch script's own environment has

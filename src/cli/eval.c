@@ -13,16 +13,17 @@
 #include "filterscope/stop.h"
 
 struct arguments {
-    const char *model, *data, *split, *table;
+    const char *model, *split, *table;
     int images, batch, safe;
+    fs_data_choice data;
 };
 
 /* What it works on, and what comes out. */
 struct job {
     struct arguments a;
     fs_model model;
-    fs_dataset train, test;
-    const fs_dataset *data; /* one of these */
+    fs_dataset train, test; /* what isn't needed is empty */
+    fs_dataset *data;       /* one of these */
     long long *confusion;   /* [K][K] */
     double loss;
 };
@@ -44,7 +45,7 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
     *a = (struct arguments){.split = "test", .table = "", .batch = 100};
     const fs_option options[] = {
         {"model", FS_OPTION_TEXT, &a->model, 0, 0, "model file of filterscope train or analysis/import_torch.py"},
-        {"data", FS_OPTION_TEXT, &a->data, 0, 0, "cifar10:DIR, cifar100:DIR, idx:DIR or idx-plain:DIR"},
+        FS_DATA_OPTIONS(&a->data),
         {"split", FS_OPTION_TEXT, &a->split, 0, 0, "test or train (test)"},
         {"table", FS_OPTION_TEXT, &a->table, 0, 0, "confusion, labels or logits (as CSV, instead of the summary)"},
         {"safe", FS_OPTION_FLAG, &a->safe, 0, 0, "for spreadsheets: a ' before labels that begin with = + - or @"},
@@ -53,7 +54,7 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
         {NULL},
     };
     fs_status status = fs_options_read(argc, argv, usage, options, NULL);
-    if (!status && (!a->model || !a->data))
+    if (!status && (!a->model || !a->data.spec))
         status = fs_fail(FS_USAGE, "usage: filterscope %s", usage);
     if (!status && !is_one_of(a->split, splits))
         status = fs_fail(FS_USAGE, "--split: '%s' is none of test, train", a->split);
@@ -65,21 +66,22 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
 static fs_status load(struct job *job)
 {
     struct arguments *a = &job->a;
-    int rank, train = strcmp(a->split, "train") == 0;
+    int rank, train = strcmp(a->split, "train") == 0, both = a->data.drop_empty;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    job->data = train ? &job->train : &job->test;
+    *(train ? &a->data.train_images : &a->data.test_images) = a->images;
     fs_status status = fs_agree(MPI_COMM_WORLD, rank == 0 ? fs_model_load(a->model, &job->model) : FS_OK);
     if (!status)
-        status = fs_load_data(a->data, train ? a->images : 1, train ? 1 : a->images, &job->train, &job->test);
+        status = fs_load_data(&a->data, &job->model, train || both ? &job->train : NULL, !train || both ? &job->test : NULL);
     if (!status)
         status = fs_share_model(MPI_COMM_WORLD, &job->model);
     if (!status)
-        status = fs_check_fits(a->model, &job->model.net, a->data, &job->test);
+        status = fs_check_fits(a->model, &job->model.net, a->data.spec, job->data);
     if (!status)
-        status = fs_scale_data(&job->model.scaling, &job->train, &job->test);
+        status = fs_agree(MPI_COMM_WORLD, fs_dataset_set_scaling(job->data, &job->model.scaling));
     if (status)
         return status;
     size_t labels = (size_t)job->model.net.labels;
-    job->data = train ? &job->train : &job->test;
     job->confusion = fs_alloc(labels * labels, sizeof *job->confusion, "the confusion matrix");
     return fs_agree(MPI_COMM_WORLD, job->confusion ? FS_OK : FS_ERROR);
 }
@@ -164,8 +166,9 @@ static void print_summary(const struct job *job)
         long long images = sum_row(job, l);
         printf("%5d  %-32s %7lld %7lld", l, job->model.label_name[l], images, right_of(job, l));
         if (images)
-            printf("  %6.4f", (double)right_of(job, l) / (double)images);
-        printf("\n");
+            printf("  %6.4f\n", (double)right_of(job, l) / (double)images);
+        else
+            printf("       -\n");
     }
     printf("confusion: a row an input label, a column an output unit\n");
     print_confusion(job, " ", "%6lld");

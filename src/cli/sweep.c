@@ -3,8 +3,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "cli/cli.h"
 #include "filterscope/lock.h"
 #include "filterscope/model_file.h"
@@ -14,8 +16,9 @@
 #include "filterscope/stop.h"
 
 struct arguments {
-    const char *model, *data, *out, *layers;
-    int train_images, test_images, filters_per_unit, reserve;
+    const char *model, *out, *layers;
+    int filters_per_unit, reserve;
+    fs_data_choice data;
     fs_sweep_settings settings;
 };
 
@@ -47,7 +50,7 @@ static fs_status read_arguments(int argc, char **argv, const char *usage, struct
                              .seed = 1};
     const fs_option options[] = {
         {"model", FS_OPTION_TEXT, &a->model, 0, 0, "model file of filterscope train"},
-        {"data", FS_OPTION_TEXT, &a->data, 0, 0, "cifar10:DIR, cifar100:DIR, idx:DIR or idx-plain:DIR"},
+        FS_DATA_OPTIONS(&a->data),
         {"out", FS_OPTION_TEXT, &a->out, 0, 0, "results file; where it exists, the sweep goes on from it"},
         {"layers", FS_OPTION_TEXT, &a->layers, 0, 0, "convolutions to probe, all or as 1,3,5 (all)"},
         {"epochs", FS_OPTION_INT, &p->epochs, 1, 100000, "epochs of each probe (200)"},
@@ -64,14 +67,14 @@ static fs_status read_arguments(int argc, char **argv, const char *usage, struct
         {"seed", FS_OPTION_SEED, &p->seed, 0, 0, "of the probes' weights, order and augmentation (1)"},
         {"slots", FS_OPTION_INT, &a->settings.slots, 1, FS_MOST_SLOTS, "pieces of a batch, a power of two (ranks, 4 .. 16)"},
         {"team", FS_OPTION_INT, &a->settings.team, 1, FS_MOST_SLOTS, "most ranks that share a batch (slots)"},
-        {"train-images", FS_OPTION_INT, &a->train_images, 1, 2e9, "the first N training images only (all)"},
-        {"test-images", FS_OPTION_INT, &a->test_images, 1, 2e9, "the first N test images only (all)"},
+        {"train-images", FS_OPTION_INT, &a->data.train_images, 1, 2e9, "the first N training images only (all)"},
+        {"test-images", FS_OPTION_INT, &a->data.test_images, 1, 2e9, "the first N test images only (all)"},
         {"literal", FS_OPTION_FLAG, &a->settings.literal, 0, 0, "run the test set once for every filter, as the paper says"},
         {"reserve", FS_OPTION_INT, &a->reserve, 0, 1e6, "stop so many seconds before the Slurm job ends (60)"},
         {NULL},
     };
     fs_status status = fs_options_read(argc, argv, usage, options, NULL);
-    if (!status && (!a->model || !a->data || (usage == sweep_usage && !a->out)))
+    if (!status && (!a->model || !a->data.spec || (usage == sweep_usage && !a->out)))
         status = fs_fail(FS_USAGE, "usage: filterscope %s", usage);
     if (!status && a->settings.slots)
         status = fs_check_slots(a->settings.slots);
@@ -84,7 +87,7 @@ static fs_status check_model(const struct arguments *a, const fs_model *model, c
     if (model->epoch < model->epochs)
         return fs_fail(FS_MISMATCH, "%s: training is not finished: %d of %d epochs (train --epochs %d ends it there)", a->model,
                        model->epoch, model->epochs, model->epoch ? model->epoch : 1);
-    return fs_check_fits(a->model, net, a->data, data);
+    return fs_check_fits(a->model, net, a->data.spec, data);
 }
 
 /* What the results depend on. */
@@ -126,6 +129,19 @@ static fs_results_plan results_plan(const struct job *job)
                              .config = &job->config};
 }
 
+/* Model files of other tools, and old ones, may hold any bytes; what is stored here has to be readable. */
+static fs_status check_names(const struct job *job)
+{
+    char what[256];
+    fs_status status = FS_OK;
+    for (int k = 0; k < job->model.net.labels && !status; k++) {
+        const char *name = job->model.label_name[k];
+        snprintf(what, sizeof what, "%.200s: the name of label %d,", job->a.model, k);
+        status = fs_text_check(what, name, strlen(name));
+    }
+    return status ? fs_fail(status, "%s: --label-names FILE gives others", fs_message()) : FS_OK;
+}
+
 static void take_slots(struct job *job, const fs_config *stored)
 {
     const char *slots = stored ? fs_config_get(stored, "slots") : NULL;
@@ -164,7 +180,8 @@ static fs_status find_results(struct job *job)
         take_slots(job, NULL);
         describe(job, &job->config);
         fs_results_plan plan = results_plan(job);
-        return fs_results_create(job->a.out, &plan);
+        status = check_names(job);
+        return status ? status : fs_results_create(job->a.out, &plan);
     }
     status = fs_results_open(job->a.out, MPI_COMM_NULL, &results);
     if (status == FS_MISMATCH && repair(job))
@@ -196,7 +213,7 @@ static fs_status load(struct job *job)
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     fs_status status = fs_agree(MPI_COMM_WORLD, rank == 0 ? fs_model_load(a->model, &job->model) : FS_OK);
     if (!status)
-        status = fs_load_data(a->data, a->train_images, a->test_images, &job->train, &job->test);
+        status = fs_load_data(&a->data, &job->model, &job->train, &job->test);
     if (!status)
         status = fs_share_model(MPI_COMM_WORLD, &job->model);
     if (!status)
@@ -215,6 +232,7 @@ static void announce(const struct job *job)
     int ranks;
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
     fs_print_config("filterscope " FS_VERSION " sweep", &job->config);
+    fs_print_alike_names("sweep", job->model.net.labels, (const char(*)[FS_LABEL_NAME_BYTES])job->model.label_name);
     printf("  %-18s %d\n  %-18s %s\n", "ranks", ranks, "out", job->a.out);
     fflush(stdout);
 }

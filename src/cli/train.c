@@ -10,12 +10,14 @@
 #include "cli/cli.h"
 #include "filterscope/lock.h"
 #include "filterscope/memory.h"
+#include "filterscope/plan.h"
 #include "filterscope/share.h"
 #include "filterscope/stop.h"
 
 struct arguments {
-    const char *arch, *data, *out, *init, *pixels, *mean, *std, *schedule;
-    int train_images, test_images, reserve;
+    const char *arch, *out, *init, *pixels, *mean, *std, *schedule;
+    int reserve;
+    fs_data_choice data;
     fs_train_settings settings;
 };
 
@@ -48,7 +50,7 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
     const fs_option options[] = {
         {"arch", FS_OPTION_TEXT, &a->arch, 0, 0,
          "vgg16, vgg16-fc1, vgg11, vgg6, avgg16, avgg6 or avgg8 (or a file: filterscope arch)"},
-        {"data", FS_OPTION_TEXT, &a->data, 0, 0, "cifar10:DIR, cifar100:DIR, idx:DIR or idx-plain:DIR"},
+        FS_DATA_OPTIONS(&a->data),
         {"out", FS_OPTION_TEXT, &a->out, 0, 0, "model file; where it exists, training goes on from it"},
         {"init", FS_OPTION_TEXT, &a->init, 0, 0, "model file whose weights and scaling a new training starts from"},
         {"pixels", FS_OPTION_TEXT, &a->pixels, 0, 0, "LOW,HIGH: what the pixels 0 and 255 become (-1,1)"},
@@ -71,13 +73,13 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
         {"label-smoothing", FS_OPTION_NUMBER, &r->label_smoothing, 0, 1, "share of each target spread over all labels (0)"},
         {"seed", FS_OPTION_SEED, &a->settings.seed, 0, 0, "of weights, order and augmentation (1)"},
         {"slots", FS_OPTION_INT, &a->settings.slots, 1, FS_MOST_SLOTS, "pieces of a batch, a power of two (ranks, 4 .. 16)"},
-        {"train-images", FS_OPTION_INT, &a->train_images, 1, 2e9, "the first N training images only (all)"},
-        {"test-images", FS_OPTION_INT, &a->test_images, 1, 2e9, "the first N test images only (all)"},
+        {"train-images", FS_OPTION_INT, &a->data.train_images, 1, 2e9, "the first N training images only (all)"},
+        {"test-images", FS_OPTION_INT, &a->data.test_images, 1, 2e9, "the first N test images only (all)"},
         {"reserve", FS_OPTION_INT, &a->reserve, 0, 1e6, "stop so many seconds before the Slurm job ends (60)"},
         {NULL},
     };
     fs_status status = fs_options_read(argc, argv, usage, options, NULL);
-    if (!status && (!a->arch || !a->data || !a->out))
+    if (!status && (!a->arch || !a->data.spec || !a->out))
         status = fs_fail(FS_USAGE, "usage: filterscope %s", usage);
     if (!status && a->settings.slots)
         status = fs_check_slots(a->settings.slots);
@@ -185,10 +187,22 @@ static fs_status find_start(const struct arguments *a, const fs_arch *arch, uint
     if (!status && a->init && fs_network_fingerprint(&start->net) != fingerprint)
         status = fs_fail(FS_MISMATCH, "%s: has another architecture (%s) than %s", a->init, start->net.arch, arch->name);
     if (!status && a->init)
-        status = fs_check_fits(a->init, &start->net, a->data, train);
+        status = fs_check_fits(a->init, &start->net, a->data.spec, train);
     if (!status)
         status = fs_read_scaling(a->pixels, a->mean, a->std, train->channels, &start->scaling);
     return status;
+}
+
+/* The model knows which of the set's labels it was trained on, where these are not all. */
+static fs_status number_labels(const fs_dataset *train, fs_model *model)
+{
+    if (!train->number)
+        return FS_OK;
+    model->label_number = fs_alloc((size_t)train->labels, sizeof *model->label_number, "numbers of labels");
+    if (!model->label_number)
+        return FS_ERROR;
+    memcpy(model->label_number, train->number, (size_t)train->labels * sizeof *model->label_number);
+    return FS_OK;
 }
 
 /* A network as `arch` says, with the weights of `start` where that has any. */
@@ -211,6 +225,32 @@ static fs_status create_model(const struct arguments *a, const fs_arch *arch, co
     if (!model->label_name)
         return FS_ERROR;
     memcpy(model->label_name, train->label_name, (size_t)train->labels * sizeof *model->label_name);
+    return number_labels(train, model);
+}
+
+/* What a sweep refuses is said now, not after the training. A part of the images, or a training that has begun, may go on. */
+static fs_status check_sweep(const struct arguments *a, int resumes, const fs_dataset *train, const fs_dataset *test,
+                             const fs_network *net)
+{
+    fs_plan plan = {0};
+    fs_status status = fs_check_all_labels(a->data.spec, train, test);
+    if (status && (resumes || a->data.train_images || a->data.test_images)) {
+        printf("train: note: %s\n", fs_message());
+        status = FS_OK;
+    }
+    if (!status)
+        status = fs_plan_create(net, "all", 1, &plan);
+    fs_plan_free(&plan);
+    return status;
+}
+
+/* --label-names names a new model. */
+static fs_status check_names(const struct arguments *a, const fs_model *model, const fs_dataset *train)
+{
+    for (int k = 0; k < train->labels && a->data.label_names; k++)
+        if (strcmp(model->label_name[k], train->label_name[k]) != 0)
+            return fs_fail(FS_MISMATCH, "%s: label %d is %s there, %s in %s; sweep and eval take other names by --label-names",
+                           a->out, k, model->label_name[k], train->label_name[k], a->data.label_names);
     return FS_OK;
 }
 
@@ -239,7 +279,10 @@ static fs_status find_model(struct arguments *a, const fs_arch *arch, const fs_d
     if (status)
         return status;
     model->config = now;
-    return plan_epochs(a->out, a->settings.recipe.epochs, model);
+    status = check_names(a, model, train);
+    if (!status)
+        status = check_sweep(a, resumes, train, test, &model->net);
+    return status ? status : plan_epochs(a->out, a->settings.recipe.epochs, model);
 }
 
 static void announce(const struct arguments *a, const fs_model *model)
@@ -249,6 +292,7 @@ static void announce(const struct arguments *a, const fs_model *model)
     fs_print_config("filterscope " FS_VERSION " train", &model->config);
     printf("  %-18s %d\n  %-18s %d\n  %-18s %zu\n  %-18s %s\n", "epochs", a->settings.recipe.epochs, "ranks", ranks,
            "parameters", model->net.parameters, "out", a->out);
+    fs_print_alike_names("train", model->net.labels, (const char(*)[FS_LABEL_NAME_BYTES])model->label_name);
     if (model->net.dropouts)
         printf("train: dropout does nothing here\n");
     if (ranks > a->settings.slots)
@@ -265,7 +309,7 @@ static fs_status run(struct arguments *a, const fs_arch *arch, const fs_lock *lo
 {
     int rank;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    fs_status status = fs_load_data(a->data, a->train_images, a->test_images, train, test);
+    fs_status status = fs_load_data(&a->data, NULL, train, test);
     if (!status)
         status = fs_agree(MPI_COMM_WORLD, rank == 0 ? find_model(a, arch, train, test, model) : FS_OK);
     if (status)

@@ -22,6 +22,25 @@ static const cifar_layout cifar10 = {
     {{"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"}, {"test_batch.bin"}}};
 static const cifar_layout cifar100 = {100, 2, {{"train.bin"}, {"test.bin"}}};
 
+static int holds(const cifar_layout *layout, const char *name)
+{
+    for (int i = 0; i < FILES_MOST; i++)
+        for (int split = FS_TRAIN; split <= FS_TEST; split++)
+            if (layout->file[split][i] && strcmp(layout->file[split][i], name) == 0)
+                return 1;
+    return 0;
+}
+
+int fs_holds_cifar10(const char *name)
+{
+    return holds(&cifar10, name);
+}
+
+int fs_holds_cifar100(const char *name)
+{
+    return holds(&cifar100, name);
+}
+
 static size_t record_bytes(const cifar_layout *layout)
 {
     return (size_t)layout->label_bytes + CHANNELS * PLANE;
@@ -88,11 +107,11 @@ static int split_files(const char *const name[FILES_MOST])
 }
 
 /* All sizes are looked at before anything is read, whatever the limit: an incomplete copy shows at once. */
-static fs_status read_cifar(const cifar_layout *layout, const char *folder, fs_split split, int limit, fs_dataset *data)
+static fs_status read_cifar(const cifar_layout *layout, const char *folder, const fs_data_request *request, fs_dataset *data)
 {
     char path[FS_PATH_BYTES];
     int records[FILES_MOST], available = 0, image = 0;
-    const char *const *name = layout->file[split];
+    const char *const *name = layout->file[request->split];
     int files = split_files(name);
     for (int i = 0; i < files; i++) {
         if (fs_data_path(folder, name[i], path) != FS_OK || count_records(layout, path, &records[i]) != FS_OK)
@@ -103,7 +122,7 @@ static fs_status read_cifar(const cifar_layout *layout, const char *folder, fs_s
     data->width = SIDE;
     data->channels = CHANNELS;
     data->labels = layout->labels;
-    if (fs_data_allocate(folder, available, limit, data) != FS_OK)
+    if (fs_data_allocate(folder, available, request->limit, data) != FS_OK)
         return FS_ERROR;
     for (int i = 0; i < files && image < data->images; i++) {
         int left = data->images - image;
@@ -115,12 +134,12 @@ static fs_status read_cifar(const cifar_layout *layout, const char *folder, fs_s
     return FS_OK;
 }
 
-fs_status fs_read_cifar10(const char *folder, fs_split split, int limit, fs_dataset *data)
+fs_status fs_read_cifar10(const char *folder, const fs_data_request *request, fs_dataset *data)
 {
-    return read_cifar(&cifar10, folder, split, limit, data);
+    return read_cifar(&cifar10, folder, request, data);
 }
 
-fs_status fs_read_cifar100(const char *folder, fs_split split, int limit, fs_dataset *data)
+fs_status fs_read_cifar100(const char *folder, const fs_data_request *request, fs_dataset *data)
 {
-    return read_cifar(&cifar100, folder, split, limit, data);
+    return read_cifar(&cifar100, folder, request, data);
 }

@@ -14,21 +14,24 @@
 typedef struct data_format {
     const char *prefix; /* of the spec, with its colon */
     const char *names;  /* file with one label name a line; NULL where the format has none */
+    fs_data_holds *holds;
     fs_reader *read;
 } data_format;
 
 static const data_format formats[] = {
-    {"cifar10:", "batches.meta.txt", fs_read_cifar10},
-    {"cifar100:", "fine_label_names.txt", fs_read_cifar100},
-    {"idx:", NULL, fs_read_idx},
-    {"idx-plain:", NULL, fs_read_idx_plain},
+    {"cifar10:", "batches.meta.txt", fs_holds_cifar10, fs_read_cifar10},
+    {"cifar100:", "fine_label_names.txt", fs_holds_cifar100, fs_read_cifar100},
+    {"idx:", NULL, fs_holds_idx, fs_read_idx},
+    {"idx-plain:", NULL, fs_holds_idx, fs_read_idx_plain},
 };
+
+enum { FORMATS = sizeof formats / sizeof *formats };
 
 /* The format whose prefix starts `spec`; *folder becomes the rest of `spec`. NULL where there is no such format or no
  * rest. */
 static const data_format *find_format(const char *spec, const char **folder)
 {
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+    for (int i = 0; i < FORMATS; i++) {
         *folder = spec + strlen(formats[i].prefix);
         if (strncmp(spec, formats[i].prefix, strlen(formats[i].prefix)) == 0 && **folder)
             return &formats[i];
@@ -59,14 +62,42 @@ fs_status fs_data_file_size(const char *path, uint64_t *bytes)
     return FS_OK;
 }
 
-static fs_status check_folder(const char *folder)
+/* DIR of idx:DIR/SET, where there is no such folder as DIR/SET; `set` then begins with the slash before SET. 0 for any other
+ * place. */
+static int split_set(const data_format *format, const char *place, char parent[FS_PATH_BYTES], const char **set)
 {
     struct stat status;
-    if (stat(folder, &status) != 0)
-        return fs_fail(FS_ERROR, "%s: %s", folder, strerror(errno));
-    if (!S_ISDIR(status.st_mode))
-        return fs_fail(FS_ERROR, "%s: is not a folder", folder);
-    return FS_OK;
+    *set = strrchr(place, '/');
+    if (format->holds != fs_holds_idx || !*set || *set == place || !(*set)[1] || stat(place, &status) == 0)
+        return 0;
+    snprintf(parent, FS_PATH_BYTES, "%.*s", (int)(*set - place), place);
+    return stat(parent, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+/* The format whose files are at `place`; NULL where there is none or no telling. */
+static const data_format *recognise(const char *place)
+{
+    char folder[FS_PATH_BYTES];
+    int found;
+    for (int i = 0; i < FORMATS; i++)
+        if (fs_data_find_folder(place, formats[i].holds, folder, &found) == FS_OK && found)
+            return &formats[i];
+    return NULL;
+}
+
+/* The folder that the reader looks in, which need not have the files: then the reader says which is missing. */
+static fs_status find_folder(const data_format *format, const char *place, char folder[FS_PATH_BYTES])
+{
+    char parent[FS_PATH_BYTES], where[FS_PATH_BYTES];
+    const char *set;
+    int found, splits = split_set(format, place, parent, &set);
+    fs_status status = fs_data_find_folder(splits ? parent : place, format->holds, splits ? where : folder, &found);
+    if (!status && !found)
+        status = fs_data_advise(place);
+    const data_format *other = status || found ? NULL : recognise(place);
+    if (other)
+        return fs_fail(FS_ERROR, "%s: has files of another kind: is it %s%s?", place, other->prefix, place);
+    return !status && found && splits ? fs_data_path(where, set + 1, folder) : status;
 }
 
 static size_t pixel_bytes(const fs_dataset *data)
@@ -84,103 +115,72 @@ fs_status fs_data_allocate(const char *folder, int available, int limit, fs_data
     return data->pixels && data->label ? FS_OK : FS_ERROR;
 }
 
-/* Copies `name`, cut to what fits, but never inside a UTF-8 character: a reader of the results file would refuse half a
- * one. The entry is zeroed first, since it holds the label's number. */
-static void set_name(const char *name, size_t length, char entry[FS_LABEL_NAME_BYTES])
+static fs_status read_names(const char *folder, const char *file, fs_dataset *data)
 {
-    if (length >= FS_LABEL_NAME_BYTES) {
-        length = FS_LABEL_NAME_BYTES - 1;
-        while (length > 0 && ((unsigned char)name[length] & 0xC0) == 0x80)
-            length--;
-    }
-    memset(entry, 0, FS_LABEL_NAME_BYTES);
-    memcpy(entry, name, length);
-}
-
-/* Blank lines do not count: the official batches.meta.txt ends in one. *names becomes the number of all other lines. */
-static fs_status read_lines(FILE *file, const char *path, fs_dataset *data, int *names)
-{
-    char *line = NULL;
-    size_t room = 0;
-    *names = 0;
-    while (getline(&line, &room, file) >= 0) {
-        size_t length = strcspn(line, "\r\n");
-        if (length == 0)
-            continue;
-        if (*names < data->labels)
-            set_name(line, length, data->label_name[*names]);
-        ++*names;
-    }
-    fs_status rc = feof(file) ? FS_OK : fs_fail(FS_ERROR, "%s: %s", path, strerror(errno));
-    free(line);
-    return rc;
-}
-
-static fs_status read_names(const char *folder, const char *name, fs_dataset *data)
-{
-    char path[FS_PATH_BYTES];
-    uint64_t bytes;
+    char path[FS_PATH_BYTES], (*name)[FS_LABEL_NAME_BYTES];
     int names;
-    if (fs_data_path(folder, name, path) != FS_OK)
+    if (fs_data_path(folder, file, path) != FS_OK)
         return FS_ERROR;
     if (access(path, F_OK) != 0 && errno == ENOENT)
         return FS_OK; /* optional: the numbers stay */
-    if (fs_data_file_size(path, &bytes) != FS_OK)
-        return FS_ERROR;
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return fs_fail(FS_ERROR, "%s: %s", path, strerror(errno));
-    fs_status rc = read_lines(file, path, data, &names);
-    fclose(file);
-    if (rc == FS_OK && names != data->labels)
-        return fs_fail(FS_ERROR, "%s: %d names: this set has %d labels", path, names, data->labels);
-    return rc;
+    fs_status status = fs_label_names_read(path, &name, &names);
+    if (!status)
+        status = fs_dataset_set_names(data, path, names, (const char(*)[FS_LABEL_NAME_BYTES])name);
+    free(name);
+    return status;
 }
 
-static fs_status name_labels(const char *folder, const data_format *format, fs_dataset *data)
+static fs_status name_labels(const char *folder, const data_format *format, int unnamed, fs_dataset *data)
 {
     data->label_name = fs_alloc(data->labels, sizeof *data->label_name, "the label names of a data set");
     if (!data->label_name)
         return FS_ERROR;
     for (int i = 0; i < data->labels; i++)
         snprintf(data->label_name[i], sizeof data->label_name[i], "%d", i);
-    return format->names ? read_names(folder, format->names, data) : FS_OK;
+    return format->names && !unnamed ? read_names(folder, format->names, data) : FS_OK;
 }
 
-static uint32_t checksum(const fs_dataset *data)
+uint32_t fs_data_checksum(const fs_dataset *data)
 {
     uint32_t crc = fs_crc32c(0, data->pixels, pixel_bytes(data));
     return fs_crc32c(crc, data->label, data->images * sizeof *data->label);
 }
 
-fs_status fs_dataset_open(const char *spec, fs_split split, int limit, fs_dataset *data)
+fs_status fs_dataset_open_as(const char *spec, const fs_data_request *request, fs_dataset *data)
 {
-    fs_status rc = FS_ERROR;
-    const char *folder;
+    const char *place;
+    char folder[FS_PATH_BYTES];
     memset(data, 0, sizeof *data);
-    const data_format *format = find_format(spec, &folder);
+    const data_format *format = find_format(spec, &place);
     if (!format)
         return fs_fail(FS_USAGE, "data set '%s': expected cifar10:DIR, cifar100:DIR, idx:DIR or idx-plain:DIR", spec);
-    if (limit < 0)
-        return fs_fail(FS_USAGE, "limit of %d images: expected a positive number, or 0 for all", limit);
-    if (check_folder(folder) != FS_OK)
-        goto cleanup;
-    if (format->read(folder, split, limit, data) != FS_OK)
-        goto cleanup;
-    if (name_labels(folder, format, data) != FS_OK)
-        goto cleanup;
-    data->crc = checksum(data);
-    rc = FS_OK;
-cleanup:
-    if (rc != FS_OK)
+    if (request->limit < 0)
+        return fs_fail(FS_USAGE, "limit of %d images: expected a positive number, or 0 for all", request->limit);
+    fs_status status = find_folder(format, place, folder);
+    if (!status)
+        status = format->read(folder, request, data);
+    if (!status)
+        status = name_labels(folder, format, request->unnamed, data);
+    if (status) {
         fs_dataset_close(data);
-    return rc;
+        return status;
+    }
+    data->set_labels = data->labels;
+    data->crc = fs_data_checksum(data);
+    return FS_OK;
+}
+
+fs_status fs_dataset_open(const char *spec, fs_split split, int limit, fs_dataset *data)
+{
+    const fs_data_request request = {.split = split, .limit = limit};
+    return fs_dataset_open_as(spec, &request, data);
 }
 
 void fs_dataset_close(fs_dataset *data)
 {
     free(data->pixels);
     free(data->label);
+    free(data->number);
     free(data->label_name);
     free(data->scaled);
     memset(data, 0, sizeof *data);

@@ -6,72 +6,38 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <zlib.h>
 
 #include "filterscope/memory.h"
-#include "readers.h"
+#include "idx.h"
 
 enum { AXES_MOST = 4, SIDE_MOST = 512, DEFLATE_RATIO_MOST = 1032, BUFFER_BYTES = 1 << 17 };
 
 typedef struct idx_kind {
-    const char *what;   /* as in the file's name and in messages */
-    const char *ending; /* of the file's name */
     uint32_t magic;
     int axes;
     unsigned bytes; /* of an element */
 } idx_kind;
 
-/* In the order in which they are looked for; the lists end with a row of NULL. */
-static const idx_kind image_kinds[] = {
-    {"images", "idx3-ubyte", 0x00000803, 3, 1}, {"images", "idx4-ubyte", 0x00000804, 4, 1}, {0}};
-static const idx_kind label_kinds[] = {{"labels", "idx1-ubyte", 0x00000801, 1, 1},
-                                       {"labels", "idx1-short", 0x00000b01, 1, 2},
-                                       {"labels", "idx1-int", 0x00000c01, 1, 4},
-                                       {0}};
+/* What a file may be, by its header; the first is MNIST's own. The lists end with a row of 0. */
+static const idx_kind kinds[][5] = {
+    [FS_IDX_IMAGES] = {{0x00000803, 3, 1}, {0x00000804, 4, 1}, {0}},
+    [FS_IDX_LABELS] = {{0x00000801, 1, 1}, {0x00000b01, 1, 2}, {0x00000c01, 1, 4}, {0x00000c02, 2, 4}, {0}},
+};
+
+static const char *const whats[] = {[FS_IDX_IMAGES] = "images", [FS_IDX_LABELS] = "labels"};
 
 /* A file open for reading, past its header. */
 typedef struct idx_file {
     char path[FS_PATH_BYTES];
+    fs_idx_what what;
     const idx_kind *kind;
     gzFile stream;            /* zlib passes files that are not compressed through as they are */
     uint64_t bytes;           /* on disk */
     uint64_t total;           /* header and data, uncompressed, as the header has it */
-    uint32_t size[AXES_MOST]; /* number of images or labels, rows, columns, channels */
+    uint32_t size[AXES_MOST]; /* images, rows, columns, channels; labels and, QMNIST's, numbers of each */
 } idx_file;
-
-/* The first name that exists: MNIST's mirrors write either a hyphen or a dot before "idx", and pack the file or not. *found is
- * 0 where there is none. */
-static fs_status find_kind(const char *folder, const char *split, const idx_kind *kind, char *path, int *found)
-{
-    static const struct {
-        const char *separator, *suffix;
-    } form[] = {{"-", ""}, {"-", ".gz"}, {".", ""}, {".", ".gz"}};
-    char name[64];
-    struct stat status;
-    *found = 0;
-    for (size_t i = 0; i < sizeof form / sizeof *form && !*found; i++) {
-        snprintf(name, sizeof name, "%s-%s%s%s%s", split, kind->what, form[i].separator, kind->ending, form[i].suffix);
-        if (fs_data_path(folder, name, path) != FS_OK)
-            return FS_ERROR;
-        *found = stat(path, &status) == 0;
-        if (!*found && errno != ENOENT)
-            return fs_fail(FS_ERROR, "%s: %s", path, strerror(errno));
-    }
-    return FS_OK;
-}
-
-static fs_status find_file(const char *folder, const char *split, const idx_kind *kinds, idx_file *file)
-{
-    for (file->kind = kinds; file->kind->what; file->kind++) {
-        int found;
-        fs_status status = find_kind(folder, split, file->kind, file->path, &found);
-        if (status || found)
-            return status;
-    }
-    return fs_fail(FS_ERROR, "%s/%s-%s-%s: no such file, neither plain nor .gz", folder, split, kinds->what, kinds->ending);
-}
 
 /* zlib's message begins with the path; position and size tell how far the file is good. */
 static fs_status fail_stream(const idx_file *file)
@@ -112,35 +78,49 @@ static fs_status check_total(const idx_file *file)
     return FS_OK;
 }
 
+/* By its magic number. */
+static fs_status find_kind(idx_file *file)
+{
+    uint32_t magic;
+    if (read_number(file, &magic) != FS_OK)
+        return FS_ERROR;
+    for (file->kind = kinds[file->what]; file->kind->magic; file->kind++)
+        if (file->kind->magic == magic)
+            return FS_OK;
+    return fs_fail(FS_ERROR, "%s: magic number 0x%08x: a file of %s has 0x%08x", file->path, magic, whats[file->what],
+                   kinds[file->what]->magic);
+}
+
 static fs_status read_header(idx_file *file)
 {
     static const char *const axis[AXES_MOST] = {"count", "rows", "columns", "channels"};
     static const uint32_t most_of_axis[AXES_MOST] = {INT_MAX, SIDE_MOST, SIDE_MOST, FS_MOST_CHANNELS};
-    const idx_kind *kind = file->kind;
-    uint32_t magic;
-    if (read_number(file, &magic) != FS_OK)
+    if (find_kind(file) != FS_OK)
         return FS_ERROR;
-    if (magic != kind->magic)
-        return fs_fail(FS_ERROR, "%s: magic number 0x%08x: a file of %s has 0x%08x", file->path, magic, kind->what,
-                       kind->magic);
-    uint64_t data = kind->bytes;
-    for (int i = 0; i < kind->axes; i++) {
+    uint64_t data = file->kind->bytes;
+    for (int i = 0; i < file->kind->axes; i++) {
         uint32_t most = most_of_axis[i];
         if (read_number(file, &file->size[i]) != FS_OK)
             return FS_ERROR;
         if (file->size[i] < 1 || file->size[i] > most)
-            return fs_fail(FS_ERROR, "%s: %s of %s is %u in the header: expected 1..%u", file->path, axis[i], kind->what,
+            return fs_fail(FS_ERROR, "%s: %s of %s is %u in the header: expected 1..%u", file->path, axis[i], whats[file->what],
                            file->size[i], most);
         data *= file->size[i];
     }
-    file->total = 4 + 4 * (uint64_t)kind->axes + data;
+    file->total = 4 + 4 * (uint64_t)file->kind->axes + data;
     return check_total(file);
 }
 
 /* After a failure, too, the caller closes with close_file. */
-static fs_status open_file(const char *folder, const char *split, const idx_kind *kinds, idx_file *file)
+static fs_status open_file(const fs_idx_set *set, fs_split split, fs_idx_what what, idx_file *file)
 {
-    if (find_file(folder, split, kinds, file) != FS_OK || fs_data_file_size(file->path, &file->bytes) != FS_OK)
+    int found;
+    file->what = what;
+    if (fs_idx_find(set, split, what, file->path, &found) != FS_OK)
+        return FS_ERROR;
+    if (!found)
+        return fs_fail(FS_ERROR, "%s: no such file, neither plain nor .gz", file->path);
+    if (fs_data_file_size(file->path, &file->bytes) != FS_OK)
         return FS_ERROR;
     errno = 0; /* stays 0 where zlib has no memory */
     file->stream = gzopen(file->path, "rbe");
@@ -174,70 +154,101 @@ static fs_status finish_file(idx_file *file)
     return code == Z_OK ? FS_OK : fs_fail(FS_ERROR, "%s: closing failed (zlib code %d)", file->path, code);
 }
 
-/* A file of labels, whole. Zero-initialise; release `label` with free(), after a failure too. */
-typedef struct idx_labels {
-    idx_file file;
-    uint16_t *label;
-    int count;
-} idx_labels;
+/* Both files of a split, past their headers. Zero-initialise; close with close_split, after a failure too. */
+typedef struct idx_split {
+    idx_file labels, images;
+} idx_split;
 
-/* The elements of the file, most significant byte first. */
-static fs_status read_elements(idx_labels *labels)
+static void close_split(idx_split *split)
 {
-    enum { AT_ONCE = 4096 };
-    uint8_t buffer[AT_ONCE * 4];
-    unsigned size = labels->file.kind->bytes;
-    for (int i = 0; i < labels->count; i += AT_ONCE) {
-        int now = labels->count - i < AT_ONCE ? labels->count - i : AT_ONCE;
-        if (read_bytes(&labels->file, buffer, (unsigned)now * size) != FS_OK)
+    close_file(&split->labels);
+    close_file(&split->images);
+}
+
+/* A header of a few bytes may promise gigabytes: what both say is compared before anything is unpacked. */
+static fs_status open_split(const fs_idx_set *set, fs_split which, idx_split *split)
+{
+    if (open_file(set, which, FS_IDX_LABELS, &split->labels) != FS_OK ||
+        open_file(set, which, FS_IDX_IMAGES, &split->images) != FS_OK)
+        return FS_ERROR;
+    if (split->images.size[0] != split->labels.size[0])
+        return fs_fail(FS_ERROR, "%s: %u images, but %u labels in %s", split->images.path, split->images.size[0],
+                       split->labels.size[0], split->labels.path);
+    return FS_OK;
+}
+
+/* The label that starts at `bytes`, most significant byte first. */
+static uint32_t label_at(const uint8_t *bytes, unsigned size)
+{
+    uint32_t value = 0;
+    for (unsigned byte = 0; byte < size; byte++)
+        value = value << 8 | bytes[byte];
+    return value;
+}
+
+/* All labels of the file, of which the first `keep` go to label[keep], and the largest to *largest. */
+static fs_status read_labels(idx_file *file, int keep, uint16_t *label, int *largest)
+{
+    enum { AT_ONCE = 1024, COLUMNS_MOST = 16 };
+    uint8_t buffer[AT_ONCE * COLUMNS_MOST * 4];
+    unsigned size = file->kind->bytes, columns = file->kind->axes > 1 ? file->size[1] : 1;
+    int count = (int)file->size[0];
+    *largest = 0;
+    if (columns > COLUMNS_MOST)
+        return fs_fail(FS_ERROR, "%s: %u numbers of each label: at most %d", file->path, columns, COLUMNS_MOST);
+    for (int i = 0; i < count; i += AT_ONCE) {
+        int now = count - i < AT_ONCE ? count - i : AT_ONCE;
+        if (read_bytes(file, buffer, (unsigned)now * size * columns) != FS_OK)
             return FS_ERROR;
         for (int n = 0; n < now; n++) {
-            uint32_t value = 0;
-            for (unsigned byte = 0; byte < size; byte++)
-                value = value << 8 | buffer[(unsigned)n * size + byte];
+            uint32_t value = label_at(buffer + (size_t)n * size * columns, size);
             if (value >= FS_MAX_LABELS)
-                return fs_fail(FS_ERROR, "%s: label %u in record %d: expected 0..%d", labels->file.path, value, i + n,
+                return fs_fail(FS_ERROR, "%s: label %u in record %d: expected 0..%d", file->path, value, i + n,
                                FS_MAX_LABELS - 1);
-            labels->label[i + n] = (uint16_t)value;
+            *largest = (int)value > *largest ? (int)value : *largest;
+            if (i + n < keep)
+                label[i + n] = (uint16_t)value;
         }
     }
-    return FS_OK;
+    return finish_file(file);
 }
 
-static fs_status read_labels(const char *folder, const char *split, idx_labels *labels)
+static fs_status set_labels(const char *path, int count, int largest, int *labels)
 {
-    fs_status rc = FS_ERROR;
-    if (open_file(folder, split, label_kinds, &labels->file) != FS_OK)
-        goto cleanup;
-    labels->count = (int)labels->file.size[0];
-    labels->label = fs_alloc(labels->count, sizeof *labels->label, "the labels of an IDX file");
-    if (!labels->label || read_elements(labels) != FS_OK)
-        goto cleanup;
-    rc = finish_file(&labels->file);
-cleanup:
-    close_file(&labels->file);
-    return rc;
-}
-
-/* K from the training labels. */
-static fs_status count_labels(const idx_labels *train, int *labels)
-{
-    int largest = 0;
-    for (int i = 0; i < train->count; i++)
-        largest = train->label[i] > largest ? train->label[i] : largest;
-    if (largest == 0)
-        return fs_fail(FS_ERROR, "%s: all %d labels are 0: a set needs at least 2 labels", train->file.path, train->count);
     *labels = largest + 1;
+    if (largest == 0)
+        return fs_fail(FS_ERROR, "%s: all %d labels are 0: a set needs at least 2 labels", path, count);
     return FS_OK;
 }
 
-static fs_status check_labels(const idx_labels *test, int labels)
+/* K from the training labels, for the test split, or `known` where they cannot be had and that is not 0. */
+static fs_status count_labels(const fs_idx_set *set, int known, int *labels)
 {
-    for (int i = 0; i < test->count; i++)
-        if (test->label[i] >= labels)
-            return fs_fail(FS_ERROR, "%s: label %d in record %d: this set has %d labels", test->file.path, test->label[i], i,
-                           labels);
+    idx_split split = {0};
+    char path[FS_PATH_BYTES];
+    int largest, has_images;
+    fs_status status = fs_idx_find(set, FS_TRAIN, FS_IDX_IMAGES, path, &has_images);
+    if (!status)
+        status = has_images ? open_split(set, FS_TRAIN, &split) : open_file(set, FS_TRAIN, FS_IDX_LABELS, &split.labels);
+    if (!status)
+        status = read_labels(&split.labels, 0, NULL, &largest);
+    if (!status)
+        status = set_labels(split.labels.path, (int)split.labels.size[0], largest, labels);
+    close_split(&split);
+    if (!status || !known)
+        return status;
+    *labels = known;
     return FS_OK;
+}
+
+static fs_status check_labels(const char *path, const fs_dataset *data, int largest)
+{
+    for (int i = 0; largest >= data->labels && i < data->images; i++)
+        if (data->label[i] >= data->labels)
+            return fs_fail(FS_ERROR, "%s: label %d in record %d: this set has %d labels", path, data->label[i], i,
+                           data->labels);
+    return largest < data->labels ? FS_OK
+                                  : fs_fail(FS_ERROR, "%s: has label %d: this set has %d labels", path, largest, data->labels);
 }
 
 /* Black around 28 x 28 pixels makes the 32 x 32 that the built-in architectures are drawn for; other sizes stay. */
@@ -276,56 +287,46 @@ cleanup:
     return rc;
 }
 
-/* The images of `split`, whose labels are `labels`. */
-static fs_status read_images(const char *folder, const char *split, const idx_labels *labels, int limit, int plain,
-                             fs_dataset *data)
+static void set_shape(const idx_file *images, int plain, fs_dataset *data)
 {
-    fs_status rc = FS_ERROR;
-    idx_file file = {0};
-    if (open_file(folder, split, image_kinds, &file) != FS_OK)
-        goto cleanup;
-    if ((int)file.size[0] != labels->count) {
-        fs_fail(FS_ERROR, "%s: %u images, but %d labels in %s", file.path, file.size[0], labels->count, labels->file.path);
-        goto cleanup;
+    data->height = (int)images->size[1] + 2 * border(images, plain);
+    data->width = (int)images->size[2] + 2 * border(images, plain);
+    data->channels = images->kind->axes == 4 ? (int)images->size[3] : 1;
+}
+
+/* `folder` is FOLDER or FOLDER/SET. */
+static fs_status read_idx(const char *folder, const fs_data_request *request, int plain, fs_dataset *data)
+{
+    fs_idx_set set;
+    idx_split split = {0};
+    int largest = 0, train = request->split == FS_TRAIN;
+    fs_status status = fs_idx_choose(folder, &set);
+    if (!status)
+        status = open_split(&set, request->split, &split);
+    if (!status && !train)
+        status = count_labels(&set, request->labels, &data->labels);
+    if (!status) {
+        set_shape(&split.images, plain, data);
+        status = fs_data_allocate(folder, (int)split.images.size[0], request->limit, data);
     }
-    data->height = (int)file.size[1] + 2 * border(&file, plain);
-    data->width = (int)file.size[2] + 2 * border(&file, plain);
-    data->channels = file.kind->axes == 4 ? (int)file.size[3] : 1;
-    if (fs_data_allocate(folder, labels->count, limit, data) != FS_OK)
-        goto cleanup;
-    for (int i = 0; i < data->images; i++)
-        data->label[i] = labels->label[i];
-    rc = read_pixels(&file, data);
-cleanup:
-    close_file(&file);
-    return rc;
+    if (!status)
+        status = read_labels(&split.labels, data->images, data->label, &largest);
+    if (!status && train)
+        status = set_labels(split.labels.path, (int)split.labels.size[0], largest, &data->labels);
+    if (!status)
+        status = check_labels(split.labels.path, data, largest);
+    if (!status)
+        status = read_pixels(&split.images, data);
+    close_split(&split);
+    return status;
 }
 
-static fs_status read_idx(const char *folder, fs_split split, int limit, int plain, fs_dataset *data)
+fs_status fs_read_idx(const char *folder, const fs_data_request *request, fs_dataset *data)
 {
-    fs_status rc = FS_ERROR;
-    idx_labels train = {0}, test = {0};
-    if (read_labels(folder, "train", &train) != FS_OK || count_labels(&train, &data->labels) != FS_OK)
-        goto cleanup;
-    if (split == FS_TRAIN) {
-        rc = read_images(folder, "train", &train, limit, plain, data);
-        goto cleanup;
-    }
-    if (read_labels(folder, "t10k", &test) != FS_OK || check_labels(&test, data->labels) != FS_OK)
-        goto cleanup;
-    rc = read_images(folder, "t10k", &test, limit, plain, data);
-cleanup:
-    free(train.label);
-    free(test.label);
-    return rc;
+    return read_idx(folder, request, 0, data);
 }
 
-fs_status fs_read_idx(const char *folder, fs_split split, int limit, fs_dataset *data)
+fs_status fs_read_idx_plain(const char *folder, const fs_data_request *request, fs_dataset *data)
 {
-    return read_idx(folder, split, limit, 0, data);
-}
-
-fs_status fs_read_idx_plain(const char *folder, fs_split split, int limit, fs_dataset *data)
-{
-    return read_idx(folder, split, limit, 1, data);
+    return read_idx(folder, request, 1, data);
 }

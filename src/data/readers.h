@@ -8,14 +8,29 @@
 
 enum { FS_PATH_BYTES = 4096 };
 
-/* A reader takes the folder's path, the split and the limit as fs_dataset_open does, and fills everything in `data` but
- * label_name and crc. What it allocated before a failure stays in `data`, for the caller to release. FS_OK, FS_ERROR. */
-typedef fs_status fs_reader(const char *folder, fs_split split, int limit, fs_dataset *data);
+/* A reader takes the folder's path and the request as fs_dataset_open_as does, and fills everything in `data` but label_name,
+ * set_labels and crc. What it allocated before a failure stays in `data`, for the caller to release. FS_OK or FS_ERROR. */
+typedef fs_status fs_reader(const char *folder, const fs_data_request *request, fs_dataset *data);
 
 fs_reader fs_read_cifar10;
 fs_reader fs_read_cifar100;
 fs_reader fs_read_idx;
 fs_reader fs_read_idx_plain;
+
+/* 1 where a file of this name, without its folder, is one of the set's. */
+typedef int fs_data_holds(const char *name);
+
+fs_data_holds fs_holds_cifar10;
+fs_data_holds fs_holds_cifar100;
+fs_data_holds fs_holds_idx;
+
+/* The folder at or, two levels deep, below `place` that has such files: *found is 1, or 0 where there is none, and `folder` is
+ * then `place`. FS_ERROR where there are several. */
+fs_status fs_data_find_folder(const char *place, fs_data_holds *holds, char folder[FS_PATH_BYTES], int *found);
+
+/* FS_ERROR, saying what to do, where `place`, which has no files of the set, is no folder or has an archive or another version
+ * of it; else FS_OK. */
+fs_status fs_data_advise(const char *place);
 
 /* Writes FOLDER/NAME to path[FS_PATH_BYTES]. FS_ERROR where it does not fit. */
 fs_status fs_data_path(const char *folder, const char *name, char *path);
@@ -27,5 +42,8 @@ fs_status fs_data_file_size(const char *path, uint64_t *bytes);
 /* Sets data->images from `available` (>= 1) and `limit`, then allocates pixels and label; the shape is in `data`
  * already. FS_ERROR where limit is larger than available, or without memory. */
 fs_status fs_data_allocate(const char *folder, int available, int limit, fs_dataset *data);
+
+/* CRC-32C of pixels, then label. */
+uint32_t fs_data_checksum(const fs_dataset *data);
 
 #endif

@@ -18,6 +18,7 @@
 #include "base/superblock.h"
 #include "filterscope/crc32c.h"
 #include "filterscope/memory.h"
+#include "model/label_numbers.h"
 
 static const char format[] = "filterscope-model";
 enum { FORMAT_VERSION = 3, MOST_EPOCHS = 1000000 };
@@ -136,6 +137,7 @@ static uint32_t sum_model(const fs_model *model)
         crc = sum_text(sum_text(crc, model->config.entry[i].key), model->config.entry[i].value);
     for (int k = 0; k < net->labels; k++)
         crc = sum_text(crc, model->label_name[k]);
+    crc = fs_label_numbers_sum(crc, model);
     each_array(-1, net, sum_array, &crc);
     return crc;
 }
@@ -265,6 +267,7 @@ static fs_status write_all(hid_t file, const fs_model *model)
     done = done && fs_hdf5_write_table(file, "/config", config_type(), (hsize_t)model->config.count, model->config.entry) &&
            fs_hdf5_write_table(file, "/label_names", fs_hdf5_string(FS_LABEL_NAME_BYTES), (hsize_t)net->labels,
                                model->label_name) &&
+           fs_label_numbers_write(file, model) &&
            fs_hdf5_write_table(file, "/history", history_type(), (hsize_t)model->epoch, model->history) &&
            write_history_crc(file, model);
     return done ? each_array(file, net, write_array, NULL) : fs_fail(FS_ERROR, "cannot write attributes and tables");
@@ -432,7 +435,9 @@ static fs_status read_all(hid_t file, fs_model *model)
         model->config.entry[i].key[FS_CONFIG_KEY_BYTES - 1] = model->config.entry[i].value[FS_CONFIG_VALUE_BYTES - 1] = 0;
     for (int k = 0; k < n.labels; k++)
         model->label_name[k][FS_LABEL_NAME_BYTES - 1] = 0;
-    status = each_array(file, &model->net, read_array, NULL);
+    status = fs_label_numbers_read(file, n.labels, model);
+    if (!status)
+        status = each_array(file, &model->net, read_array, NULL);
     if (status)
         return status;
     if (!history_is_sound(file, model))
@@ -524,6 +529,7 @@ void fs_model_free(fs_model *model)
 {
     fs_network_free(&model->net);
     free(model->label_name);
+    free(model->label_number);
     free(model->history);
     *model = (fs_model){0};
 }

@@ -26,6 +26,7 @@ fs_status fs_share_dataset(MPI_Comm comm, fs_dataset *data)
     fs_share_bytes(comm, 0, data, sizeof *data);
     size_t images = (size_t)data->images, bytes = images * data->height * data->width * data->channels;
     fs_status status = FS_OK;
+    int numbered = data->number != NULL; /* rank 0's */
     if (rank_of(comm) == 0) {
         *data = own;
     } else {
@@ -33,7 +34,9 @@ fs_status fs_share_dataset(MPI_Comm comm, fs_dataset *data)
         data->pixels = fs_alloc(bytes, 1, "pixels");
         data->label = fs_alloc(images, sizeof *data->label, "labels");
         data->label_name = fs_alloc((size_t)data->labels, sizeof *data->label_name, "label names");
-        status = data->pixels && data->label && data->label_name ? FS_OK : FS_ERROR;
+        if (data->number)
+            data->number = fs_alloc((size_t)data->labels, sizeof *data->number, "numbers of labels");
+        status = data->pixels && data->label && data->label_name && (data->number || !numbered) ? FS_OK : FS_ERROR;
     }
     status = fs_agree(comm, status);
     if (status)
@@ -41,6 +44,8 @@ fs_status fs_share_dataset(MPI_Comm comm, fs_dataset *data)
     fs_share_bytes(comm, 0, data->pixels, bytes);
     fs_share_bytes(comm, 0, data->label, images * sizeof *data->label);
     fs_share_bytes(comm, 0, data->label_name, (size_t)data->labels * sizeof *data->label_name);
+    if (numbered)
+        fs_share_bytes(comm, 0, data->number, (size_t)data->labels * sizeof *data->number);
     return FS_OK;
 }
 
@@ -51,6 +56,7 @@ static fs_status build_as(const fs_model *root, const char *text, fs_model *mode
     const fs_arch arch = {.name = net->arch, .text = text, .silent_floor = 1};
     *model = *root;
     model->net = (fs_network){0}; /* the pointers are rank 0's */
+    model->label_number = NULL;   /* rank 0 alone reads data */
     model->label_name = fs_alloc((size_t)net->labels, sizeof *model->label_name, "label names");
     model->history = fs_alloc((size_t)root->epochs, sizeof *model->history, "the history");
     if (!model->label_name || !model->history)

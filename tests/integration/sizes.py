@@ -1,5 +1,7 @@
 """Images and label sets of other sizes: each goes through train, eval and sweep, or is refused clearly."""
 import os
+import re
+import shutil
 import sys
 
 import h5py
@@ -27,6 +29,13 @@ def make(name, shape, labels, train, test):
             with open(path, "wb") as file:
                 file.write(bytes([0, 0, 0x0B, 1]) + len(label).to_bytes(4, "big") + label.astype(">i2").tobytes())
     return f"idx:{name}"
+
+
+def make_sound(path):
+    """Gives a model file that was edited its right CRC."""
+    crc = re.search("its CRC is ([0-9a-f]{8})", run(1, "check", path, expect=3).stderr).group(1)
+    with h5py.File(path, "a") as file:
+        file.attrs.modify("crc", np.uint32(int(crc, 16)))
 
 
 def even(labels, each):
@@ -65,25 +74,78 @@ for name, (shape, labels, train, test) in CASES.items():
             assert np.isfinite(file[f"silence/{layer}/field"][:]).all(), name
     print(f"{name}: {'x'.join(map(str, shape))} pixels, {labels} labels, SR {sr:.3f}")
 
-# A label without a test image: eval says so; its averaged field would be 0/0, so a sweep refuses.
+# A label without a test image, whose averaged field would be 0/0: train refuses, unless it is one of a part of the images or is
+# left out. What train leaves out, eval and sweep leave out, too.
 data = make("missing", (20, 20), 3, even(3, 40), np.repeat([0, 2], 10))
-run(1, "train", "--arch", "net.txt", "--data", data, "--out", "missing.h5", *TRAIN)
-assert "1 labels have no image" in run(1, "eval", "--model", "missing.h5", "--data", data).stdout
-assert "no test image of label 1" in run(2, "sweep", "--model", "missing.h5", "--data", data, "--out", "missing.sweep.h5", "--epochs", 1,
+REFUSED = r"missing: no training or no test image of label 1 \(1\): a sweep needs both. --drop-empty-labels leaves such labels out: 1 of 3"
+assert re.search(REFUSED, run(2, "train", "--arch", "net.txt", "--data", data, "--out", "missing.h5", *TRAIN, expect=1).stderr)
+assert not os.path.exists("missing.h5")
+told = run(2, "train", "--arch", "net.txt", "--data", data, "--out", "part.h5", "--train-images", 60, *TRAIN).stdout
+assert re.search("train: note: .*" + REFUSED, told)
+told = run(1, "eval", "--model", "part.h5", "--data", data)
+assert "1 labels have no image" in told.stdout and re.search(r"    1  1 +0       0       -\n", told.stdout) and "nan" not in told.stdout
+assert "no test image of label 1" in run(2, "sweep", "--model", "part.h5", "--data", data, "--out", "part.sweep.h5", "--epochs", 1,
                                          expect=1).stderr
-assert not os.path.exists("missing.sweep.h5")
+assert not os.path.exists("part.sweep.h5")
+with open("names.txt", "w") as file:
+    file.write("none\nK\u00e4fer\nmany\n")
+DROP = ["--drop-empty-labels", "--label-names", "names.txt"]
+told = run(2, "train", "--arch", "net.txt", "--data", data, "--out", "missing.h5", *DROP, *TRAIN).stdout
+assert re.search(r"labels +2 of the set's 3: 0, 2, CRC", told) and "train-data         80 images of 20x20x1, 2 labels" in told
+again = run(1, "train", "--arch", "net.txt", "--data", data, "--out", "missing.h5", *DROP, *TRAIN).stdout
+assert "all 2 epochs are done" in again
+assert "labels: file has 2 of the set's 3" in run(1, "train", "--arch", "net.txt", "--data", data, "--out", "missing.h5", *TRAIN,
+                                                  expect=3).stderr
+told = run(1, "eval", "--model", "missing.h5", "--data", data, "--table", "labels").stdout.splitlines()
+assert [line.split(",")[:3] for line in told[1:]] == [["0", "none", "10"], ["1", "many", "10"]], told
+run(2, "sweep", "--model", "missing.h5", "--data", data, "--out", "missing.sweep.h5", "--layers", "1", "--epochs", 1, "--batch", 20,
+    "--slots", 4)
+run(1, "check", "missing.sweep.h5")
+with h5py.File("missing.sweep.h5") as file, h5py.File("missing.h5") as model:
+    assert model["label_numbers"][:].tolist() == [0, 2] and file["labels"][:].tolist() == [b"none", b"many"]
+    assert file["silence/1/field"].shape == (8, 2, 2)
+    assert dict(file["config"][:])[b"labels"].startswith(b"2 of the set's 3: 0, 2, CRC ")
+
+# The test split alone is enough for eval, and the training split alone for eval of that.
+shutil.copytree("missing", "tested")
+for name in ("tested/train-images-idx3-ubyte", "tested/train-labels-idx1-ubyte"):
+    os.remove(name)
+tested = run(2, "eval", "--model", "missing.h5", "--data", "idx:tested").stdout
+assert tested == run(2, "eval", "--model", "missing.h5", "--data", data).stdout
+trained = run(1, "eval", "--model", "missing.h5", "--data", data, "--split", "train").stdout
+for name in ("missing/t10k-images-idx3-ubyte", "missing/t10k-labels-idx1-ubyte"):
+    os.rename(name, name.replace("missing", "tested"))
+assert trained == run(2, "eval", "--model", "missing.h5", "--data", data, "--split", "train").stdout
+
+# A model file that another tool wrote knows nothing of labels that are left out: sweep and eval are told.
+data = make("letters", (20, 20), 4, 1 + even(3, 40), 1 + even(3, 10))
+run(1, "train", "--arch", "net.txt", "--data", data, "--out", "letters.h5", "--drop-empty-labels", *TRAIN)
+with h5py.File("letters.h5", "a") as file:
+    del file["label_numbers"]
+    file["label_names"][:] = [b"K\xe4fer", b"b", b"c"]
+make_sound("letters.h5")
+assert "trained on 20x20x1 images with 3 labels, idx:letters has 20x20x1 with 4; --drop-empty-labels leaves 3" in run(
+    1, "eval", "--model", "letters.h5", "--data", data, expect=3).stderr
+run(1, "eval", "--model", "letters.h5", "--data", data, "--drop-empty-labels")
+SWEEP = ["sweep", "--model", "letters.h5", "--data", data, "--out", "letters.sweep.h5", "--layers", "1", "--epochs", 1, "--batch", 20,
+         "--slots", 4, "--drop-empty-labels"]
+assert r"letters.h5: the name of label 0, 'K\xe4fer': byte 2 is 0xe4: not UTF-8" in run(2, *SWEEP, expect=1).stderr
+run(2, *SWEEP, "--label-names", "names.txt")
+with h5py.File("letters.sweep.h5") as file:
+    assert [name.decode() for name in file["labels"]] == ["none", "K\u00e4fer", "many"]
 
 # A file without its input line takes any size; with it, that one only; comments do not change what an architecture is.
+data = "idx:square"
 with open("fixed.txt", "w") as file:
     file.write("input 32x32x1 # not these images\n" + text.decode())
-assert "line 1: 'input 32x32x1': the images are 20x20x1" in run(
+assert "line 1: 'input 32x32x1': the images are 64x64x1" in run(
     2, "train", "--arch", "fixed.txt", "--data", data, "--out", "fixed.h5", *TRAIN, expect=2).stderr
 with open("net.txt", "a") as file:
     file.write("# the same\n")
-run(1, "train", "--arch", "net.txt", "--data", data, "--out", "missing.h5", *TRAIN)
+run(1, "train", "--arch", "net.txt", "--data", data, "--out", "square.h5", *TRAIN)
 with open("net.txt", "w") as file:
     file.write(text.decode().replace("conv 8 1x1", "conv 9 1x1"))
-assert "architecture: file has CRC" in run(1, "train", "--arch", "net.txt", "--data", data, "--out", "missing.h5", *TRAIN, expect=3).stderr
+assert "architecture: file has CRC" in run(1, "train", "--arch", "net.txt", "--data", data, "--out", "square.h5", *TRAIN, expect=3).stderr
 
 # The text of a built-in architecture is an architecture file, and the same network.
 with open("mine.txt", "w") as file:
