@@ -43,12 +43,37 @@ fs_tables <- c("layers", "filters", "probes", "history", "cluster_sizes")
   value
 }
 
+# Whether a dataset is in one piece of its file and means only itself, as all of ours do.
+.fs_in_place <- function(set) {
+  made <- set$get_create_plist()
+  type <- set$get_type()
+  on.exit({ made$close(); type$close() })
+  leads <- c(h5const$H5T_VLEN, h5const$H5T_REFERENCE)
+  made$get_layout() == "H5D_CONTIGUOUS" && made$get_external_count() == 0 && !type$is_committed() && !type$is_vlen() &&
+    !any(vapply(leads, type$detect_class, TRUE))
+}
+
+# Stops where something in the file leads elsewhere.
+.fs_check_contained <- function(path, group, above = character()) {
+  for (name in names(group)) {
+    where <- paste(c(path, paste0("/", paste(c(above, name), collapse = "/"))), collapse = ": ")
+    if (group$link_info(name)$type != "H5L_TYPE_HARD")
+      stop(where, " is a soft, external or user-defined link", call. = FALSE)
+    node <- group[[name]]
+    if (inherits(node, "H5Group") && length(above) < 3) .fs_check_contained(path, node, c(above, name))
+    else if (!inherits(node, "H5D") || !.fs_in_place(node))
+      stop(where, " is not in this file, in one piece and as it is", call. = FALSE)
+    node$close()
+  }
+}
+
 .fs_describe <- function(path) {
   .fs_with_file(path, function(file) {
     if (!file$attr_exists("format") || h5attr(file, "format") != "filterscope-results")
       stop(path, ": not a filterscope results file", call. = FALSE)
     if (h5attr(file, "format_version") != 2)
       stop(path, ": format version ", h5attr(file, "format_version"), ", this script reads 2", call. = FALSE)
+    .fs_check_contained(path, file)
     config <- .fs_read(file, "config")
     config <- setNames(as.list(config$value), config$key)
     model <- strsplit(config$model, ", CRC ", fixed = TRUE)[[1]]

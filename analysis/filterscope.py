@@ -102,6 +102,23 @@ def _table(rows):
     return table
 
 
+def _check_contained(group, depth=0):
+    """ValueError where something in the file leads elsewhere, or a dataset is not in one piece of it, as all of ours are."""
+    for name in group:
+        where = f"{group.name.rstrip('/')}/{name}"
+        node = group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
+        if isinstance(node, h5py.Dataset):
+            made = node.id.get_create_plist()
+            typed = node.id.get_type()
+            plain = made.get_layout() == h5py.h5d.CONTIGUOUS and not made.get_external_count()
+            if not plain or typed.committed() or node.dtype.hasobject:  # references, texts of varying length
+                raise ValueError(f"{where} is not in this file, in one piece and as it is")
+        elif isinstance(node, h5py.Group) and depth < 3:
+            _check_contained(node, depth + 1)
+        else:
+            raise ValueError(f"{where} is neither a dataset nor a group of this file, reached by a hard link")
+
+
 def _finish(table, name, columns=()):
     """The table's columns in their order, with units."""
     known = {**RUN, **COLUMNS[name]}
@@ -148,6 +165,10 @@ class Results(_Tables):
             version = int(file.attrs["format_version"])
             if version != FORMAT_VERSION:
                 raise ValueError(f"{self.path}: format version {version}, this module reads {FORMAT_VERSION}")
+            try:
+                _check_contained(file)
+            except ValueError as error:
+                raise ValueError(f"{self.path}: {error}") from None
             self.config = {_text(key): _text(value) for key, value in file["config"][:]}
             self.labels = [_text(name) for name in file["labels"][:]]
             self._layers = _table(file["layers"][:])

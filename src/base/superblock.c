@@ -7,15 +7,16 @@
 
 enum { BYTES = 48 };
 
-/* With offsets of eight bytes: signature, versions, flags, base, extension, end, root. */
+/* With offsets of eight bytes: signature, versions, flags, base, extension, end, root. Ours begin at 0 and have no extension, in
+ * which HDF5 would look for other drivers. */
 uint64_t fs_superblock_end_of(const void *block)
 {
     static const unsigned char begin[10] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n', 2, 8};
-    uint64_t end;
+    uint64_t place[3]; /* base, extension, end */
     if (memcmp(block, begin, sizeof begin) != 0)
         return 0;
-    memcpy(&end, (const char *)block + 28, sizeof end);
-    return end <= INT64_MAX ? end : 0;
+    memcpy(place, (const char *)block + 12, sizeof place);
+    return place[0] == 0 && place[1] == UINT64_MAX && place[2] <= INT64_MAX ? place[2] : 0;
 }
 
 uint64_t fs_superblock_end(int descriptor)

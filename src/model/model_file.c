@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/hdf5_attribute.h"
+#include "base/hdf5_contained.h"
 #include "base/hdf5_image.h"
 #include "base/hdf5_table.h"
 #include "base/superblock.h"
@@ -514,7 +515,9 @@ fs_status fs_model_load(const char *path, fs_model *model)
     hid_t file = open_whole(path);
     if (file < 0)
         return fs_fail(FS_MISMATCH, "%s: not an HDF5 file, or truncated, or not of the format 1.8 that model files have", path);
-    fs_status status = read_all(file, model);
+    fs_status status = fs_hdf5_contained(file);
+    if (!status)
+        status = read_all(file, model);
     H5Fclose(file);
     if (status)
         fs_fail(status, "%s: %s", path, fs_message());

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hdf5_contained.h"
 #include "filterscope/memory.h"
 #include "store/store.h"
 
@@ -59,6 +60,8 @@ static fs_status repair_file(const char *path, const fs_results_plan *plan, hid_
 {
     struct stat found;
     fs_status status = fstat(file, &found) == 0 ? FS_OK : fs_fail(FS_ERROR, "%s: %s", path, strerror(errno));
+    if (!status)
+        status = fs_hdf5_contained(hdf5);
     for (int name = 0; name < FS_PLACES_ONCE && !status; name++) {
         fs_place place;
         fs_place_describe(&place, path, (fs_place_name)name, plan, 0);

@@ -10,6 +10,7 @@
 
 #include "base/file_watch.h"
 #include "base/hdf5_attribute.h"
+#include "base/hdf5_contained.h"
 #include "base/superblock.h"
 #include "filterscope/memory.h"
 #include "filterscope/slots.h" /* fs_agree */
@@ -63,6 +64,13 @@ static fs_status check_format(const fs_results *results)
     if (version != FS_FORMAT_VERSION)
         return fs_fail(FS_MISMATCH, "%s: format version %d; this program knows %d", results->path, version, FS_FORMAT_VERSION);
     return FS_OK;
+}
+
+/* What is written later, is written to places that are the file's own. */
+static fs_status check_contained(const fs_results *results)
+{
+    fs_status status = fs_hdf5_contained(results->file);
+    return status ? fs_fail(status, "%s: %s", results->path, fs_message()) : FS_OK;
 }
 
 /* Length of dimension `dimension`; -1 where the dataset is missing or has another number of dimensions. */
@@ -223,6 +231,8 @@ static fs_status read_units(fs_results *results)
 static fs_status read_plan(fs_results *results)
 {
     fs_status status = check_format(results);
+    if (!status)
+        status = check_contained(results);
     if (!status)
         status = learn_counts(results);
     if (!status)
