@@ -4,6 +4,7 @@
 The names are those of the torch.nn.Sequential that --module writes, or with --like those of another state dict, in order.
 """
 import argparse
+import contextlib
 import io
 import os
 
@@ -100,9 +101,12 @@ def rename(state, rows, text, options):
     return {name: state[names[name]] for name in like}
 
 
-def write(path, content):
-    with model_file.appears(path) as temporary, open(temporary, "xb") as file:
-        file.write(content)
+def write(contents):
+    """Files {path: bytes}: all of them or none."""
+    with contextlib.ExitStack() as stack:
+        for path, content in contents.items():
+            with open(stack.enter_context(model_file.appears(path)), "xb") as file:
+                file.write(content)
 
 
 def run():
@@ -127,9 +131,8 @@ def run():
         print(f"  {shown(name):32s} {list(values.shape)}")
     content = io.BytesIO()  # torch.save has errors of its own for a full disk
     torch.save({name: torch.from_numpy(values) for name, values in state.items()}, content)
-    if options.module:
-        write(options.module, module_text(model, listing).encode())
-    write(options.out, content.getvalue())
+    module = {options.module: module_text(model, listing).encode()} if options.module else {}
+    write({options.out: content.getvalue(), **module})
     print(f"{options.out}: {len(state)} tensors")
 
 

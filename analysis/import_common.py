@@ -93,7 +93,7 @@ def label_names(path, labels):
 
 
 def read_check(path, size, labels):
-    """(images uint8 [N, height, width, channels], what: logits or probabilities, their values [N, labels])."""
+    """(images uint8 [N, height, width, channels], what: a key of OUTPUTS, their values [N, labels])."""
     arrays = tensor_files.read_npz(path)
     what = next((name for name in ("logits", "probabilities") if name in arrays), None)
     if "images" not in arrays or not what:
@@ -108,8 +108,9 @@ def read_check(path, size, labels):
     values = expected.read().astype(np.float64)
     if not np.isfinite(values).all():
         raise Failure(f"{path}: {what} of image {int(np.argmin(np.isfinite(values).all(axis=1)))} are not finite")
-    if what == "logits" and (values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-3):
-        raise Failure(f"{path}: every row of the logits is a distribution: store them as probabilities, or without the softmax")
+    if what == "logits":  # so they are called where a network ends in a softmax or its logarithm, too
+        what = next((what for what, sums in (("probabilities", values), ("log probabilities", np.exp(np.minimum(values, 1))))
+                     if (sums >= 0).all() and np.allclose(sums.sum(axis=1), 1, atol=1e-3)), what)
     return images.read().reshape(shape), what, values
 
 
@@ -131,17 +132,18 @@ def logits_of(binary, model, images, labels):
     return np.loadtxt(io.StringIO(table), delimiter=",", skiprows=1, ndmin=2)[:, 2:]
 
 
-def softmax(logits):
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+def log_softmax(logits):
+    below = logits - logits.max(axis=1, keepdims=True)
+    return below - np.log(np.exp(below).sum(axis=1, keepdims=True))
+
+
+OUTPUTS = {"logits": np.asarray, "probabilities": lambda logits: np.exp(log_softmax(logits)), "log probabilities": log_softmax}
 
 
 def compare(binary, model, path, expected):
     """Fails where the program's answers to the images of read_check() are others."""
     images, what, values = expected
-    found = logits_of(binary, model, images, values.shape[1])
-    if what == "probabilities":
-        found = softmax(found)
+    found = OUTPUTS[what](logits_of(binary, model, images, values.shape[1]))
     difference, largest = np.abs(found - values).max(axis=1), np.abs(values).max()
     image, bound = int(difference.argmax()), MOST_DIFFERENCE * largest
     same = int((found.argmax(axis=1) == values.argmax(axis=1)).sum())

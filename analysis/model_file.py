@@ -43,7 +43,7 @@ def main(run):
     except MemoryError as error:
         said, code = f"not enough memory {error}", 1
     except OSError as error:
-        said, code = str(error), 1
+        said, code = f"{error.filename or 'standard output'}: {error.strerror or error}", 1
     except KeyboardInterrupt:
         said, code = "interrupted", 130
     with contextlib.suppress(OSError):
@@ -75,6 +75,8 @@ def appears(path):
         if os.path.lexists(path):
             raise Failure(f"{path}: exists")
         os.rename(temporary, path)
+    except OSError as error:
+        raise Failure(f"{path}: {error.strerror or error}") from None
     finally:
         with contextlib.suppress(OSError):
             os.remove(temporary)
@@ -197,7 +199,8 @@ def write(path, arch, text, size, label_names, scaling, config, rows, arrays):
         crc = _text(_text(crc, key), value)
     for name in label_names:
         crc = _text(crc, name)
-    with _failing_with(path), h5py.File(path, "w", libver=("v108", "v108")) as file:  # metadata under checksums: filterscope reads no other
+    image = io.BytesIO()  # where the disk is full, HDF5 crashes
+    with _failing_with(path), h5py.File(image, "w", libver=("v108", "v108")) as file:  # metadata under checksums: filterscope reads no other
         for group, name, values in _all_arrays(rows, arrays):
             crc = crc32c(crc, values.tobytes())
             file[f"{group}/{name}"] = values
@@ -216,6 +219,8 @@ def write(path, arch, text, size, label_names, scaling, config, rows, arrays):
         for name, value in zip(("height", "width", "channels", "labels", "epochs", "epoch", "batch"), numbers):
             file.attrs[name] = value
         file.attrs["right"], file.attrs["loss"], file.attrs["crc"] = np.int64(0), np.float64(0), np.uint32(crc)
+    with open(path, "wb") as file:
+        file.write(image.getbuffer())
 
 
 @contextlib.contextmanager

@@ -50,16 +50,29 @@ def _is_state_dict(value, strict):
         (not strict or ROLES.get(parts_of(name)[-1]) == "weight") for name, tensor in value.items())
 
 
+def _of_module(value, seen, prefix=""):
+    """The state dict of a pickled module, whose code is not in the file; of anything else {}. `seen` ends what refers to itself."""
+    state, found = value.state if isinstance(value, Foreign) else None, {}
+    if isinstance(state, dict) and id(value) not in seen:
+        seen.add(id(value))
+        groups = [state[group] for group in ("_parameters", "_buffers") if isinstance(state.get(group), dict)]
+        found = {f"{prefix}{name}": tensor for group in groups for name, tensor in group.items() if tensor is not None}
+        for name, module in state["_modules"].items() if isinstance(state.get("_modules"), dict) else ():
+            found.update(_of_module(module, seen, f"{prefix}{name}."))
+    return found
+
+
 def _candidates(tree, strict, path=(), seen=None):
-    """(path, state dict) of each in the tree, which may refer to itself."""
+    """(path, state dict, class of the pickled module that it is from or None) of each in the tree, which may refer to itself."""
     seen = set() if seen is None else seen
-    if not isinstance(tree, (dict, list, tuple)) or id(tree) in seen:
+    state = _of_module(tree, set()) or tree
+    if not isinstance(state, (dict, list, tuple)) or id(tree) in seen:
         return
     seen.add(id(tree))
-    if _is_state_dict(tree, strict):
-        yield path, tree
+    if _is_state_dict(state, strict):
+        yield path, state, describe(tree) if state is not tree else None
     elif len(path) < MOST_DEPTH:
-        for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        for key, value in state.items() if isinstance(state, dict) else enumerate(state):
             yield from _candidates(value, strict, (*path, str(key)), seen)
 
 
@@ -72,6 +85,7 @@ def _at_key(path, tree, key):
         if name is None:
             raise Usage(f"--key: '{key}': {path} has no '{rest}' there, but {_list(items) or describe(found)}")
         found, rest = items[name], rest[len(name) + 1:]
+    found = _of_module(found, set()) or found
     if not _is_state_dict(found, False):
         raise Usage(f"--key: '{key}' of {path} is {describe(found)}, no state dict of tensors")
     return found
@@ -82,14 +96,7 @@ def _list(names, most=8):
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _is_module(value):
-    return isinstance(value, Foreign) and isinstance(value.state, dict) and "_modules" in value.state
-
-
 def _nothing(path, tree):
-    modules = [value for value in (tree, *(tree.values() if isinstance(tree, dict) else ())) if _is_module(value)]
-    if modules:
-        return Failure(f"{path}: holds a pickled module of {describe(modules[0])}, whose code is not in the file: {SAVE}")
     inside = f" ({_list(tree)})" if isinstance(tree, dict) else ""
     return Failure(f"{path}: holds {describe(tree)}{inside} and no state dict of tensors: {SAVE}")
 
@@ -102,11 +109,13 @@ def find(path, tree, key):
     if not found:
         raise _nothing(path, tree)
     if len(found) > 1:
-        raise Failure(f"{path}: holds {len(found)} state dicts, {_list('.'.join(place) for place, _ in found)}: --key says which is meant")
-    place, state = found[0]
+        raise Failure(f"{path}: holds {len(found)} state dicts, {_list('.'.join(place) for place, _, _ in found)}: --key says which is meant")
+    place, state, module = found[0]
     if place:
         print(f"{path}: the state dict '{shown('.'.join(place))}' is taken" +
               (f" of {_list(tree)}" if isinstance(tree, dict) and len(tree) > 1 else ""))
+    if module:
+        print(f"{path}: a pickled module of {module}: its tensors are taken, its code is neither in the file nor needed")
     return state
 
 

@@ -13,10 +13,11 @@ from model_file import Failure, shown
 from tensors import BFLOAT16, Tensor, damage, decode, item_size
 
 MOST_PICKLE = 32 << 20  # bytes; those of a state dict are some 200 for each tensor
-MOST_STEPS = 4 << 20  # of its interpreter: some seconds and, at 64 bytes an object, 256 MiB
+MOST_STEPS = 2 << 20  # of its interpreter: some seconds and, at 64 bytes an object, 128 MiB
 LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 KINDS = {"Float": "float32", "Double": "float64", "Half": "float16", "BFloat16": BFLOAT16, "Long": "int64", "Int": "int32",
-         "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool", "Untyped": "uint8"}
+         "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool", "Untyped": "uint8",
+         "ComplexFloat": "complex64", "ComplexDouble": "complex128", "QInt8": "int8", "QUInt8": "uint8", "QInt32": "int32"}
 DTYPES = {"float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"}
 SAVE = "where it was trained, torch.save(model.state_dict(), FILE) saves what is needed"
 
@@ -71,7 +72,7 @@ def _tensor(storage, offset, size, stride, *rest, kind=None):
 def _tensor_v3(storage, offset, size, stride, requires_grad, hooks, dtype, *rest):
     kind = dtype.name.removeprefix("torch.") if isinstance(dtype, Global) else None
     if kind not in DTYPES:
-        raise ValueError(f"a tensor of {kind or type(dtype).__name__}")
+        return Foreign(f"tensor of {kind}")
     return _tensor(storage, offset, size, stride, kind=kind)
 
 
@@ -85,6 +86,7 @@ def _ordered(pairs=()):
 
 KNOWN = {
     "collections.OrderedDict": _ordered,
+    "collections.defaultdict": lambda *factory: {},
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor_v3": _tensor_v3,
@@ -228,19 +230,6 @@ STEPS = {
 }
 
 
-class Limited:
-    """A stream for pickletools that ends at `end`, and is never asked for more than there is."""
-
-    def __init__(self, file, end):
-        self.file, self.end, self.tell = file, end, file.tell
-
-    def read(self, count):
-        return self.file.read(max(0, min(count, self.end - self.file.tell())))
-
-    def readline(self):
-        return self.file.readline(max(0, self.end - self.file.tell()))
-
-
 def _storage_id(identity):
     """(kind, key, count, view) of a persistent id ("storage", type, key, device, count[, view])."""
     if not isinstance(identity, tuple) or len(identity) < 5 or identity[0] != "storage" or not isinstance(identity[1], Global):
@@ -264,6 +253,9 @@ class Archive:
         self.path, self.zip = path, zipfile.ZipFile(path)
         self.members = {info.filename: info for info in self.zip.infolist()}
         self.root = next(name for name in self.members if name.endswith("/data.pkl")).partition("/")[0]
+        if any(name.startswith((f"{self.root}/code/", f"{self.root}/constants.pkl")) for name in self.members):
+            raise Failure(f"{path}: is a TorchScript program (torch.jit.save), which is not run here: {SAVE}; where only this file is "
+                          "left and is trusted, torch.save(torch.jit.load(FILE).state_dict(), OTHER)")
         if sum(info.file_size for info in self.members.values()) > os.path.getsize(path):
             raise ValueError("its members are larger than the file: compressed, which torch.save does not do, or overlapping")
         self.order = ">" if f"{self.root}/byteorder" in self.members and self.member("byteorder") == b"big" else "<"
@@ -296,9 +288,6 @@ def read_archive(path):
     """What a zip archive by torch.save holds: Tensors, Foreigns and plain values in dicts, lists and tuples."""
     with damage(path, "no sound PyTorch archive"):
         archive = Archive(path)
-        if f"{archive.root}/constants.pkl" in archive.members or any(name.startswith(f"{archive.root}/code/") for name in archive.members):
-            raise Failure(f"{path}: is a TorchScript program (torch.jit.save), which is not run here: {SAVE}; where only this file is "
-                          "left and is trusted, torch.save(torch.jit.load(FILE).state_dict(), OTHER)")
         if archive.members[f"{archive.root}/data.pkl"].file_size > MOST_PICKLE:
             raise ValueError(f"a pickle of more than {MOST_PICKLE} bytes")
         return Machine(archive.storage).run(io.BytesIO(archive.member("data.pkl")))
@@ -352,7 +341,7 @@ def read_legacy(path):
     """read_archive() of a file that PyTorch before 1.6, or with _use_new_zipfile_serialization=False, wrote."""
     with damage(path, "no sound pickle by torch.save"), open(path, "rb") as file:
         legacy = Legacy(path)
-        machine, stream = Machine(legacy.storage), Limited(file, min(legacy.size, MOST_PICKLE))
+        machine, stream = Machine(legacy.storage), io.BytesIO(file.read(MOST_PICKLE))
         magic = machine.run(stream)
         if magic != LEGACY_MAGIC:
             raise Failure(f"{path}: is a pickle of {describe(magic)} that torch.save did not write, and pickles can run code: {SAVE}, or "
@@ -360,6 +349,7 @@ def read_legacy(path):
         protocol, _, found, keys = (machine.run(stream) for _ in range(4))
         if protocol != LEGACY_PROTOCOL or not isinstance(keys, list):
             raise ValueError(f"protocol {protocol if isinstance(protocol, int) else '?'}")
+        file.seek(stream.tell())
         legacy.find_storages(file, keys)
         return found
 

@@ -120,8 +120,12 @@ mean, std = np.array([0.4, 0.5, 0.6]), np.array([0.2, 0.3, 0.25])
 x = torch.from_numpy(((pixels / 255 - mean) / std).transpose(0, 3, 1, 2).astype(np.float32))
 colour(x)  # moves the running statistics
 torch.save(colour.state_dict(), f"{here}/colour.pth")
-script("import_torch.py", f"{here}/colour.pth", "--arch", f"{here}/colour.txt", "--out", f"{here}/colour.h5", "--input", "12x18x3", "--pixels",
-       "0,1", "--mean", "0.4,0.5,0.6", "--std", "0.2,0.3,0.25")
+with torch.no_grad():
+    np.savez(f"{here}/check.npz", images=pixels.astype(np.uint8), logits=colour.eval()(x).numpy())
+colour_words = ["import_torch.py", f"{here}/colour.pth", "--arch", f"{here}/colour.txt", "--out", f"{here}/colour.h5", "--input", "12x18x3", "--pixels",
+                "0,1", "--mean", "0.4,0.5,0.6", "--check", f"{here}/check.npz", "--std"]
+assert "more than" in script(*colour_words, "0.2,0.25,0.3", expect=3).stderr and not os.path.exists(f"{here}/colour.h5")
+print(script(*colour_words, "0.2,0.3,0.25").stdout)
 table = run(2, "eval", "--model", f"{here}/colour.h5", "--data", f"idx:{here_data}", "--batch", 7, "--table", "logits").stdout
 with torch.no_grad():
     difference("colour: logits", np.loadtxt(io.StringIO(table), delimiter=",", skiprows=1)[:, 2:], colour.eval()(x).numpy(), 1e-5)
