@@ -35,12 +35,15 @@ fs_tables <- c("layers", "filters", "probes", "history", "cluster_sizes")
   use(file)
 }
 
+# Texts of old files may be no UTF-8, which R's graphics refuse: then <e4> stands for the byte.
+.fs_text <- function(value) if (is.character(value)) iconv(value, "UTF-8", "UTF-8", sub = "byte") else value
+
 .fs_read <- function(file, name) {
   set <- file[[name]]
   on.exit(set$close())
   value <- set$read()
-  if (is.data.frame(value)) value[] <- lapply(value, function(v) if (inherits(v, "integer64")) as.numeric(v) else v)
-  value
+  if (is.data.frame(value)) value[] <- lapply(value, function(v) if (inherits(v, "integer64")) as.numeric(v) else .fs_text(v))
+  .fs_text(value)
 }
 
 # Whether a dataset is in one piece of its file and means only itself, as all of ours do.

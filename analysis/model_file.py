@@ -239,14 +239,18 @@ def _all_arrays(rows, arrays):
         yield group, name, np.zeros_like(values) if group == "momentum" else values
 
 
+def _string(stored):
+    return stored.decode(errors="backslashreplace")  # old files hold what a name file had, perhaps Latin-1
+
+
 def read(binary, path):
     """A model file that `filterscope check` finds sound: {path, arch, text, size, label_names, scaling, arrays}."""
     call(binary, "check", path)
     with _failing_with(path), h5py.File(path, "r") as file:
         arrays = {name: values[:] for group in ("parameter", "statistic") for name, values in file[group].items()}
-        return {"path": path, "arch": file.attrs["arch"].decode(), "text": file["architecture"][0].decode(),
+        return {"path": path, "arch": _string(file.attrs["arch"]), "text": _string(file["architecture"][0]),
                 "size": tuple(int(file.attrs[name]) for name in ("height", "width", "channels")),
-                "label_names": [name.decode() for name in file["label_names"][:]],
+                "label_names": [_string(name) for name in file["label_names"][:]],
                 "scaling": tuple(file[f"scaling/{name}"][:] for name in ("pixel", "mean", "std")), "arrays": arrays}
 
 

@@ -126,7 +126,7 @@ def read_model(path, binary):
         if file.attrs["format"] != FORMAT.encode():
             raise Failure(f"{path}: not a filterscope model file")
         config, history = dict(file["config"][:].tolist()), file["history"][:]
-        return {"arch": file.attrs["arch"].decode(), "epochs": len(history), "seconds": history["seconds"].sum(),
+        return {"arch": file.attrs["arch"].decode(errors="backslashreplace"), "epochs": len(history), "seconds": history["seconds"].sum(),
                 "images": config.get(b"train-data", b"?").decode().split()[0],
                 "sr": history["test_sr"][-1] if len(history) else np.nan}
 

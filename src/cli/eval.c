@@ -1,6 +1,7 @@
 /* filterscope eval: the SR of a model file on a data set. */
 #include "filterscope/evaluate.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -204,6 +205,9 @@ static fs_status run(struct job *job)
     status = fs_confusion(MPI_COMM_WORLD, &job->model.net, job->data, &space, job->confusion, &job->loss,
                           logits ? print_logits : NULL, job);
     fs_workspace_free(&space);
+    if (!status && !isfinite(job->loss))
+        status =
+            fs_fail(FS_ERROR, "%s: its logits are not finite on these images: the loss is %g", job->a.model, fabs(job->loss));
     if (status || rank > 0 || logits)
         return status;
     if (!*job->a.table)

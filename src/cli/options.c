@@ -1,4 +1,5 @@
 /* Options from a table, with getopt_long. */
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
@@ -18,13 +19,23 @@ static void print_help(const char *usage, const fs_option *options)
         printf("  --%-20s %s\n", o->name, o->help);
 }
 
+/* strtod takes blanks, hexadecimal numbers, infinities and NaNs, too, which are slips here. */
+int fs_number_read(const char *text, const char **end, double *value)
+{
+    char *last;
+    errno = 0;
+    *value = strtod(text, &last);
+    *end = last;
+    return last > text && strspn(text, "+-.0123456789eE") >= (size_t)(last - text) && !errno && isfinite(*value);
+}
+
 static fs_status read_number(const fs_option *o, const char *text, int whole, double *value)
 {
-    char *end;
-    errno = 0;
-    *value = strtod(text, &end);
-    if (end == text || *end || errno || !isfinite(*value) || (whole && *value != floor(*value)))
-        return fs_fail(FS_USAGE, "--%s: '%s' is not a %s", o->name, text, whole ? "whole number" : "number");
+    const char *end;
+    int read = fs_number_read(text, &end, value);
+    if (!read || *end || (whole && *value != floor(*value)))
+        return fs_fail(FS_USAGE, "--%s: '%s' is not a %s%s", o->name, text, whole ? "whole number" : "number",
+                       errno == ERANGE ? " that a double can hold" : "");
     if (*value < o->least || *value > o->most)
         return fs_fail(FS_USAGE, "--%s: %s is not in %.10g .. %.10g", o->name, text, o->least, o->most);
     return FS_OK;
@@ -35,7 +46,7 @@ static fs_status read_seed(const fs_option *o, const char *text)
     char *end;
     errno = 0;
     *(uint64_t *)o->value = strtoull(text, &end, 10);
-    if (end == text || *end || errno || text[0] == '-')
+    if (!isdigit((unsigned char)text[0]) || *end || errno)
         return fs_fail(FS_USAGE, "--%s: '%s' is not a whole number of 0 .. 2^64 - 1", o->name, text);
     return FS_OK;
 }

@@ -1,5 +1,4 @@
 /* --pixels, --mean and --std. */
-#include <math.h>
 #include <stdlib.h>
 
 #include "cli/cli.h"
@@ -10,13 +9,13 @@ static fs_status read_list(const char *option, const char *text, int count, int 
     const char *rest = text;
     int found = 0;
     while (found < count) {
-        char *end;
-        values[found] = strtod(rest, &end);
-        if (end == rest || (*end && *end != ',') || !isfinite(values[found]))
-            return fs_fail(FS_USAGE, "--%s: '%s' has no number at '%s'", option, text, rest);
+        const char *end;
+        if (!fs_number_read(rest, &end, &values[found]) || (*end && *end != ','))
+            return fs_fail(FS_USAGE, "--%s: '%s' has no number at %s%s%s", option, text, *rest ? "'" : "its end", rest,
+                           *rest ? "'" : "");
         found++;
         rest = end;
-        if (!*rest)
+        if (!*rest || found == count)
             break;
         rest++;
     }
@@ -39,5 +38,7 @@ fs_status fs_read_scaling(const char *pixels, const char *mean, const char *std,
     for (int c = 0; c < channels && !status; c++)
         if (scaling->std[c] <= 0)
             status = fs_fail(FS_USAGE, "--std: %g of channel %d is not positive", scaling->std[c], c);
+    if (!status && (pixels || mean || std) && fs_scaling_check(scaling, channels) != FS_OK)
+        status = fs_fail(FS_USAGE, "--pixels, --mean and --std: %s", fs_message());
     return status;
 }

@@ -76,6 +76,9 @@ static fs_status read_arguments(int argc, char **argv, const char *usage, struct
     fs_status status = fs_options_read(argc, argv, usage, options, NULL);
     if (!status && (!a->model || !a->data.spec || (usage == sweep_usage && !a->out)))
         status = fs_fail(FS_USAGE, "usage: filterscope %s", usage);
+    if (!status && strlen(a->layers) >= FS_CONFIG_VALUE_BYTES)
+        status =
+            fs_fail(FS_USAGE, "--layers: a list of %zu characters: at most %d", strlen(a->layers), FS_CONFIG_VALUE_BYTES - 1);
     if (!status && a->settings.slots)
         status = fs_check_slots(a->settings.slots);
     return status;

@@ -179,7 +179,7 @@ static fs_status run_batch(struct trainer *t, int epoch, int batch, fs_progress 
     for (int p = 0; p < t->count; p++)
         if (t->active[p] && !isfinite(t->slot_sums[p * SUMS]))
             return fs_fail(FS_ERROR, "layer %d: the probe's loss is %g in epoch %d, batch %d: a lower --lr may help",
-                           t->probes[p].layer, t->slot_sums[p * SUMS], epoch, batch);
+                           t->probes[p].layer, fabs(t->slot_sums[p * SUMS]), epoch, batch);
     step(t, epoch);
     const fs_probe_state *shown = &t->probes[t->of_layer[deepest_active(t)]].state;
     fs_progress_batch(progress, first + t->batch_images, t->train->images, shown->loss, (double)shown->right);

@@ -118,8 +118,8 @@ static fs_status run_batches(struct loop *l, int epoch, fs_progress *progress)
         fs_batch_sums sums;
         double done = epoch - 1 + (double)first / images;
         if (fs_train_batch(l->settings, l->train, l->order + first, count, done, &l->own, l->backprop, &model->net, &sums))
-            return fs_fail(FS_ERROR, "the loss is %g in epoch %d, batch %d: a lower --lr or --fc-lr may help", sums.loss, epoch,
-                           first / batch);
+            return fs_fail(FS_ERROR, "the loss is %g in epoch %d, batch %d: a lower --lr or --fc-lr may help", fabs(sums.loss),
+                           epoch, first / batch);
         model->batch++;
         model->loss += sums.loss;
         model->right += (long long)sums.right;

@@ -30,27 +30,50 @@ static void add_layer(const fs_network *net, int number, fs_plan *plan)
     snprintf(row->name, sizeof row->name, "conv%d", number);
 }
 
+/* The number that all characters up to the next comma or the end, *end, are; 0 where that is no layer. */
+static int read_layer(const char *word, int layers, const char **end)
+{
+    int number = 0;
+    *end = word + strcspn(word, ",");
+    for (const char *digit = word; digit < *end; digit++) {
+        if (*digit < '0' || *digit > '9' || number > layers)
+            return 0;
+        number = 10 * number + *digit - '0';
+    }
+    return number <= layers ? number : 0;
+}
+
+/* wanted[number] becomes 1 for each layer of the list; a comma at its end is harmless. */
+static fs_status read_layers(const fs_network *net, const char *list, char wanted[FS_MOST_LAYERS + 1])
+{
+    const char *word = list, *end;
+    do {
+        int number = read_layer(word, net->layers, &end);
+        if (!number)
+            return fs_fail(FS_USAGE, "--layers: '%.*s' is no layer of %s, which has layers 1 to %d", (int)(end - word), word,
+                           net->arch, net->layers);
+        wanted[number] = 1;
+        word = end + (*end != 0);
+    } while (*word);
+    return FS_OK;
+}
+
 static fs_status choose_layers(const fs_network *net, const char *layers, fs_plan *plan)
 {
-    char wanted[FS_MOST_LAYERS + 1] = {0}, words[256], *rest = words, *word;
+    char wanted[FS_MOST_LAYERS + 1] = {0};
+    fs_status status = FS_OK;
     if (net->layers > FS_MOST_LAYERS)
         return fs_fail(FS_USAGE, "%s has %d layers; at most %d can be probed", net->arch, net->layers, FS_MOST_LAYERS);
-    snprintf(words, sizeof words, "%s", layers);
     if (strcmp(layers, "all") == 0)
         memset(wanted, 1, sizeof wanted);
     else
-        while ((word = strtok_r(rest, ",", &rest))) {
-            char *end;
-            long number = strtol(word, &end, 10);
-            if (*end || number < 1 || number > net->layers)
-                return fs_fail(FS_USAGE, "--layers: '%s' is no layer of %s, which has layers 1 to %d", word, net->arch,
-                               net->layers);
-            wanted[number] = 1;
-        }
+        status = read_layers(net, layers, wanted);
+    if (status)
+        return status;
     for (int number = 1; number <= net->layers; number++)
         if (wanted[number])
             add_layer(net, number, plan);
-    return plan->layers ? FS_OK : fs_fail(FS_USAGE, "--layers: '%s' names no layer", layers);
+    return FS_OK;
 }
 
 fs_status fs_plan_create(const fs_network *net, const char *layers, int filters_per_unit, fs_plan *plan)

@@ -58,6 +58,12 @@ with open(f"packed/{IMAGES}", "rb") as file:
 with open(f"packed/{IMAGES}.gz", "wb") as file:
     file.write(whole[: len(whole) // 2])
 os.remove(f"packed/{IMAGES}")
+gap = copy_data("gap")
+for name, count in (("train", 120), ("t10k", 60)):
+    write_idx(f"gap/{name}-labels-idx1-ubyte", np.array([0, 1, 3, 1] * 30)[:count])
+for name, encoding in (("names.txt", "utf-8"), ("latin1.txt", "latin-1")):
+    with open(name, "w", encoding=encoding) as file:
+        file.write("a\nK\u00e4fer\nc\nd\n")
 os.mkdir("cifar")
 for name in [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"]:
     np.zeros(20 * 3073, np.uint8).tofile(f"cifar/{name}")
@@ -131,6 +137,9 @@ CASES = [  # words, exit code, what the message must say
     ([*TRAIN, "--out", "new.h5", "--data", odd], 2, "2x2 pool does not divide the 5x5 map"),
     ([*TRAIN, "--out", "new.h5", "--data", "cifar10:cifar"], 1, "data_batch_3.bin: label 12 in record 7: this set has 10 labels"),
     ([*TRAIN, "--out", "new.h5", "--train-images", "121"], 1, "121.*120|120.*121"),
+    ([*TRAIN, "--out", "new.h5", "--label-names", "latin1.txt"], 1, r"latin1.txt: the name of label 1, 'K\\xe4fer': byte 2 is 0xe4: not UTF-8"),
+    ([*TRAIN, "--out", "model.h5", "--label-names", "names.txt"], 3, "model.h5: label 0 is 0 there, a in names.txt; sweep and eval take"),
+    ([*TRAIN, "--out", "new.h5", "--data", gap], 1, r"gap: no training or no test image of label 2 \(2\): a sweep needs both. --drop-empty-labels"),
     ([*TRAIN, "--out", "gone/new.h5"], 1, "gone/new.h5"),
     ([*TRAIN, "--out", "text.h5"], 3, "text.h5: not an HDF5 file"),
     ([*TRAIN, "--out", "sweep.h5"], 3, "sweep.h5: not a filterscope model file"),
@@ -146,6 +155,18 @@ CASES = [  # words, exit code, what the message must say
     ([*TRAIN, "--out", "new.h5", "--pixels", "0"], 2, "--pixels: '0': expected 2 numbers"),
     ([*TRAIN, "--out", "new.h5", "--std", "0,0"], 2, "--std: '0,0': expected 1 or 1 numbers"),
     ([*TRAIN, "--out", "new.h5", "--std", "-1"], 2, "--std: -1 of channel 0 is not positive"),
+    ([*TRAIN, "--out", "new.h5", "--std", "0.3,"], 2, "--std: '0.3,': expected 1 or 1 numbers"),
+    ([*TRAIN, "--out", "new.h5", "--pixels", "0,"], 2, "--pixels: '0,' has no number at its end"),
+    ([*TRAIN, "--out", "new.h5", "--pixels", "0, 1"], 2, "--pixels: '0, 1' has no number at ' 1'"),
+    ([*TRAIN, "--out", "new.h5", "--pixels", "0,inf"], 2, "--pixels: '0,inf' has no number at 'inf'"),
+    ([*TRAIN, "--out", "new.h5", "--pixels", "1,1"], 2, "--pixels: 1,1 is no range"),
+    ([*TRAIN, "--out", "new.h5", "--std", "0x1p-3"], 2, "--std: '0x1p-3' has no number at '0x1p-3'"),
+    ([*TRAIN, "--out", "new.h5", "--std", "nan"], 2, "--std: 'nan' has no number at 'nan'"),
+    ([*TRAIN, "--out", "new.h5", "--std", "1e-300"], 2, "--pixels, --mean and --std: .* std 1e-300 of channel 0 make inputs of up to"),
+    ([*TRAIN, "--out", "new.h5", "--lr", "0x10"], 2, "--lr: '0x10' is not a number"),
+    ([*TRAIN, "--out", "new.h5", "--lr", "0,02"], 2, "--lr: '0,02' is not a number"),
+    ([*TRAIN, "--out", "new.h5", "--lr", "1e-310"], 2, "--lr: '1e-310' is not a number that a double can hold"),
+    ([*TRAIN, "--out", "new.h5", "--seed", " -1"], 2, "--seed: ' -1' is not a whole number"),
     ([*TRAIN, "--out", "new.h5", "--mean", "x"], 2, "--mean: 'x' has no number at 'x'"),
     ([*TRAIN, "--out", "model.h5", "--pixels", "0,1"], 3, "scaling: file has pixels -1 .. 1, mean 0, std 1"),
     ([*TRAIN, "--out", "new.h5", "--init", "gone.h5"], 1, "gone.h5: No such file"),
@@ -167,7 +188,12 @@ CASES = [  # words, exit code, what the message must say
     ([*SWEEP, "--out", "new.h5", "--model", "cut_model.h5"], 3, "cut_model.h5"),
     ([*SWEEP, "--out", "new.h5", "--data", grey3], 3, "trained on 32x32x1 images with 4 labels, idx:three has 32x32x1 with 3"),
     ([*SWEEP, "--out", "new.h5", "--layers", "1,6"], 2, "--layers: '6' is no layer of vgg6, which has layers 1 to 5"),
-    ([*SWEEP, "--out", "new.h5", "--layers", ","], 2, "--layers"),
+    ([*SWEEP, "--out", "new.h5", "--layers", ","], 2, "--layers: '' is no layer of vgg6"),
+    ([*SWEEP, "--out", "new.h5", "--layers", "1,,3"], 2, "--layers: '' is no layer of vgg6, which has layers 1 to 5"),
+    ([*SWEEP, "--out", "new.h5", "--layers", "1, 3"], 2, "--layers: ' 3' is no layer of vgg6"),
+    ([*SWEEP, "--out", "new.h5", "--layers", "1," * 111 + "6"], 2, "--layers: '6' is no layer of vgg6"),
+    ([*SWEEP, "--out", "new.h5", "--layers", "1," * 112], 2, "--layers: a list of 224 characters: at most 223"),
+    ([*SWEEP, "--out", "new.h5", "--label-names", "text.h5"], 1, "text.h5: 1 names: this set has 4 labels"),
     ([*SWEEP, "--out", "new.h5", "--test-images", "3"], 1, "no test image of label 3"),
     ([*SWEEP, "--out", "new.h5", "--threshold", "nan"], 2, "--threshold: 'nan' is not a number"),
     ([*SWEEP, "--out", "gone/new.h5"], 1, "gone/new.h5"),

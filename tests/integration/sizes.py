@@ -2,12 +2,15 @@
 import os
 import re
 import shutil
+import subprocess
 import sys
 
 import h5py
 import numpy as np
 
 from common import folder, run, write_idx
+
+ANALYSIS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "analysis")
 
 here = folder()
 os.chdir(here)
@@ -133,6 +136,17 @@ assert r"letters.h5: the name of label 0, 'K\xe4fer': byte 2 is 0xe4: not UTF-8"
 run(2, *SWEEP, "--label-names", "names.txt")
 with h5py.File("letters.sweep.h5") as file:
     assert [name.decode() for name in file["labels"]] == ["none", "K\u00e4fer", "many"]
+
+# Files of earlier versions may have names in any encoding: they are still read.
+with h5py.File("letters.sweep.h5", "a") as file:
+    file["labels"][0] = b"K\xe4fer"
+sys.path.insert(0, ANALYSIS)
+import filterscope as fs  # noqa: E402
+assert fs.open("letters.sweep.h5").labels == [r"K\xe4fer", "K\u00e4fer", "many"]
+if shutil.which("Rscript") and not subprocess.run(["Rscript", "-e", "library(hdf5r)"], capture_output=True).returncode:
+    script = f"source('{ANALYSIS}/filterscope.R'); cat(fs_open('letters.sweep.h5')$labels == c('K<e4>fer', 'K\\u00e4fer', 'many'))"
+    done = subprocess.run(["Rscript", "-e", script], capture_output=True, text=True)
+    assert done.stdout.strip().endswith("TRUE TRUE TRUE"), done.stdout + done.stderr
 
 # A file without its input line takes any size; with it, that one only; comments do not change what an architecture is.
 data = "idx:square"

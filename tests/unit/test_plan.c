@@ -35,7 +35,7 @@ static void a_plan_has_a_probe_and_blocks_for_each_layer(void **state)
 static void a_layer_that_is_none_is_named(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"0", "6", "x", "1,", "1,2x", "", "1.5"};
+    static const char *const bad[] = {"0", "6", "x", "1,", "1,2x", "", "1.5", ",", "1,,2", " 1", "+1", "4294967297"};
     fs_network net;
     assert_int_equal(fs_network_create(fs_arch_find("vgg6"), 32, 32, 3, 10, 1, &net), FS_OK);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
