@@ -20,6 +20,7 @@
 #include "filterscope/dataset.h"
 #include "filterscope/network.h"
 #include "filterscope/status.h"
+#include "filterscope/target.h"
 
 /* One epoch of phase one. */
 typedef struct fs_train_row {
@@ -50,6 +51,10 @@ typedef struct fs_model {
 /* Not collective; call on one rank. Writes PATH.tmp, fsyncs it, renames it over PATH and fsyncs the folder: at any moment
  * PATH is absent, the old model or the new one. FS_ERROR (disk full, no permission ...) leaves PATH as it was. */
 fs_status fs_model_save(const char *path, const fs_model *model);
+
+/* Not collective; call on one rank. The same for the file that `target` holds with its contents; before the rename, whether it
+ * is still that file (fs_target_check, whose failures are returned), and after it the new one is held. */
+fs_status fs_model_replace(fs_target *target, const fs_model *model);
 
 /* Not collective. 1 where the file calls itself a model file of this format version; nothing else is verified. */
 int fs_model_is(const char *path);

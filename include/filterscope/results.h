@@ -50,8 +50,8 @@
 #include "filterscope/clusters.h"
 #include "filterscope/config.h"
 #include "filterscope/dataset.h"
-#include "filterscope/lock.h"
 #include "filterscope/status.h"
+#include "filterscope/target.h"
 
 typedef enum fs_unit_kind { FS_UNIT_PROBE = 1, FS_UNIT_SILENCE = 2 } fs_unit_kind;
 
@@ -205,9 +205,10 @@ fs_status fs_results_close(fs_results *results);
  * must end with MPI_Abort instead. */
 int fs_results_cannot_end(void);
 
-/* Not collective. From now on each fs_results_write_* first sees that `key`'s lock is still held for this job, and is FS_ERROR
- * where it isn't: what a rank of a job that was taken for dead would write, it doesn't. `key` is borrowed. */
-void fs_results_guard(fs_results *results, const fs_lock_key *key);
+/* Not collective. From now on each fs_results_write_* first sees that the lock is still held for this job and that the name
+ * still leads to this file, and fails as fs_target_check does: what a rank of a job that was taken for dead would write, it
+ * doesn't. `target` is borrowed. */
+void fs_results_guard(fs_results *results, const fs_target *target);
 
 /* Not collective, here and for all that follow. The plan that is in the file; owned by `results`. `index` is a layer's place
  * in plan->layer, `unit` a unit's in plan->unit; one that the plan doesn't have is FS_ERROR, as is a failed read or write. */

@@ -12,9 +12,11 @@ typedef enum fs_status {
     FS_STOPPED = 75  /* stopped cleanly with work left; the same command resumes */
 } fs_status;
 
+enum { FS_MESSAGE_BYTES = 8192 }; /* two paths of any length and what is wrong with them */
+
 /* Not collective. Sets this thread's error message and returns `status`, so that a failure is one line:
  *     return fs_fail(FS_ERROR, "%s: label %d in record %zu: this set has %d labels", ...);
- * The message names the value and the place, has no trailing newline and is cut at 1023 characters. */
+ * The message names the value and the place, has no trailing newline and is cut at FS_MESSAGE_BYTES - 1 characters. */
 fs_status fs_fail(fs_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Not collective. The message of the last fs_fail in this thread; "" before the first. Owned by the library. */

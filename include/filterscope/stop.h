@@ -4,8 +4,9 @@
 
 #include "filterscope/status.h"
 
-/* Not collective. From now on SIGTERM, SIGUSR1 and SIGINT set a flag that fs_stop_wanted reads; a second one kills. Where
- * SLURM_JOB_END_TIME (seconds since 1970) is set, the last `reserve` seconds before it count as a signal too. */
+/* Not collective. From now on SIGTERM, SIGUSR1 and SIGINT set a flag that fs_stop_wanted reads; a second one kills, and removes
+ * the lock (fs_lock_abandon). Where SLURM_JOB_END_TIME (seconds since 1970) is set, the last `reserve` seconds before it count
+ * as a signal too. The wall clock is read here and never again; an end that it says is past is not believed. */
 void fs_stop_install(int reserve);
 
 /* Not collective. Why to stop ("SIGTERM", "the job's time is nearly over", ...), or NULL to go on. Asked once a batch. */

@@ -24,14 +24,15 @@ typedef struct fs_sweep_input {
     const fs_plan *plan;
     const fs_sweep_settings *settings;
     const fs_launch *launch; /* the row to add to /provenance/launches */
-    const fs_lock_key *lock; /* of the results file, held by rank 0; NULL: the caller sees to it that nobody else writes */
+    const fs_target *target; /* the results file, held (fs_target_hold) by every rank */
 } fs_sweep_input;
 
-/* Collective on comm. Computes what is not finished in the results file `path`, which exists and fits the plan: every unit
- * once, every finished one recorded at once. Units whose payload is damaged are named on standard error and computed again.
- * Prints progress to standard output. FS_OK: complete (also where nothing was left). FS_STOPPED: stopped cleanly with work
- * left. FS_ERROR, FS_MISMATCH: the message says why. The same status on every rank; where a team alone meets an error that the
- * others cannot hear of, it prints the message and ends the job with MPI_Abort and that status. */
-fs_status fs_sweep(MPI_Comm comm, const char *path, const fs_sweep_input *input);
+/* Collective on comm. Computes what is not finished in the results file, which exists and fits the plan: every unit once, every
+ * finished one recorded at once. Units whose payload is damaged are named on standard error and computed again. Prints progress
+ * to standard output. FS_OK: complete, as the file that the name leads to says when it is read anew (also where nothing was
+ * left). FS_STOPPED: stopped cleanly with work left. FS_ERROR, FS_MISMATCH: the message says why. The same status on every
+ * rank; where a team alone meets an error that the others cannot hear of, it prints the message and ends the job with MPI_Abort
+ * and that status. */
+fs_status fs_sweep(MPI_Comm comm, const fs_sweep_input *input);
 
 #endif

@@ -3,10 +3,10 @@
 #define FILTERSCOPE_TRAIN_H
 
 #include "filterscope/dataset.h"
-#include "filterscope/lock.h"
 #include "filterscope/model_file.h"
 #include "filterscope/network.h"
 #include "filterscope/slots.h"
+#include "filterscope/target.h"
 
 /* Activations and gradients of this rank's slots of a batch; all memory is planned once. */
 typedef struct fs_backprop fs_backprop;
@@ -55,11 +55,12 @@ typedef struct fs_train_settings {
 fs_status fs_train_batch(const fs_train_settings *settings, const fs_dataset *train, const int *order, int images, double done,
                          const fs_slots *own, fs_backprop *backprop, fs_network *net, fs_batch_sums *sums);
 
-/* Collective on comm. Trains model->net from where model says to settings->recipe.epochs, writing the model file to `path`
- * from rank 0 after every epoch while `lock` is held (NULL: whatever happens), and printing progress to standard output from
- * rank 0. FS_OK: all epochs are done. FS_STOPPED: fs_stop_wanted on some rank; the model file holds the state after the last
- * batch. FS_ERROR: the loss is not finite, or the file cannot be written. The same status on every rank. */
+/* Collective on comm. Trains model->net from where model says to settings->recipe.epochs, writing the model file from
+ * rank 0 after every epoch, and printing progress to standard output from rank 0. `target`, which rank 0 holds with its
+ * contents, is held anew after each. FS_OK: all epochs are done. FS_STOPPED: fs_stop_wanted on some rank; the model file holds
+ * the state after the last batch. FS_ERROR: the loss is not finite, or the file cannot be written; FS_MISMATCH: the file is no
+ * longer what was last written (fs_target_check). The same status on every rank. */
 fs_status fs_train(MPI_Comm comm, const fs_train_settings *settings, const fs_dataset *train, const fs_dataset *test,
-                   const char *path, const fs_lock_key *lock, fs_model *model);
+                   fs_target *target, fs_model *model);
 
 #endif

@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "filterscope/status.h"
+#include "filterscope/lock.h"
 
 /* Opening reads some KiB, closing and flushing write what a sweep has written since it last flushed, 30 s by default: a file
  * system that takes four times as long for it does not keep up. */
@@ -24,6 +24,7 @@ static void expire(union sigval unused)
             "command goes on from what is recorded\n",
             file, action, seconds);
     fflush(stderr);
+    fs_lock_abandon();
     _exit(FS_LOST);
 }
 

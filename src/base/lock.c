@@ -2,35 +2,29 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
-#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/holder.h"
 #include "filterscope/memory.h"
+#include "filterscope/path.h"
 #include "filterscope/stop.h"
 
-enum { TEXT_BYTES = 512, MOST_DEPTH = 3 };
-
-/* Who made a lock file. All words are without blanks and never empty. */
-struct holder {
-    char token[40];
-    char host[72];
-    char system[100]; /* boot id and pid namespace: processes with the same one can see each other */
-    long pid;
-    char started[24]; /* of the process, in clock ticks since boot: pids are used again */
-    char job[32];
-};
+/* PATH.lock, and what removes a dead one: PATH.lock.lock ... */
+enum { MOST_DEPTH = FS_LOCK_SUFFIX_BYTES / 5 - 1 };
+#define LOOK 0.2      /* seconds between two looks at a beat */
+#define OWN_GAP 5.0   /* a look that took longer was not let run */
+#define LAST_WORD 3.0 /* seconds that a job, whose rank ended it and removed the lock, is given to end in */
 
 struct fs_lock {
     fs_lock_key key;
-    struct holder own;
+    fs_holder own;
     int file; /* open on what we made: a beat can't end in a successor's lock */
     pthread_t thread;
     pthread_mutex_t mutex;
@@ -38,87 +32,42 @@ struct fs_lock {
     int ends;
 };
 
-static void read_word(const char *path, char *word, size_t bytes)
-{
-    FILE *file = fopen(path, "re");
-    if (file && fgets(word, (int)bytes, file))
-        word[strcspn(word, " \n")] = 0;
-    if (file)
-        fclose(file);
-}
+/* The job's lock, for fs_lock_abandon. */
+static fs_lock_key known;
 
-/* Field 22 of /proc/PID/stat; the command in field 2 may have blanks and parentheses. 0 where there is no such process, or
- * only what is left of one (a zombie, which nobody has waited for yet). */
-static int read_start(long pid, char *started, size_t bytes)
-{
-    char path[64], line[1024];
-    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
-    FILE *file = fopen(path, "re");
-    const char *found = file ? fgets(line, sizeof line, file) : NULL;
-    if (file)
-        fclose(file);
-    found = found ? strrchr(line, ')') : NULL;
-    if (found && (strncmp(found, ") Z", 3) == 0 || strncmp(found, ") X", 3) == 0))
-        found = NULL;
-    for (int field = 2; field < 22 && found; field++)
-        found = strchr(found + 1, ' ');
-    if (!found)
-        return 0;
-    snprintf(started, bytes, "%.*s", (int)strcspn(found + 1, " "), found + 1);
-    return 1;
-}
+/* ABSENT; UNREADABLE, with errno: nothing can be told; STRANGE: no lock but a folder, a link, a pipe, a file of somebody's; UNFINISHED: not a whole
+ * lock yet, or no longer; WHOLE. */
+enum state { ABSENT, UNREADABLE, STRANGE, UNFINISHED, WHOLE };
 
-static void describe_self(struct holder *own)
+/* Opening asks an NFS server for the present contents; a pipe's opening does not wait. */
+static enum state read_lock(const char *path, fs_holder *holder, unsigned long *beat)
 {
-    char boot[64] = "-", space[32] = "-";
-    unsigned char random[16] = {0};
-    const char *job = getenv("SLURM_JOB_ID");
-    memset(own, 0, sizeof *own);
-    own->pid = (long)getpid();
-    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
-        struct timespec now;
-        clock_gettime(CLOCK_REALTIME, &now);
-        memcpy(random, &now, sizeof random);
-    }
-    for (size_t i = 0; i < sizeof random; i++)
-        sprintf(own->token + 2 * i, "%02x", random[i]);
-    if (gethostname(own->host, sizeof own->host - 1) != 0 || !own->host[0])
-        strcpy(own->host, "-");
-    read_word("/proc/sys/kernel/random/boot_id", boot, sizeof boot);
-    if (readlink("/proc/self/ns/pid", space, sizeof space - 1) < 0)
-        strcpy(space, "-");
-    snprintf(own->system, sizeof own->system, "%s/%s", boot, space);
-    if (!read_start(own->pid, own->started, sizeof own->started))
-        strcpy(own->started, "-");
-    snprintf(own->job, sizeof own->job, "%s", job && *job ? job : "-");
-}
-
-/* The number is the last word, of a fixed width, so that a beat is one small write in place. */
-static int print_lock(const struct holder *holder, unsigned long beat, char *text)
-{
-    return snprintf(text, TEXT_BYTES, "token %s\nhost %s\nsystem %s\npid %ld\nstarted %s\njob %s\nbeat %010lu\n", holder->token,
-                    holder->host, holder->system, holder->pid, holder->started, holder->job, beat);
-}
-
-/* 1 where the file is a whole lock; 0 where it is not yet or no longer; -1 where there is no file. */
-static int read_lock(const char *path, struct holder *holder, unsigned long *beat)
-{
-    char text[TEXT_BYTES] = "";
+    char text[FS_HOLDER_BYTES] = "";
+    struct stat found;
     memset(holder, 0, sizeof *holder);
     *beat = 0;
-    int file = open(path, O_RDONLY | O_CLOEXEC); /* opening asks an NFS server for the present contents */
+    int file = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (file < 0)
-        return errno == ENOENT ? -1 : 0;
-    ssize_t bytes = read(file, text, sizeof text - 1);
+        return errno == ENOENT || errno == ESTALE ? ABSENT : errno == ELOOP || errno == ENXIO ? STRANGE : UNREADABLE;
+    int regular = fstat(file, &found) != 0 || S_ISREG(found.st_mode);
+    ssize_t bytes = regular ? read(file, text, sizeof text - 1) : 0;
+    int cause = errno;
     close(file);
-    return bytes > 0 && sscanf(text, "token %39s host %71s system %99s pid %ld started %23s job %31s beat %lu", holder->token,
-                               holder->host, holder->system, &holder->pid, holder->started, holder->job, beat) == 7;
+    errno = cause;
+    if (!regular)
+        return STRANGE;
+    if (bytes < 0)
+        return UNREADABLE;
+    if (fs_holder_read(text, holder, beat))
+        return WHOLE;
+    memset(holder, 0, sizeof *holder);
+    return !text[0] || strncmp(text, "token", 5) == 0 ? UNFINISHED : STRANGE;
 }
 
-static int write_lock(int file, const struct holder *holder, unsigned long beat)
+static int write_lock(int file, const fs_holder *holder, unsigned long beat)
 {
-    char text[TEXT_BYTES];
-    int bytes = print_lock(holder, beat, text), done = 0;
+    char text[FS_HOLDER_BYTES];
+    int bytes = fs_holder_write(holder, beat, text), done = 0;
     while (done < bytes) {
         ssize_t more = pwrite(file, text + done, (size_t)(bytes - done), done);
         if (more <= 0)
@@ -129,7 +78,7 @@ static int write_lock(int file, const struct holder *holder, unsigned long beat)
 }
 
 /* The open lock file; -1, with errno, where it could not be made. */
-static int make_lock(const char *path, const struct holder *holder)
+static int make_lock(const char *path, const fs_holder *holder)
 {
     int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (file < 0 || write_lock(file, holder, 0))
@@ -141,131 +90,193 @@ static int make_lock(const char *path, const struct holder *holder)
     return -1;
 }
 
-static void print_holder(const struct holder *holder, char *text, size_t bytes)
-{
-    if (!holder->token[0])
-        snprintf(text, bytes, "a process that has not said who it is");
-    else if (strcmp(holder->job, "-") == 0)
-        snprintf(text, bytes, "host %s, pid %ld", holder->host, holder->pid);
-    else
-        snprintf(text, bytes, "host %s, job %s, pid %ld", holder->host, holder->job, holder->pid);
-}
-
 static void pause_for(double seconds)
 {
     struct timespec time = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
     nanosleep(&time, NULL);
 }
 
-enum verdict { ALIVE, DEAD, CHANGED };
+/* What came of watching a lock. */
+enum verdict { ALIVE, DEAD, CHANGED, UNKNOWN, STOPPED };
 
-/* Watches the lock for a sign of life. */
-static enum verdict watch(const char *path, const struct holder *holder, unsigned long beat, double patience, const char *name)
+/* The one look: ALIVE and CHANGED are certain, DEAD: no sign of life in it. */
+static enum verdict look(const char *path, const fs_holder *holder, unsigned long beat)
+{
+    fs_holder now;
+    unsigned long later;
+    switch (read_lock(path, &now, &later)) {
+    case ABSENT:
+    case STRANGE:
+        return CHANGED;
+    case UNREADABLE:
+        return UNKNOWN;
+    case UNFINISHED:
+        return DEAD;
+    case WHOLE:
+        break;
+    }
+    return strcmp(now.token, holder->token) != 0 ? CHANGED : later != beat ? ALIVE : DEAD;
+}
+
+/* Watches the lock for a sign of life. The last look comes after the patience has ended, and who was suspended himself begins
+ * anew: a holder that was suspended with him has had no chance to beat. */
+static enum verdict watch(const char *path, const fs_holder *holder, unsigned long beat, double patience, const char *name)
 {
     char who[256];
-    struct holder now;
-    unsigned long later;
-    double until = fs_seconds() + patience;
-    print_holder(holder, who, sizeof who);
+    enum verdict seen;
+    double last = fs_seconds(), until = last + patience;
+    int late;
+    fs_holder_print(holder, who, sizeof who);
     fprintf(stderr, "filterscope: %s: locked by %s: waiting up to %.0f s for a sign of life\n", name, who, patience);
-    while (fs_seconds() < until) {
-        pause_for(0.2);
-        int whole = read_lock(path, &now, &later);
-        if (whole < 0 || strcmp(now.token, holder->token) != 0)
-            return CHANGED;
-        if (later != beat)
-            return ALIVE;
-    }
-    return DEAD;
+    do {
+        pause_for(LOOK);
+        double now = fs_seconds();
+        if (now - last > OWN_GAP)
+            until = now + patience;
+        last = now;
+        late = now >= until;
+        seen = look(path, holder, beat);
+        if (fs_stop_wanted())
+            return STOPPED;
+    } while (!late && (seen == DEAD || seen == UNKNOWN));
+    return seen;
 }
 
-static enum verdict judge(const char *path, const struct holder *own, const struct holder *holder, unsigned long beat,
-                          double patience, const char *name)
+static enum verdict judge(const char *path, const fs_holder *own, const fs_holder *holder, unsigned long beat, double patience,
+                          const char *name)
 {
-    char started[sizeof holder->started];
-    if (!holder->token[0] || own->system[0] == '-' || strcmp(own->system, holder->system) != 0)
+    fs_life life = holder->token[0] ? fs_holder_look(own, holder) : FS_CANNOT_TELL;
+    if (life == FS_CANNOT_TELL)
         return watch(path, holder, beat, patience, name);
-    if (!read_start(holder->pid, started, sizeof started))
-        return DEAD;
-    return strcmp(started, holder->started) == 0 ? ALIVE : DEAD;
+    return life == FS_LIVES ? ALIVE : DEAD;
 }
 
-static fs_status acquire(const char *path, const struct holder *own, double patience, const char *name, int depth, int *file);
+static fs_status acquire(const char *path, const fs_holder *own, double patience, const char *name, int depth, int *file);
 
 /* Removes the lock at `path` if it is still the dead `holder`'s. */
-static fs_status clear(const char *path, const struct holder *own, const struct holder *holder, double patience,
-                       const char *name, int depth)
+static fs_status clear(const char *path, const fs_holder *own, const fs_holder *holder, double patience, const char *name,
+                       int depth)
 {
-    char breaking[PATH_MAX], who[256];
-    struct holder now;
-    unsigned long beat;
+    char breaking[FS_PATH_BYTES], who[256];
     int file;
     if (depth == MOST_DEPTH || snprintf(breaking, sizeof breaking, "%s.lock", path) >= (int)sizeof breaking)
         return fs_fail(FS_ERROR, "%s: cannot remove a dead job's lock: %s", name, path);
     fs_status status = acquire(breaking, own, patience, name, depth + 1, &file);
     if (status)
         return status;
-    if (read_lock(path, &now, &beat) >= 0 && strcmp(now.token, holder->token) == 0 && unlink(path) == 0 && depth == 0) {
-        print_holder(holder, who, sizeof who);
+    fs_holder now;
+    unsigned long beat;
+    enum state state = read_lock(path, &now, &beat);
+    int same = (state == WHOLE || state == UNFINISHED) && strcmp(now.token, holder->token) == 0;
+    fs_holder_print(holder, who, sizeof who);
+    if (same && unlink(path) != 0 && errno != ENOENT)
+        status = fs_fail(FS_ERROR, "%s: cannot remove %s, which %s left: %s", name, path, who, strerror(errno));
+    else if (same && depth == 0)
         fprintf(stderr, "filterscope: %s: its lock was left by %s, which is dead: taken over\n", name, who);
-    }
     unlink(breaking);
     close(file);
+    return status;
+}
+
+static fs_status fail_unread(const char *path, const char *name, int cause)
+{
+    return fs_fail(FS_ERROR, "%s: its lock %s cannot be read, so nobody knows whether it is in use: %s", name, path,
+                   strerror(cause));
+}
+
+/* The lock at `path` is another's: FS_OK where it has gone and may be tried for again. */
+static fs_status contend(const char *path, const fs_holder *own, double patience, const char *name, int depth)
+{
+    char who[256];
+    fs_holder holder;
+    unsigned long beat;
+    enum state state = read_lock(path, &holder, &beat);
+    if (state == ABSENT)
+        return FS_OK;
+    if (state == UNREADABLE)
+        return fail_unread(path, name, errno);
+    if (state == STRANGE)
+        return fs_fail(FS_ERROR, "%s: cannot make its lock: %s is there and no lock; remove it", name, path);
+    fs_holder_print(&holder, who, sizeof who);
+    switch (judge(path, own, &holder, beat, patience, name)) {
+    case ALIVE:
+        return fs_fail(FS_ERROR, "%s: is in use: %s is writing it (its lock is %s)", name, who, path);
+    case DEAD:
+        return clear(path, own, &holder, patience, name, depth);
+    case UNKNOWN:
+        return fail_unread(path, name, errno);
+    case STOPPED:
+        return fs_fail(FS_STOPPED, "%s: stopped while waiting for its lock, which %s has", name, who);
+    case CHANGED:
+        break;
+    }
     return FS_OK;
 }
 
-static fs_status acquire(const char *path, const struct holder *own, double patience, const char *name, int depth, int *file)
+static fs_status acquire(const char *path, const fs_holder *own, double patience, const char *name, int depth, int *file)
 {
-    char who[256];
-    struct holder holder;
-    unsigned long beat;
-    while ((*file = make_lock(path, own)) < 0) {
-        if (errno != EEXIST)
-            return fs_fail(FS_ERROR, "%s: cannot make its lock %s: %s", name, path, strerror(errno));
-        if (read_lock(path, &holder, &beat) < 0)
-            continue; /* it has just been released */
-        enum verdict verdict = judge(path, own, &holder, beat, patience, name);
-        print_holder(&holder, who, sizeof who);
-        if (verdict == ALIVE)
-            return fs_fail(FS_ERROR, "%s: is in use: %s is writing it (its lock is %s)", name, who, path);
-        fs_status status = verdict == DEAD ? clear(path, own, &holder, patience, name, depth) : FS_OK;
-        if (status)
-            return status;
-    }
-    return FS_OK;
+    fs_status status = FS_OK;
+    while (!status && (*file = make_lock(path, own)) < 0)
+        status = errno == EEXIST ? contend(path, own, patience, name, depth)
+                                 : fs_fail(FS_ERROR, "%s: cannot make its lock %s: %s", name, path, strerror(errno));
+    return status;
 }
 
 /* 1 where the lock has been taken over or removed; 0 also where a file system cannot tell just now. */
-static int is_lost(const fs_lock_key *key, struct holder *now)
+static int is_lost(const fs_lock_key *key, fs_holder *now)
 {
     unsigned long beat;
-    int whole = read_lock(key->path, now, &beat);
-    return whole < 0 || (whole > 0 && strcmp(now->token, key->token) != 0);
+    enum state state = read_lock(key->path, now, &beat);
+    return state == ABSENT || state == STRANGE || (state == WHOLE && strcmp(now->token, key->token) != 0);
 }
 
-static fs_status fail_lost(const fs_lock_key *key, const struct holder *now)
+/* A lock that is gone is mostly a job's that ends: the rank that met an error has removed it, and the launcher is about to
+ * end this one. One message is enough. */
+static fs_status fail_lost(const fs_lock_key *key, const fs_holder *now)
 {
     char who[256] = "removed";
     if (now->token[0])
-        print_holder(now, who, sizeof who);
+        fs_holder_print(now, who, sizeof who);
+    else
+        pause_for(LAST_WORD);
     return fs_fail(FS_ERROR, "%s: this job no longer holds the lock (now: %s): it was suspended, or somebody removed the lock",
                    key->path, who);
 }
 
 fs_status fs_lock_check(const fs_lock_key *key)
 {
-    struct holder now;
+    fs_holder now;
     return is_lost(key, &now) ? fail_lost(key, &now) : FS_OK;
+}
+
+void fs_lock_join(const fs_lock_key *key)
+{
+    known = *key;
+}
+
+/* Nothing but what a signal handler may call. */
+void fs_lock_abandon(void)
+{
+    static const char word[] = "token ";
+    char text[sizeof word - 1 + sizeof known.token] = "";
+    int file = known.path[0] ? open(known.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
+    if (file < 0)
+        return;
+    ssize_t bytes = read(file, text, sizeof text - 1);
+    size_t length = strlen(known.token);
+    if (bytes == (ssize_t)sizeof text - 1 && memcmp(text + sizeof word - 1, known.token, length) == 0)
+        unlink(known.path);
+    close(file);
 }
 
 static void *keep_alive(void *context)
 {
     fs_lock *lock = context;
-    struct holder now;
+    fs_holder now;
     pthread_mutex_lock(&lock->mutex);
     for (unsigned long beat = 1; !lock->ends; beat++) {
         struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
+        clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec += (time_t)FS_LOCK_BEAT;
         if (pthread_cond_timedwait(&lock->wake, &lock->mutex, &until) != ETIMEDOUT)
             continue;
@@ -280,44 +291,41 @@ static void *keep_alive(void *context)
     return NULL;
 }
 
-/* Signals are for the main thread. */
+/* Signals are for the main thread. The beat is by the clock that nobody sets. */
 static int start_thread(fs_lock *lock)
 {
     sigset_t all, before;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     sigfillset(&all);
     pthread_mutex_init(&lock->mutex, NULL);
-    pthread_cond_init(&lock->wake, NULL);
+    pthread_cond_init(&lock->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failed = pthread_create(&lock->thread, NULL, keep_alive, lock);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return failed;
 }
 
-/* The lock of a file is the same by whatever name it is reached. */
-static fs_status name_lock(const char *path, char *lock_path, size_t bytes)
+static fs_status name_lock(const char *path, char lock_path[FS_PATH_BYTES])
 {
-    char copy[PATH_MAX], folder[PATH_MAX], resolved[PATH_MAX];
-    int length = snprintf(copy, sizeof copy, "%s", path);
-    if (length >= (int)sizeof copy)
-        return fs_fail(FS_ERROR, "%.64s...: a path of %d bytes is too long", path, length);
-    if (realpath(path, resolved)) {
-        length = snprintf(lock_path, bytes, "%s.lock", resolved);
-    } else {
-        if (!realpath(dirname(copy), folder))
-            return fs_fail(FS_ERROR, "%s: no such folder: %s", path, strerror(errno));
-        snprintf(copy, sizeof copy, "%s", path);
-        length = snprintf(lock_path, bytes, "%s/%s.lock", folder, basename(copy));
-    }
-    return length < (int)bytes ? FS_OK : fs_fail(FS_ERROR, "%s: the path of its lock is too long", path);
+    fs_status status = fs_path_resolve(path, lock_path);
+    size_t length = strlen(lock_path);
+    if (!status && length + FS_LOCK_SUFFIX_BYTES >= FS_PATH_BYTES)
+        return fs_fail(FS_ERROR, "%s: the path of its lock is too long", path);
+    if (!status)
+        strcpy(lock_path + length, ".lock");
+    return status;
 }
 
 fs_status fs_lock_take(const char *path, double patience, fs_lock **lock)
 {
     *lock = NULL;
     fs_lock *taken = fs_alloc(1, sizeof *taken, "a lock");
-    fs_status status = taken ? name_lock(path, taken->key.path, sizeof taken->key.path) : FS_ERROR;
+    fs_status status = taken ? name_lock(path, taken->key.path) : FS_ERROR;
     if (!status) {
-        describe_self(&taken->own);
+        fs_holder_describe(&taken->own);
         memcpy(taken->key.token, taken->own.token, sizeof taken->key.token);
         status = acquire(taken->key.path, &taken->own, patience, path, 0, &taken->file);
     }
@@ -327,15 +335,18 @@ fs_status fs_lock_take(const char *path, double patience, fs_lock **lock)
         close(taken->file);
         status = fs_fail(FS_ERROR, "%s: cannot start the thread that keeps its lock: %s", path, strerror(failed));
     }
-    if (status)
+    if (status) {
         free(taken);
-    else
-        *lock = taken;
-    return status;
+        return status;
+    }
+    fs_lock_join(&taken->key);
+    *lock = taken;
+    return FS_OK;
 }
 
 void fs_lock_release(fs_lock *lock)
 {
+    fs_holder now;
     if (!lock)
         return;
     pthread_mutex_lock(&lock->mutex);
@@ -343,7 +354,8 @@ void fs_lock_release(fs_lock *lock)
     pthread_cond_signal(&lock->wake);
     pthread_mutex_unlock(&lock->mutex);
     pthread_join(lock->thread, NULL);
-    if (fs_lock_check(&lock->key) == FS_OK)
+    known.path[0] = 0;
+    if (!is_lost(&lock->key, &now))
         unlink(lock->key.path);
     close(lock->file);
     pthread_mutex_destroy(&lock->mutex);
@@ -358,11 +370,14 @@ const fs_lock_key *fs_lock_key_of(const fs_lock *lock)
 
 int fs_lock_holder(const char *path, char *text, int bytes)
 {
-    char lock_path[PATH_MAX];
-    struct holder holder;
+    char lock_path[FS_PATH_BYTES];
+    fs_holder holder;
     unsigned long beat;
-    if (name_lock(path, lock_path, sizeof lock_path) || read_lock(lock_path, &holder, &beat) < 0)
+    if (name_lock(path, lock_path))
         return 0;
-    print_holder(&holder, text, (size_t)bytes);
+    enum state state = read_lock(lock_path, &holder, &beat);
+    if (state == ABSENT || state == STRANGE)
+        return 0;
+    fs_holder_print(&holder, text, (size_t)bytes);
     return 1;
 }

@@ -3,7 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static _Thread_local char message[1024]; /* a thread's failure is its own */
+static _Thread_local char message[FS_MESSAGE_BYTES]; /* a thread's failure is its own */
 
 fs_status fs_fail(fs_status status, const char *format, ...)
 {

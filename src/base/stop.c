@@ -1,28 +1,63 @@
 #include "filterscope/stop.h"
 
+#include <math.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
+#include "filterscope/lock.h"
+
 static volatile sig_atomic_t caught;
 static atomic_uint asked;
-static double end_time; /* of the job less the reserve, seconds since 1970; 0 for none */
+static double end_time = INFINITY; /* of the job less the reserve, by steady_seconds */
 
+/* A second one ends the process, which then leaves no lock behind. */
 static void on_signal(int number)
 {
+    if (caught) {
+        fs_lock_abandon();
+        signal(number, SIG_DFL);
+        raise(number);
+    }
     caught = number;
+}
+
+/* By a clock that nobody sets and that goes on while the machine is suspended, as Slurm's does. */
+static double steady_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* NaN where the variable is not set or no number. */
+static double read_time(const char *variable)
+{
+    const char *text = getenv(variable);
+    char *end = NULL;
+    double seconds = text ? strtod(text, &end) : (double)NAN;
+    return text && end != text && !*end && isfinite(seconds) ? seconds : (double)NAN;
+}
+
+/* The wall clock is asked once, as it may be set at any time. Where it tells what cannot be, that the job has not begun or has
+ * ended, it is not believed. INFINITY: unknown. */
+static double job_seconds_left(void)
+{
+    double began = read_time("SLURM_JOB_START_TIME"), ends = read_time("SLURM_JOB_END_TIME"), now = (double)time(NULL);
+    if (now < began)
+        now = began;
+    return now < ends ? ends - now : INFINITY;
 }
 
 void fs_stop_install(int reserve)
 {
     static const int numbers[] = {SIGTERM, SIGUSR1, SIGINT};
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         sigaction(numbers[i], &action, NULL);
-    const char *job_end = getenv("SLURM_JOB_END_TIME");
-    end_time = job_end ? atof(job_end) - reserve : 0;
+    end_time = steady_seconds() + job_seconds_left() - reserve;
 }
 
 const char *fs_stop_wanted(void)
@@ -34,7 +69,7 @@ const char *fs_stop_wanted(void)
         return "SIGUSR1";
     if (caught)
         return "SIGINT";
-    return end_time > 0 && (double)time(NULL) >= end_time ? "the job's time is nearly over" : NULL;
+    return steady_seconds() >= end_time ? "the job's time is nearly over" : NULL;
 }
 
 fs_status fs_stop_fail(const char *where)

@@ -6,10 +6,10 @@
 
 #include "filterscope/config.h"
 #include "filterscope/dataset.h"
-#include "filterscope/lock.h"
 #include "filterscope/model_file.h"
 #include "filterscope/results.h"
 #include "filterscope/status.h"
+#include "filterscope/target.h"
 
 /* One option of a sub-command; a table of them ends with a row whose name is NULL. */
 typedef enum fs_option_kind { FS_OPTION_TEXT, FS_OPTION_INT, FS_OPTION_SEED, FS_OPTION_NUMBER, FS_OPTION_FLAG } fs_option_kind;
@@ -118,9 +118,10 @@ void fs_print_alike_names(const char *command, int labels, const char (*name)[FS
  * alone and they would all do the same work. */
 fs_status fs_check_launcher(void);
 
-/* Collective on MPI_COMM_WORLD. Rank 0 takes the lock of the file that the command writes (*lock is NULL on the others); the
- * same status on every rank. */
-fs_status fs_lock_output(const char *path, fs_lock **lock);
+/* Collective on MPI_COMM_WORLD. Rank 0 finds the file that the command writes, which must leave its inputs alone, and takes its
+ * lock (*lock is NULL on the others). The status is the same on every rank, and so is target->path, by which alone the others
+ * know the file. */
+fs_status fs_lock_output(const char *name, const fs_input *inputs, fs_target *target, fs_lock **lock);
 
 /* Collective on MPI_COMM_WORLD. Describes this start of the program; complete on rank 0. */
 void fs_describe_launch(int argc, char **argv, int teams, fs_launch *launch);

@@ -9,7 +9,6 @@
 
 #include "cli/cli.h"
 #include "filterscope/crc32c.h"
-#include "filterscope/lock.h"
 #include "filterscope/share.h"
 #include "filterscope/slots.h"
 
@@ -58,12 +57,34 @@ fs_status fs_check_launcher(void)
                    expected, ranks);
 }
 
-fs_status fs_lock_output(const char *path, fs_lock **lock)
+static fs_status find_and_lock(const char *name, const fs_input *inputs, fs_target *target, fs_lock **lock)
+{
+    fs_status status = fs_target_find(name, target);
+    if (!status)
+        status = fs_target_spare(target, inputs);
+    if (!status)
+        status = fs_lock_take(target->path, FS_LOCK_PATIENCE, lock);
+    if (!status)
+        target->lock = *fs_lock_key_of(*lock);
+    return status;
+}
+
+fs_status fs_lock_output(const char *name, const fs_input *inputs, fs_target *target, fs_lock **lock)
 {
     int rank;
     *lock = NULL;
+    *target = (fs_target){.held = -1};
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    return fs_agree(MPI_COMM_WORLD, rank == 0 ? fs_lock_take(path, FS_LOCK_PATIENCE, lock) : FS_OK);
+    fs_status status = fs_agree(MPI_COMM_WORLD, rank == 0 ? find_and_lock(name, inputs, target, lock) : FS_OK);
+    if (status)
+        return status;
+    MPI_Bcast(target->path, (int)sizeof target->path, MPI_BYTE, 0, MPI_COMM_WORLD);
+    MPI_Bcast(&target->lock, (int)sizeof target->lock, MPI_BYTE, 0, MPI_COMM_WORLD);
+    if (rank > 0) {
+        target->name = target->path;
+        fs_lock_join(&target->lock);
+    }
+    return FS_OK;
 }
 
 static void append(char *text, size_t size, const char *word)

@@ -184,19 +184,18 @@ static void print_probes(const struct progress *p)
     printf("\n");
 }
 
-/* Filters that this launch recorded, over the time since it began with the first. */
+/* Filters that this launch recorded, over the seconds that its ranks took for them: clocks may have been set in between. */
 static double silence_rate(const struct progress *p)
 {
-    double filters = 0, first = INFINITY, last = 0;
+    double filters = 0, seconds = 0;
     for (int unit = 0; unit < p->plan->units; unit++) {
         const fs_run_row *run = &p->run[unit];
         if (p->plan->unit[unit].kind != FS_UNIT_SILENCE || !p->done[unit] || run->launch != p->number)
             continue;
         filters += p->plan->unit[unit].count;
-        first = run->started < first ? run->started : first;
-        last = run->finished > last ? run->finished : last;
+        seconds += run->seconds;
     }
-    return last > first ? filters / (last - first) : 0;
+    return seconds > 0 ? filters * p->launch.ranks / seconds : 0;
 }
 
 static void print_silence(const struct progress *p)

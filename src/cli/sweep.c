@@ -8,7 +8,6 @@
 
 #include "base/text.h"
 #include "cli/cli.h"
-#include "filterscope/lock.h"
 #include "filterscope/model_file.h"
 #include "filterscope/share.h"
 #include "filterscope/silence.h"
@@ -25,6 +24,7 @@ struct arguments {
 /* What both commands work on. */
 struct job {
     struct arguments a;
+    fs_target target;
     fs_model model;
     fs_dataset train, test;
     fs_plan plan;
@@ -158,14 +158,14 @@ static void take_slots(struct job *job, const fs_config *stored)
  * cannot be read doesn't tell its slots: then each number is tried. The message stays the one that says what is wrong. */
 static int repair(struct job *job)
 {
-    char message[1024];
+    char message[FS_MESSAGE_BYTES];
     int slots = job->a.settings.slots, repaired = 0;
     snprintf(message, sizeof message, "%s", fs_message());
     for (int tried = slots ? slots : 1; tried <= FS_MOST_SLOTS && !repaired; tried *= 2) {
         job->a.settings.slots = tried;
         describe(job, &job->config);
         fs_results_plan plan = results_plan(job);
-        repaired = fs_results_repair(job->a.out, &plan) == FS_OK;
+        repaired = fs_results_repair(job->target.path, &plan) == FS_OK;
         if (slots)
             break;
     }
@@ -174,21 +174,27 @@ static int repair(struct job *job)
     return repaired;
 }
 
+static fs_status create_results(struct job *job)
+{
+    take_slots(job, NULL);
+    describe(job, &job->config);
+    fs_results_plan plan = results_plan(job);
+    fs_status status = check_names(job);
+    if (!status)
+        status = fs_results_create(job->target.path, &plan);
+    return status ? status : fs_target_hold(&job->target, 0);
+}
+
 /* Creates the results file, or finds that it was made for the same sweep. On rank 0. */
 static fs_status find_results(struct job *job)
 {
     fs_results *results = NULL;
-    fs_status status = FS_OK;
-    if (access(job->a.out, F_OK) != 0) {
-        take_slots(job, NULL);
-        describe(job, &job->config);
-        fs_results_plan plan = results_plan(job);
-        status = check_names(job);
-        return status ? status : fs_results_create(job->a.out, &plan);
-    }
-    status = fs_results_open(job->a.out, MPI_COMM_NULL, &results);
+    fs_status status = fs_target_hold(&job->target, 0);
+    if (status || job->target.held < 0)
+        return status ? status : create_results(job);
+    status = fs_results_open(job->target.path, MPI_COMM_NULL, &results);
     if (status == FS_MISMATCH && repair(job))
-        status = fs_results_open(job->a.out, MPI_COMM_NULL, &results);
+        status = fs_results_open(job->target.path, MPI_COMM_NULL, &results);
     if (status)
         return status;
     const fs_results_plan *stored = fs_results_plan_of(results);
@@ -240,7 +246,7 @@ static void announce(const struct job *job)
     fflush(stdout);
 }
 
-static fs_status sweep(struct job *job, const fs_lock *lock, int argc, char **argv)
+static fs_status sweep(struct job *job, int argc, char **argv)
 {
     fs_sweep_settings *s = &job->a.settings;
     int rank, ranks;
@@ -249,6 +255,8 @@ static fs_status sweep(struct job *job, const fs_lock *lock, int argc, char **ar
     fs_status status = load(job);
     if (!status)
         status = fs_agree(MPI_COMM_WORLD, rank == 0 ? find_results(job) : FS_OK);
+    if (!status)
+        status = fs_agree(MPI_COMM_WORLD, rank > 0 ? fs_target_hold(&job->target, 0) : FS_OK);
     if (status)
         return status;
     MPI_Bcast(&s->slots, 1, MPI_INT, 0, MPI_COMM_WORLD);
@@ -258,12 +266,8 @@ static fs_status sweep(struct job *job, const fs_lock *lock, int argc, char **ar
         announce(job);
     fs_launch launch;
     fs_describe_launch(argc, argv, (ranks + s->team - 1) / s->team, &launch);
-    fs_lock_key key;
-    if (lock)
-        key = *fs_lock_key_of(lock);
-    MPI_Bcast(&key, (int)sizeof key, MPI_BYTE, 0, MPI_COMM_WORLD);
-    fs_sweep_input input = {&job->model.net, &job->train, &job->test, &job->plan, s, &launch, &key};
-    status = fs_sweep(MPI_COMM_WORLD, job->a.out, &input);
+    fs_sweep_input input = {&job->model.net, &job->train, &job->test, &job->plan, s, &launch, &job->target};
+    status = fs_sweep(MPI_COMM_WORLD, &input);
     if (rank == 0 && !status)
         printf("sweep: complete: %s\n", job->a.out);
     return status;
@@ -277,9 +281,11 @@ fs_status fs_cli_sweep(int argc, char **argv)
         return status == FS_STOPPED ? FS_OK : status; /* --help */
     fs_stop_install(job.a.reserve);
     fs_lock *lock;
-    status = fs_lock_output(job.a.out, &lock);
+    const fs_input inputs[] = {{"model", job.a.model}, {NULL}};
+    status = fs_lock_output(job.a.out, inputs, &job.target, &lock);
     if (!status)
-        status = sweep(&job, lock, argc, argv);
+        status = sweep(&job, argc, argv);
+    fs_target_drop(&job.target);
     fs_lock_release(lock);
     release(&job);
     return status;

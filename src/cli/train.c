@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "filterscope/lock.h"
 #include "filterscope/memory.h"
 #include "filterscope/plan.h"
 #include "filterscope/share.h"
@@ -255,17 +254,17 @@ static fs_status check_names(const struct arguments *a, const fs_model *model, c
 }
 
 /* A new model, or the one in the file where that was made with the same configuration. On rank 0. */
-static fs_status find_model(struct arguments *a, const fs_arch *arch, const fs_dataset *train, const fs_dataset *test,
-                            fs_model *model)
+static fs_status find_model(struct arguments *a, const fs_arch *arch, const fs_target *target, const fs_dataset *train,
+                            const fs_dataset *test, fs_model *model)
 {
     fs_config now = {0};
     fs_model start = {0};
     uint32_t fingerprint;
-    int resumes = access(a->out, F_OK) == 0, ranks;
+    int resumes = target->held >= 0, ranks;
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
     fs_status status = fs_arch_fingerprint(arch, &fingerprint);
     if (!status && resumes)
-        status = fs_model_load(a->out, model);
+        status = fs_model_load(target->path, model);
     if (!status)
         status = find_start(a, arch, fingerprint, train, &start);
     const char *slots = status ? NULL : fs_config_get(&model->config, "slots");
@@ -304,14 +303,16 @@ static void announce(const struct arguments *a, const fs_model *model)
     fflush(stdout);
 }
 
-static fs_status run(struct arguments *a, const fs_arch *arch, const fs_lock *lock, fs_dataset *train, fs_dataset *test,
+static fs_status run(struct arguments *a, const fs_arch *arch, fs_target *target, fs_dataset *train, fs_dataset *test,
                      fs_model *model)
 {
     int rank;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    fs_status status = fs_load_data(&a->data, NULL, train, test);
+    fs_status status = fs_agree(MPI_COMM_WORLD, rank == 0 ? fs_target_hold(target, 1) : FS_OK);
     if (!status)
-        status = fs_agree(MPI_COMM_WORLD, rank == 0 ? find_model(a, arch, train, test, model) : FS_OK);
+        status = fs_load_data(&a->data, NULL, train, test);
+    if (!status)
+        status = fs_agree(MPI_COMM_WORLD, rank == 0 ? find_model(a, arch, target, train, test, model) : FS_OK);
     if (status)
         return status;
     MPI_Bcast(&a->settings.slots, 1, MPI_INT, 0, MPI_COMM_WORLD);
@@ -322,7 +323,7 @@ static fs_status run(struct arguments *a, const fs_arch *arch, const fs_lock *lo
         return status;
     if (rank == 0)
         announce(a, model);
-    return fs_train(MPI_COMM_WORLD, &a->settings, train, test, a->out, lock ? fs_lock_key_of(lock) : NULL, model);
+    return fs_train(MPI_COMM_WORLD, &a->settings, train, test, target, model);
 }
 
 fs_status fs_cli_train(int argc, char **argv)
@@ -343,10 +344,13 @@ fs_status fs_cli_train(int argc, char **argv)
     status = fill_recipe(&a.settings.recipe, &arch.recipe);
     fs_stop_install(a.reserve);
     fs_lock *lock = NULL;
+    fs_target target = {.held = -1};
+    const fs_input inputs[] = {{"arch", a.arch}, {"init", a.init}, {NULL}};
     if (!status)
-        status = fs_lock_output(a.out, &lock);
+        status = fs_lock_output(a.out, inputs, &target, &lock);
     if (!status)
-        status = run(&a, &arch, lock, &train, &test, &model);
+        status = run(&a, &arch, &target, &train, &test, &model);
+    fs_target_drop(&target);
     fs_lock_release(lock);
     fs_arch_close(&arch);
     fs_model_free(&model);

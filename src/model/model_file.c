@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <hdf5.h>
-#include <libgen.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +18,7 @@
 #include "base/superblock.h"
 #include "filterscope/crc32c.h"
 #include "filterscope/memory.h"
+#include "filterscope/path.h"
 #include "model/label_numbers.h"
 
 static const char format[] = "filterscope-model";
@@ -290,7 +290,7 @@ static fs_status build_image(const fs_model *model, void **image, size_t *size)
 /* 1 where all bytes are on the disk. */
 static int write_bytes(const char *path, const char *bytes, size_t size)
 {
-    int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), done = file >= 0;
+    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666), done = file >= 0;
     while (done && size) {
         ssize_t written = write(file, bytes, size);
         done = written > 0 || (written < 0 && errno == EINTR);
@@ -303,23 +303,38 @@ static int write_bytes(const char *path, const char *bytes, size_t size)
     return done;
 }
 
-/* Bytes on the disk, then the new name, then the folder that holds the name. */
-static fs_status publish(const char *path, const void *bytes, size_t size)
+static void sync_folder(const char *path)
 {
-    char temporary[4096], folder[4096];
-    snprintf(temporary, sizeof temporary, "%s.tmp", path);
-    snprintf(folder, sizeof folder, "%s", path);
-    if (!write_bytes(temporary, bytes, size) || rename(temporary, path) != 0) {
-        fs_status status = fs_fail(FS_ERROR, "%s: cannot be written: %s", temporary, strerror(errno));
-        unlink(temporary);
-        return status;
-    }
-    int directory = open(dirname(folder), O_RDONLY | O_DIRECTORY);
+    char folder[FS_PATH_BYTES];
+    fs_path_folder(path, folder);
+    int directory = open(*folder ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory >= 0) {
         fsync(directory); /* some file systems cannot: the rename is done all the same */
         close(directory);
     }
-    return FS_OK;
+}
+
+/* Bytes on the disk, then the new name, then the folder that holds the name. The file that goes is looked at at the last moment:
+ * what takes long is writing. `target` may be NULL. */
+static fs_status publish(const char *path, const fs_target *target, const void *bytes, size_t size)
+{
+    char temporary[FS_PATH_BYTES];
+    if (snprintf(temporary, sizeof temporary, "%s.tmp", path) >= FS_PATH_BYTES)
+        return fs_fail(FS_ERROR, "%s: its path is too long", path);
+    fs_status status = fs_path_clear(temporary);
+    if (status)
+        return status;
+    if (!write_bytes(temporary, bytes, size))
+        status = fs_fail(FS_ERROR, "%s: cannot be written: %s", temporary, strerror(errno));
+    if (!status && target)
+        status = fs_target_check(target);
+    if (!status && rename(temporary, path) != 0)
+        status = fs_fail(FS_ERROR, "%s: cannot be renamed: %s", temporary, strerror(errno));
+    if (status)
+        unlink(temporary);
+    else
+        sync_folder(path);
+    return status;
 }
 
 /* One message of ours instead of HDF5's stack; no locks, as not every cluster's file system has flock. */
@@ -329,7 +344,7 @@ static void set_up_hdf5(void)
     setenv("HDF5_USE_FILE_LOCKING", "FALSE", 0);
 }
 
-fs_status fs_model_save(const char *path, const fs_model *model)
+static fs_status save(const char *path, const fs_target *target, const fs_model *model)
 {
     void *image = NULL;
     size_t size = 0;
@@ -338,9 +353,20 @@ fs_status fs_model_save(const char *path, const fs_model *model)
     if (status)
         fs_fail(status, "%s: %s", path, fs_message());
     else
-        status = publish(path, image, size);
+        status = publish(path, target, image, size);
     free(image);
     return status;
+}
+
+fs_status fs_model_save(const char *path, const fs_model *model)
+{
+    return save(path, NULL, model);
+}
+
+fs_status fs_model_replace(fs_target *target, const fs_model *model)
+{
+    fs_status status = save(target->path, target, model);
+    return status ? status : fs_target_hold(target, 1);
 }
 
 static fs_status read_header(hid_t file, struct numbers *n, char *arch, size_t arch_bytes)

@@ -38,7 +38,7 @@ fs_status fs_agree(MPI_Comm comm, fs_status status)
         return FS_OK;
     struct {
         int status;
-        char message[1024];
+        char message[FS_MESSAGE_BYTES];
     } said = {.status = (int)status};
     strncpy(said.message, fs_message(), sizeof said.message - 1);
     MPI_Bcast(&said, (int)sizeof said, MPI_BYTE, worst.rank, comm);

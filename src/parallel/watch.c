@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "filterscope/lock.h"
 #include "filterscope/memory.h"
 #include "filterscope/status.h"
 #include "filterscope/stop.h"
@@ -106,6 +107,7 @@ static void end_job(const fs_watch *w)
     for (int r = 0; w->rank == 0 && r < w->ranks; r++)
         if (w->peer[r].heard > 0)
             send_to(w, JOB_ENDS, &w->peer[r].address);
+    fs_lock_abandon();
     fflush(NULL);
     _exit(FS_LOST);
 }

@@ -47,8 +47,7 @@ fs_status fs_evaluate(MPI_Comm comm, const fs_network *net, const fs_dataset *da
 struct loop {
     const fs_train_settings *settings;
     const fs_dataset *train, *test;
-    const char *path;
-    const fs_lock_key *lock;
+    fs_target *target;
     fs_model *model;
     fs_slots own;
     fs_backprop *backprop;
@@ -100,10 +99,8 @@ static fs_status save(struct loop *l)
     fs_status status = FS_OK;
     if (l->own.rank == 0) {
         status = fs_network_check_finite(&l->model->net, "training has diverged (a lower --lr or --fc-lr may help)");
-        if (!status && l->lock)
-            status = fs_lock_check(l->lock);
         if (!status)
-            status = fs_model_save(l->path, l->model);
+            status = fs_model_replace(l->target, l->model);
     }
     return fs_agree(l->own.comm, status);
 }
@@ -190,9 +187,9 @@ static fs_status run_epochs(struct loop *l)
 }
 
 fs_status fs_train(MPI_Comm comm, const fs_train_settings *settings, const fs_dataset *train, const fs_dataset *test,
-                   const char *path, const fs_lock_key *lock, fs_model *model)
+                   fs_target *target, fs_model *model)
 {
-    struct loop l = {.settings = settings, .train = train, .test = test, .path = path, .lock = lock, .model = model};
+    struct loop l = {.settings = settings, .train = train, .test = test, .target = target, .model = model};
     fs_slots_create(comm, settings->slots, &l.own);
     fs_status status = fs_workspace_create(&model->net, settings->batch, &l.space);
     l.backprop = fs_backprop_create(&model->net, &l.own, settings->batch);

@@ -14,6 +14,7 @@
 
 #include "base/superblock.h"
 #include "filterscope/memory.h"
+#include "filterscope/path.h"
 #include "store/store.h"
 
 enum { ROWS_AT_ONCE = 1024, METADATA_BYTES = 1 << 16, METADATA_BYTES_A_LAYER = 1 << 14 };
@@ -289,15 +290,10 @@ static fs_status publish(const struct creation *c)
     return FS_OK;
 }
 
-/* The remains of a crash are unlinked, never truncated: they may be a second name of a file that has been moved. */
 static fs_status make_way(const struct creation *c)
 {
     struct stat found;
-    if (lstat(c->path, &found) == 0)
-        return fail(c, strerror(EEXIST));
-    if (unlink(c->temporary) == 0 || errno == ENOENT)
-        return FS_OK;
-    return fail(c, strerror(errno));
+    return lstat(c->path, &found) == 0 ? fail(c, strerror(EEXIST)) : fs_path_clear(c->temporary);
 }
 
 static fs_status create(struct creation *c)

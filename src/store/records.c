@@ -9,6 +9,7 @@
 
 #include "filterscope/crc32c.h"
 #include "filterscope/memory.h"
+#include "filterscope/stop.h"
 #include "store/store.h"
 
 enum { DONE = 1, REORDER_BYTES = 4 << 20 };
@@ -168,6 +169,7 @@ fs_status fs_results_write_start(fs_results *results, int unit, int launch, int 
     unknown.attempt = row.attempt + 1;
     unknown.rank = rank;
     unknown.started = now();
+    results->begun[unit] = fs_seconds();
     unknown.launch = launch;
     fs_seal(place->form, &unknown);
     return fs_place_write(place, (uint64_t)unit, 1, &unknown);
@@ -182,7 +184,7 @@ static fs_status finish(fs_results *results, int unit, uint32_t crc)
     if (status)
         return status;
     row.finished = now();
-    row.seconds = row.finished - row.started;
+    row.seconds = fs_seconds() - results->begun[unit];
     fs_seal(place->form, &row);
     status = fs_place_write(place, (uint64_t)unit, 1, &row);
     return status ? status : write_record(results, unit, DONE, crc);

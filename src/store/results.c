@@ -16,6 +16,8 @@
 #include "filterscope/slots.h" /* fs_agree */
 #include "store/store.h"
 
+enum { LONGEST_NAME = 200, NAME_BYTES = 32 }; /* for MPI; of a name in /proc */
+
 static int cannot_end; /* HDF5, of this process */
 
 /* What can be told without HDF5. O_NONBLOCK: the path may be a pipe's. */
@@ -37,14 +39,24 @@ static fs_status inspect(fs_results *results, int writing)
     return FS_OK;
 }
 
+/* Open MPI up to 5.0.9 has buffers of 256 bytes for a name and some more, and ends the process where that is longer. A longer
+ * name is given as that of the open file, which every process has for itself. */
+static const char *name_for_mpi(const fs_results *results, char name[NAME_BYTES])
+{
+    snprintf(name, NAME_BYTES, "/proc/self/fd/%d", results->descriptor);
+    return strlen(results->path) > LONGEST_NAME ? name : results->path;
+}
+
 static fs_status open_file(fs_results *results, unsigned flags, MPI_Comm comm)
 {
+    char own[NAME_BYTES];
+    const char *name = comm == MPI_COMM_NULL ? results->path : name_for_mpi(results, own);
     hid_t access = fs_file_access();
     fs_status status = FS_OK;
     if (comm != MPI_COMM_NULL && H5Pset_fapl_mpio(access, comm, MPI_INFO_NULL) < 0)
         status = fs_hdf5_fail(FS_ERROR, results->path, "open it through MPI-IO");
     fs_file_watch_begin(results->path, "open");
-    if (!status && (results->file = H5Fopen(results->path, flags, access)) < 0)
+    if (!status && (results->file = H5Fopen(name, flags, access)) < 0)
         status = fs_hdf5_fail(flags == H5F_ACC_RDONLY ? FS_MISMATCH : FS_ERROR, results->path, "open it");
     fs_file_watch_end();
     H5Pclose(access);
@@ -127,12 +139,14 @@ static fs_status allocate(fs_results *results)
     results->unit = fs_alloc((size_t)plan->units, sizeof *results->unit, "units");
     results->place = fs_alloc((size_t)results->places, sizeof *results->place, "datasets");
     results->newest = fs_alloc(layers, sizeof *results->newest, "slots");
+    results->begun = fs_alloc((size_t)plan->units, sizeof *results->begun, "units");
     results->buffer = fs_alloc(FS_SUM_BYTES, 1, "a buffer");
     plan->label_name = (const char(*)[FS_LABEL_NAME_BYTES])results->label_name;
     plan->layer = results->layer;
     plan->unit = results->unit;
     plan->config = &results->config;
-    return results->label_name && results->layer && results->unit && results->place && results->newest && results->buffer
+    return results->label_name && results->layer && results->unit && results->place && results->newest && results->begun &&
+                   results->buffer
                ? FS_OK
                : FS_ERROR;
 }
@@ -285,6 +299,7 @@ static void release(fs_results *results)
     free(results->unit);
     free(results->place);
     free(results->newest);
+    free(results->begun);
     free(results->buffer);
     free(results);
 }
@@ -358,14 +373,14 @@ int fs_results_cannot_end(void)
     return cannot_end;
 }
 
-void fs_results_guard(fs_results *results, const fs_lock_key *key)
+void fs_results_guard(fs_results *results, const fs_target *target)
 {
-    results->key = key;
+    results->target = target;
 }
 
 fs_status fs_store_may_write(const fs_results *results)
 {
-    return results->key ? fs_lock_check(results->key) : FS_OK;
+    return results->target ? fs_target_check(results->target) : FS_OK;
 }
 
 const fs_results_plan *fs_results_plan_of(const fs_results *results)

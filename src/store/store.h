@@ -24,16 +24,17 @@ struct fs_results {
     fs_layer_row *layer;
     fs_unit *unit;
     int places;
-    fs_place *place;        /* [places] */
-    fs_newest *newest;      /* [layers] */
-    void *buffer;           /* FS_SUM_BYTES */
-    const fs_lock_key *key; /* NULL: not guarded */
+    fs_place *place;         /* [places] */
+    fs_newest *newest;       /* [layers] */
+    double *begun;           /* [units]: fs_seconds() when this process started it; 0: it has not */
+    void *buffer;            /* FS_SUM_BYTES */
+    const fs_target *target; /* NULL: not guarded */
 };
 
 /* Not collective, like everything here. The open dataset; `index` is ignored where the place isn't a layer's. */
 const fs_place *fs_store_place(const fs_results *results, fs_place_name name, int index);
 
-/* FS_ERROR where the file's lock is no longer ours. */
+/* fs_target_check, where the file is guarded. */
 fs_status fs_store_may_write(const fs_results *results);
 
 /* FS_ERROR, with a message, where the file has no such layer, unit, or unit of that kind. */

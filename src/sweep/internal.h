@@ -10,7 +10,6 @@ typedef struct fs_sweep_run {
     MPI_Comm world;
     int rank, ranks;
     const fs_sweep_input *input;
-    const char *path;
     fs_results *results;
     int launch;       /* row of this start in /provenance/launches */
     uint8_t *done;    /* [units], at the start of the phase */

@@ -13,6 +13,7 @@ void fs_sweep_abort(fs_sweep_run *run, fs_status status)
 {
     fprintf(stderr, "filterscope: rank %d: %s\n", run->rank, fs_message());
     fflush(NULL);
+    fs_lock_abandon();
     MPI_Abort(run->world, (int)status);
     abort();
 }
@@ -57,13 +58,18 @@ static int count_done(const fs_sweep_run *run)
     return count;
 }
 
-/* Collective. Opens the file on every rank, or on none. */
+/* Collective. Opens the file on every rank, or on none; and only the file that the sweep began with. */
 static fs_status open_results(fs_sweep_run *run)
 {
-    fs_status status = fs_results_open(run->path, run->world, &run->results);
-    if (!status)
-        fs_results_guard(run->results, run->input->lock);
-    return fs_agree(run->world, status);
+    const fs_target *target = run->input->target;
+    fs_status status = fs_agree(run->world, fs_target_check(target));
+    if (status)
+        return status;
+    status = fs_results_open(target->path, run->world, &run->results);
+    if (status)
+        return status;
+    fs_results_guard(run->results, target);
+    return fs_agree(run->world, fs_target_check(target));
 }
 
 /* What one node wrote, another may see only after a close and an open (NFS): so phase three begins with both. */
@@ -118,15 +124,38 @@ static fs_status run_phases(fs_sweep_run *run)
 /* Collective: every rank has the file open, or none. What went wrong first is what the user is told. */
 static fs_status close_results(fs_sweep_run *run, fs_status status)
 {
-    char first[1024];
+    char first[FS_MESSAGE_BYTES];
     snprintf(first, sizeof first, "%s", fs_message());
     fs_status closed = fs_results_close(run->results);
     return status ? fs_fail(status, "%s", first) : fs_agree(run->world, closed);
 }
 
-fs_status fs_sweep(MPI_Comm comm, const char *path, const fs_sweep_input *input)
+/* On rank 0, after all are recorded and the file is closed: what is in the file that the name leads to, read anew. */
+static fs_status verify(const fs_sweep_run *run)
 {
-    fs_sweep_run run = {.world = comm, .input = input, .path = path};
+    const fs_target *target = run->input->target;
+    fs_results *results = NULL;
+    int complete = 0;
+    fs_status status = fs_target_check(target);
+    if (!status)
+        status = fs_results_open(target->path, MPI_COMM_NULL, &results);
+    if (!status)
+        status = fs_results_read_done(results, run->done, NULL);
+    if (!status)
+        status = fs_results_read_complete(results, &complete, NULL);
+    fs_results_close(results);
+    int units = run->input->plan->units, done = status ? 0 : count_done(run);
+    if (!status && (done < units || !complete))
+        status = fs_fail(FS_MISMATCH,
+                         "%s: another program has written to it: all units were recorded, but %d of %d are there%s. The same "
+                         "command goes on",
+                         target->name, done, units, complete ? "" : ", without the layers' table");
+    return status;
+}
+
+fs_status fs_sweep(MPI_Comm comm, const fs_sweep_input *input)
+{
+    fs_sweep_run run = {.world = comm, .input = input};
     MPI_Comm_rank(comm, &run.rank);
     MPI_Comm_size(comm, &run.ranks);
     size_t units = (size_t)input->plan->units;
@@ -138,6 +167,8 @@ fs_status fs_sweep(MPI_Comm comm, const char *path, const fs_sweep_input *input)
     if (!status)
         status = run_phases(&run);
     status = close_results(&run, status);
+    if (!status)
+        status = fs_agree(comm, run.rank == 0 ? verify(&run) : FS_OK);
     free(run.done);
     free(run.damaged);
     return status;
