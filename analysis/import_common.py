@@ -154,15 +154,16 @@ def compare(binary, model, path, expected):
     print(said)
 
 
-def publish(options, binary, source, arch, text, rows, arrays):
+def publish(options, binary, source, arch, text, rows, arrays, scaled=None):
     """Writes the model file; it appears as options.out once `filterscope check` finds it sound and --check agrees.
     source    file that the network came from
     arch      its name, cut where it is too long
     text      architecture, of which rows are model_file.layers()
     arrays    as model_file.write takes them
+    scaled    scaling() and what else the network does to the images first
     """
     size, labels = tuple(rows[0][key] for key in ("height", "width", "channels")), rows[-1]["out_channels"]
-    scaled, names = scaling(options, size[2]), label_names(options.labels, labels)
+    scaled, names = scaled or scaling(options, size[2]), label_names(options.labels, labels)
     expected = read_check(options.check, size, labels) if options.check else None
     arch = model_file.stored(arch, model_file.NAME_BYTES - 1)
     config = {"arch": arch, "source": model_file.stored(os.path.basename(source), 200)}

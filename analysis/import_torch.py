@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """A model file from a network that PyTorch trained: import_torch.py model.pth --arch FILE --out model.h5 --pixels LOW,HIGH
 
-model.pth holds a state dict (torch.save(model.state_dict(), "model.pth")), is a checkpoint around one, a pickled module or a TorchScript
-program; .safetensors and NumPy's .npz
+model.pth holds a state dict (torch.save(model.state_dict(), "model.pth")) or is a checkpoint around one; .safetensors and NumPy's .npz
 (numpy.savez("model.npz", **{name: values.numpy() for name, values in model.state_dict().items()})) are read, too. PyTorch is not
 needed, and nothing in a file is run. A tensor's name tells what it is: weight, bias, running_mean, running_var, or Keras' kernel, gamma,
 beta, moving_mean, moving_variance. Modules go to the layers of the architecture in order, every shape has to fit, and the mapping is
@@ -19,9 +18,8 @@ import numpy as np
 import import_common
 import model_file
 import state_dict
-from model_file import Failure, Usage, shown
-
-OURS = 1e-5  # epsilon of the model file's batch normalisation
+from model_file import EPSILON, Failure, Usage, shown, with_our_epsilon
+from tensors import numbers_of
 
 
 def arguments():
@@ -40,34 +38,10 @@ def epsilon(options, tensors):
         keras = next((name for name in tensors if state_dict.parts_of(name)[-1] in state_dict.OF_KERAS), None)
         if keras:
             raise Usage(f"--bn-eps is needed: '{shown(keras)}' is a name of Keras', whose epsilon is 1e-3 unless the network says otherwise")
-        return OURS
+        return EPSILON
     if not (options.bn_eps > 0 and np.isfinite(options.bn_eps)):
         raise Usage(f"--bn-eps: {options.bn_eps:g} is not positive")
     return options.bn_eps
-
-
-def numbers_of(name, tensor, role):
-    """float32, all finite, variances not negative."""
-    if not (tensor.kind.startswith("float") or tensor.kind == "bfloat16"):
-        raise Failure(f"tensor '{shown(name)}' holds {tensor.kind}, no floating-point numbers")
-    values = tensor.read()
-    with np.errstate(over="ignore"):
-        rounded = values.astype(np.float32)
-    wrong = ~np.isfinite(rounded) if role != "variance" else ~(np.isfinite(rounded) & (rounded >= 0))
-    if wrong.any():
-        place = np.unravel_index(int(wrong.argmax()), wrong.shape)
-        value = values[place]
-        why = "" if not np.isfinite(value) else ", which float32 cannot hold" if not np.isfinite(rounded[place]) else ", a negative variance"
-        raise Failure(f"tensor '{shown(name)}' element {list(map(int, place))} is {value:g}{why}")
-    return rounded
-
-
-def with_our_epsilon(gamma, variance, eps):
-    """(gamma, variance) that with the epsilon of the model file normalise as these do with `eps`."""
-    wanted = variance.astype(np.float64) + eps
-    ours = np.maximum(wanted - OURS, 0)
-    factor = np.sqrt((ours + OURS) / wanted)
-    return (gamma * factor).astype(np.float32), ours.astype(np.float32)
 
 
 def fit(assigned, tensors, layout, eps):
@@ -84,7 +58,7 @@ def fit(assigned, tensors, layout, eps):
             print(f"  {said:32s} {state_dict.text_of(values.shape if role not in module.tensors else tensors[tensor].shape):20s} -> "
                   f"{name:16s} line {row['line']}: {row['text']}")
             arrays[name] = values
-        if row["kind"] == "bn" and eps != OURS:
+        if row["kind"] == "bn" and eps != EPSILON:
             gamma, variance = names["weight"], names["variance"]
             arrays[gamma], arrays[variance] = with_our_epsilon(arrays[gamma], arrays[variance], eps)
     return arrays

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 FORMAT, VERSION, NAME_BYTES = "filterscope-model", 3, 32
+EPSILON = 1e-5  # of batch normalisation
 
 
 class Failure(Exception):
@@ -295,3 +296,11 @@ def to_torch(row, role, values):
         maps = values.reshape(len(values), row["height"], row["width"], row["channels"])
         return np.ascontiguousarray(maps.transpose(0, 3, 1, 2).reshape(len(values), -1))
     return values
+
+
+def with_our_epsilon(gamma, variance, eps):
+    """(gamma, variance) that with the epsilon of the model file normalise as these do with `eps`."""
+    wanted = variance.astype(np.float64) + eps
+    ours = np.maximum(wanted - EPSILON, 0)
+    factor = np.sqrt((ours + EPSILON) / wanted)
+    return (gamma * factor).astype(np.float32), ours.astype(np.float32)

@@ -26,6 +26,22 @@ def decode(data, kind, order="<"):
     return np.frombuffer(data, np.dtype(kind).newbyteorder(order)).astype(kind)
 
 
+def numbers_of(name, tensor, role):
+    """float32, all finite, variances not negative."""
+    if not (tensor.kind.startswith("float") or tensor.kind == "bfloat16"):
+        raise Failure(f"tensor '{shown(name)}' holds {tensor.kind}, no floating-point numbers")
+    values = tensor.read()
+    with np.errstate(over="ignore"):
+        rounded = values.astype(np.float32)
+    wrong = ~np.isfinite(rounded) if role != "variance" else ~(np.isfinite(rounded) & (rounded >= 0))
+    if wrong.any():
+        place = np.unravel_index(int(wrong.argmax()), wrong.shape)
+        value = values[place]
+        why = "" if not np.isfinite(value) else ", which float32 cannot hold" if not np.isfinite(rounded[place]) else ", a negative variance"
+        raise Failure(f"tensor '{shown(name)}' element {list(map(int, place))} is {value:g}{why}")
+    return rounded
+
+
 @contextlib.contextmanager
 def damage(path, what):
     """Whatever a parser finds wrong as one line."""
