@@ -7,6 +7,7 @@ import os
 import struct
 import zipfile
 
+import h5py
 import numpy as np
 
 import torch_file
@@ -146,6 +147,21 @@ def _zip_kind(path, names):
     return f"a zip archive without tensors ({', '.join(map(shown, names[:3])) or 'empty'})"
 
 
+def is_onnx(start):
+    """Whether a file starts as a model of ONNX: its version below 32, then another of its fields."""
+    return len(start) > 8 and start[0] == 8 and start[1] < 32 and start[2] in (0x12, 0x1a, 0x22, 0x28, 0x32, 0x3a, 0x42) and start[8] != ord("{")
+
+
+def is_keras(path):
+    """Whether it is HDF5 or an archive of Keras."""
+    if h5py.is_hdf5(path):
+        return True
+    try:
+        return {"config.json", "model.weights.h5"} <= set(zipfile.ZipFile(path).namelist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return False
+
+
 def _other_kind(path, start, size):
     """What a file is that is none of those that are read."""
     text = start.lstrip().lower()
@@ -161,7 +177,7 @@ def _other_kind(path, start, size):
     ending = os.path.splitext(path)[1].lower()
     if ending in ENDINGS:
         return ENDINGS[ending]
-    if start.startswith(b"\x08") and any(word in start for word in (b"onnx", b"pytorch", b"tf2onnx", b"keras")):
+    if is_onnx(start):
         return ENDINGS[".onnx"]
     return f"no file of tensors that is known here ({size} bytes, the first {start[:8].hex(' ')})"
 
