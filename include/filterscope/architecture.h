@@ -42,6 +42,7 @@
 
 #include <stdint.h>
 
+#include "filterscope/op.h"
 #include "filterscope/status.h"
 
 /* Settings of phase one for one group of parameters. */
@@ -92,38 +93,6 @@ void fs_arch_close(fs_arch *arch);
 
 /* CRC-32C of the layers, a line each as fs_layer.text: comments and blanks do not count. FS_USAGE as fs_arch_next. */
 fs_status fs_arch_fingerprint(const fs_arch *arch, uint32_t *crc);
-
-typedef enum fs_layer_kind {
-    FS_LAYER_INPUT,
-    FS_LAYER_CONV,
-    FS_LAYER_BN,
-    FS_LAYER_RELU,
-    FS_LAYER_MAXPOOL,
-    FS_LAYER_AVGPOOL,
-    FS_LAYER_GLOBALMAX,
-    FS_LAYER_GLOBALAVG,
-    FS_LAYER_DROPOUT,
-    FS_LAYER_FLATTEN,
-    FS_LAYER_FC
-} fs_layer_kind;
-
-/* A number for each axis, height first. */
-typedef struct fs_size {
-    int height, width;
-} fs_size;
-
-enum { FS_UNITS_K = -1 };
-
-/* One line that is a layer, or the input. */
-typedef struct fs_layer {
-    fs_layer_kind kind;
-    int line;  /* from 1 */
-    int units; /* filters, units, channels of the input; FS_UNITS_K for K */
-    fs_size size, stride, pad;
-    int floor, ceil; /* of pools, as given */
-    int bias;
-    char text[128]; /* the line without comment, its words separated by single blanks */
-} fs_layer;
 
 /* Reads the next layer from *text, which moves on behind its line; *line is the number of the last line read, 0 at the start.
  *   name  in   of the architecture, for messages

@@ -6,40 +6,8 @@
 #include <stdint.h>
 
 #include "filterscope/architecture.h"
-#include "filterscope/conv.h"
-#include "filterscope/layers.h"
+#include "filterscope/op.h"
 #include "filterscope/status.h"
-
-/* What an operation does. FS_MAXPOOL and FS_AVGPOOL are the plain pools: square, stride = size, dividing their map; the WINDOW
- * kinds are all others: overlapping, padded, leaving a rest out, or global over a map that is not square. */
-typedef enum fs_op_kind {
-    FS_CONV,
-    FS_BATCHNORM,
-    FS_RELU,
-    FS_MAXPOOL,
-    FS_AVGPOOL,
-    FS_LINEAR,
-    FS_MAXWINDOW,
-    FS_AVGWINDOW
-} fs_op_kind;
-
-/* One operation. Maps are [images][height][width][channels]; a linear operation sees [images][inputs], the map flattened
- * in that order (y, x, channel), and its channels are its units. */
-typedef struct fs_op {
-    fs_op_kind kind;
-    int layer;  /* number of the convolution it belongs to, from 1; 0 for fully connected layers */
-    int probed; /* 1 for the last operation before the next convolution or the first linear one: its output is what
-                   the probe of `layer` sees */
-    int height, width, channels;             /* of the input */
-    int out_height, out_width, out_channels; /* of the output */
-    int kernel, stride, pad;                 /* convolutions; pools have kernel = stride = size */
-    size_t weight, weights; /* offset and number in fs_network.parameter: conv [kernel][kernel][channels][filters], batch
-                               norm gamma [channels], linear [outputs][inputs] */
-    size_t bias, biases;    /* likewise: bias, or batch norm's beta; biases = 0 for none */
-    size_t statistic;       /* batch norm: offset of mean [channels] and variance [channels] in fs_network.statistic */
-    fs_size kernel2, stride2, pad2; /* of the WINDOW kinds, by axis */
-    int line;                       /* of fs_network.text, from 1 */
-} fs_op;
 
 typedef struct fs_network {
     char arch[FS_ARCH_NAME_BYTES];
@@ -69,13 +37,6 @@ void fs_network_free(fs_network *net);
 /* The operation whose output the probe of convolution layer 1 .. net->layers sees. */
 const fs_op *fs_network_probed(const fs_network *net, int layer);
 
-fs_conv_shape fs_op_conv_shape(const fs_op *op);
-fs_window fs_op_window(const fs_op *op); /* of a WINDOW kind */
-
-/* Floats of the operation's input and output for one image. */
-size_t fs_op_inputs(const fs_op *op);
-size_t fs_op_outputs(const fs_op *op);
-
 /* Multiply-adds for one image, forward, of convolutions and linear layers up to convolution `layer` (0: the whole network). */
 double fs_network_macs(const fs_network *net, int layer);
 
@@ -85,16 +46,22 @@ uint32_t fs_network_fingerprint(const fs_network *net);
 /* CRC-32C of architecture, input shape, parameters and running statistics: what a resumed sweep compares. */
 uint32_t fs_network_crc(const fs_network *net);
 
-/* FS_ERROR where a parameter or running statistic is not finite, naming layer, kind and value; FS_OK otherwise. */
-fs_status fs_network_check_finite(const fs_network *net, const char *origin);
+/* FS_ERROR where a parameter, its momentum or a running statistic is not finite, or a variance is negative, naming `origin`, array
+ * and element. */
+fs_status fs_network_check(const fs_network *net, const char *origin);
 
-/* Buffers of one inference at a time. */
+/* Buffers of one inference at a time, and the steps that it takes. */
 typedef struct fs_workspace {
     int images;      /* largest batch */
     float *input;    /* [images][height][width][channels], for the caller to fill */
-    float *map[2];   /* activations, in turn */
-    float *scratch;  /* of the convolutions */
-    float *prepared; /* of all convolutions, in order: weights with the batch norm that follows folded in, and shifts */
+    float *features; /* [images][largest map], likewise, while no inference runs */
+    int steps;
+    fs_step *step;  /* [steps] */
+    float **map;    /* [steps]: the output of each, in a buffer that it shares with others */
+    float **folded; /* [steps]: what is made of its weights once, in `weights` */
+    int buffers;
+    float **buffer; /* [buffers] */
+    float *scratch, *weights;
 } fs_workspace;
 
 /* FS_ERROR without memory. Zeroed after a failure; else release with fs_workspace_free. */

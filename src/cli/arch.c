@@ -19,16 +19,9 @@ static fs_status find_input(const fs_arch *arch, const char *option, fs_layer *i
         text = line;
     }
     fs_status status = fs_arch_next(option ? "--input" : arch->name, &text, &number, input, &more);
-    if (!status && (!more || input->kind != FS_LAYER_INPUT))
+    if (!status && (!more || !fs_layer_is_input(input)))
         *input = (fs_layer){.units = 3, .size = {32, 32}};
     return status;
-}
-
-static double macs_of(const fs_op *op)
-{
-    return op->kind == FS_CONV     ? (double)op->weights * op->out_height * op->out_width
-           : op->kind == FS_LINEAR ? (double)op->weights
-                                   : 0;
 }
 
 /* The operation that line `line` of net->text stands for; NULL for a line without. */
@@ -61,7 +54,7 @@ static void print_shape(const fs_op *op, int line, const char *text, int length)
         snprintf(probe, sizeof probe, "probe %d", op->layer);
     printf("%4d  %-32.*s %14s", line, length, text, map);
     if (op)
-        printf(" %12zu %14.0f", op->weights + op->biases, macs_of(op));
+        printf(" %12zu %14.0f", op->weights + op->biases, fs_op_macs(op));
     printf(op && op->probed ? "  %s\n" : "%s\n", probe);
 }
 
@@ -76,14 +69,10 @@ static void print_row(const fs_op *op, int line, const char *text, int length)
 {
     if (!op)
         return;
-    int pools = op->kind != FS_CONV;
-    fs_size kernel = pools ? op->kernel2 : (fs_size){op->kernel, op->kernel};
-    fs_size stride = pools ? op->stride2 : (fs_size){op->stride, op->stride};
-    fs_size pad = pools ? op->pad2 : (fs_size){op->pad, op->pad};
     printf("%d,%.*s,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%zu,%.0f,%.*s\n", line, (int)strcspn(text, " \n"), text,
            op->layer, op->probed, op->height, op->width, op->channels, op->out_height, op->out_width, op->out_channels,
-           kernel.height, kernel.width, stride.height, stride.width, pad.height, pad.width, op->biases > 0,
-           op->weights + op->biases, macs_of(op), length, text);
+           op->kernel.height, op->kernel.width, op->stride.height, op->stride.width, op->pad.height, op->pad.width,
+           op->biases > 0, op->weights + op->biases, fs_op_macs(op), length, text);
 }
 
 static void print_shapes(const fs_network *net)

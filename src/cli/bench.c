@@ -130,16 +130,16 @@ static double time_of_weights(const struct bench *b)
         if (pass == 1 && !(prepared = fs_alloc(most, sizeof *prepared, "prepared weights")))
             return (double)NAN;
         for (int i = 0; i < b->net.ops; i++) {
-            const fs_op *op = &b->net.op[i];
-            if (op->kind != FS_CONV || (i == 0 && pass == 2))
+            const fs_step step = {.op = &b->net.op[i], .slot_images = (b->batch + b->slots - 1) / b->slots};
+            const fs_pass own = {.step = &step, .parameter = b->net.parameter, .prepared = prepared};
+            const fs_kind *kind = step.op->kind;
+            if (!kind->prepare || (i == 0 && pass == 2))
                 continue;
-            fs_conv_shape shape = fs_op_conv_shape(op);
-            shape.direct = fs_conv_prefers_direct(&shape, (b->batch + b->slots - 1) / b->slots);
-            size_t floats = fs_conv_prepared(&shape);
+            size_t floats = kind->prepared(&step);
             most = floats > most ? floats : most;
             double started = fs_seconds();
             if (pass > 0)
-                fs_conv_prepare(&shape, b->net.parameter + op->weight, pass == 2, 0, 1, prepared);
+                kind->prepare(&own, pass == 2, 0, 1);
             seconds += pass > 0 ? fs_seconds() - started : 0;
         }
     }

@@ -119,9 +119,9 @@ fs_status fs_bench_layers(const fs_network *net, int images, double seconds, dou
            "layer  channels filters   map  %33s%34s%33s\n",
            images, "forward            ", "gradient of input         ", "gradient of weights        ");
     for (int i = 0; i < net->ops; i++) {
-        if (net->op[i].kind != FS_CONV)
+        struct layer l = {.images = images};
+        if (!fs_op_conv_shape(&net->op[i], &l.shape))
             continue;
-        struct layer l = {.shape = fs_op_conv_shape(&net->op[i]), .images = images};
         fs_status status = allocate(&l);
         if (!status)
             print_layer(&l, net->op[i].layer, seconds, peak);

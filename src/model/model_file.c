@@ -1,11 +1,9 @@
-/* Reading and writing the model file. Every array goes through each_array, so that what is written, read and summed into
- * the CRC is the same list in the same order. */
+/* Reading and writing the model file. */
 #include "filterscope/model_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <hdf5.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,86 +17,14 @@
 #include "filterscope/crc32c.h"
 #include "filterscope/memory.h"
 #include "filterscope/path.h"
+#include "model/arrays.h"
 #include "model/label_numbers.h"
 
 static const char format[] = "filterscope-model";
 enum { FORMAT_VERSION = 3, MOST_EPOCHS = 1000000 };
 
-/* One array of the network and its place in the file. */
-struct array {
-    char path[64];
-    int dimensions;
-    hsize_t size[4];
-    float *values;
-    size_t count;
-};
-
-typedef fs_status visit(hid_t file, const struct array *array, void *context);
-
-static void shape_weight(const fs_op *op, struct array *array)
+static fs_status sum_array(const fs_array *array, void *context)
 {
-    if (op->kind == FS_CONV) {
-        array->dimensions = 4;
-        array->size[0] = array->size[1] = (hsize_t)op->kernel;
-        array->size[2] = (hsize_t)op->channels;
-        array->size[3] = (hsize_t)op->out_channels;
-    } else if (op->kind == FS_LINEAR) {
-        array->dimensions = 2;
-        array->size[0] = (hsize_t)op->out_channels;
-        array->size[1] = (hsize_t)fs_op_inputs(op);
-    }
-}
-
-static fs_status visit_one(hid_t file, const char *group, const char *kind, int number, const char *name, float *values,
-                           size_t count, const fs_op *shaped, visit *each, void *context)
-{
-    struct array array = {.dimensions = 1, .size = {count}, .values = values, .count = count};
-    snprintf(array.path, sizeof array.path, "/%s/%s%d.%s", group, kind, number, name);
-    if (shaped)
-        shape_weight(shaped, &array);
-    return each(file, &array, context);
-}
-
-/* Weight and bias of one operation out of `values` (parameters or momentum). */
-static fs_status visit_pair(hid_t file, const char *group, const fs_op *op, const char *kind, int number, float *values,
-                            visit *each, void *context)
-{
-    int norm = op->kind == FS_BATCHNORM;
-    fs_status status =
-        visit_one(file, group, kind, number, norm ? "gamma" : "weight", values + op->weight, op->weights, op, each, context);
-    if (!status && op->biases)
-        status =
-            visit_one(file, group, kind, number, norm ? "beta" : "bias", values + op->bias, op->biases, NULL, each, context);
-    return status;
-}
-
-static fs_status each_array(hid_t file, const fs_network *net, visit *each, void *context)
-{
-    fs_status status = FS_OK;
-    int count[FS_LINEAR + 1] = {0}; /* of each kind so far */
-    for (int i = 0; i < net->ops && !status; i++) {
-        const fs_op *op = &net->op[i];
-        if (!op->weights)
-            continue;
-        const char *kind = op->kind == FS_CONV ? "conv" : op->kind == FS_BATCHNORM ? "bn" : "fc";
-        int number = ++count[op->kind];
-        status = visit_pair(file, "parameter", op, kind, number, net->parameter, each, context);
-        if (!status)
-            status = visit_pair(file, "momentum", op, kind, number, net->velocity, each, context);
-        if (op->kind != FS_BATCHNORM || status)
-            continue;
-        float *running = net->statistic + op->statistic;
-        status = visit_one(file, "statistic", kind, number, "mean", running, op->weights, NULL, each, context);
-        if (!status)
-            status =
-                visit_one(file, "statistic", kind, number, "variance", running + op->weights, op->weights, NULL, each, context);
-    }
-    return status;
-}
-
-static fs_status sum_array(hid_t file, const struct array *array, void *context)
-{
-    (void)file;
     uint32_t *crc = context;
     *crc = fs_crc32c(*crc, array->values, array->count * sizeof(float));
     return FS_OK;
@@ -139,14 +65,22 @@ static uint32_t sum_model(const fs_model *model)
     for (int k = 0; k < net->labels; k++)
         crc = sum_text(crc, model->label_name[k]);
     crc = fs_label_numbers_sum(crc, model);
-    each_array(-1, net, sum_array, &crc);
+    fs_each_array(net, sum_array, &crc);
     return crc;
 }
 
-static fs_status write_array(hid_t file, const struct array *array, void *context)
+static void sizes_of(const fs_array *array, hsize_t size[4])
 {
-    (void)context;
-    hid_t space = H5Screate_simple(array->dimensions, array->size, NULL);
+    for (int d = 0; d < array->dimensions; d++)
+        size[d] = array->size[d];
+}
+
+static fs_status write_array(const fs_array *array, void *context)
+{
+    hid_t file = *(hid_t *)context;
+    hsize_t size[4];
+    sizes_of(array, size);
+    hid_t space = H5Screate_simple(array->dimensions, size, NULL);
     hid_t set = H5Dcreate2(file, array->path, H5T_IEEE_F32LE, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     herr_t written = set < 0 ? -1 : H5Dwrite(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, array->values);
     if (set >= 0)
@@ -155,10 +89,12 @@ static fs_status write_array(hid_t file, const struct array *array, void *contex
     return written < 0 ? fs_fail(FS_ERROR, "cannot write %s", array->path) : FS_OK;
 }
 
-static fs_status read_array(hid_t file, const struct array *array, void *context)
+static fs_status read_array(const fs_array *array, void *context)
 {
-    (void)context;
-    hid_t set = fs_hdf5_open_shaped(file, array->path, array->dimensions, array->size);
+    hid_t file = *(hid_t *)context;
+    hsize_t size[4];
+    sizes_of(array, size);
+    hid_t set = fs_hdf5_open_shaped(file, array->path, array->dimensions, size);
     if (set < 0)
         return fs_fail(FS_MISMATCH, "%s is missing or does not fit the architecture", array->path);
     herr_t got = H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, array->values);
@@ -271,7 +207,7 @@ static fs_status write_all(hid_t file, const fs_model *model)
            fs_label_numbers_write(file, model) &&
            fs_hdf5_write_table(file, "/history", history_type(), (hsize_t)model->epoch, model->history) &&
            write_history_crc(file, model);
-    return done ? each_array(file, net, write_array, NULL) : fs_fail(FS_ERROR, "cannot write attributes and tables");
+    return done ? fs_each_array(net, write_array, &file) : fs_fail(FS_ERROR, "cannot write attributes and tables");
 }
 
 /* The file as HDF5 builds it in memory: HDF5 1.10 crashes when a disk that is full keeps it from closing a file. */
@@ -464,45 +400,13 @@ static fs_status read_all(hid_t file, fs_model *model)
         model->label_name[k][FS_LABEL_NAME_BYTES - 1] = 0;
     status = fs_label_numbers_read(file, n.labels, model);
     if (!status)
-        status = each_array(file, &model->net, read_array, NULL);
+        status = fs_each_array(&model->net, read_array, &file);
     if (status)
         return status;
     if (!history_is_sound(file, model))
         return fs_fail(FS_MISMATCH, "damaged: /history differs from its CRC");
     uint32_t crc = sum_model(model);
     return crc == n.crc ? FS_OK : fs_fail(FS_MISMATCH, "damaged: its CRC is %08x, recorded is %08x", crc, n.crc);
-}
-
-/* "[3, 0, 7]": the place of element `i`. */
-static void print_place(const struct array *array, size_t i, char text[80])
-{
-    size_t used = 0, rest = array->count;
-    for (int d = 0; d < array->dimensions; d++) {
-        rest /= array->size[d];
-        used += (size_t)snprintf(text + used, 80 - used, "%s%zu", d ? ", " : "[", i / rest);
-        i %= rest;
-    }
-    snprintf(text + used, 80 - used, "]");
-}
-
-/* No weight or statistic may be such that the network computes nothing. An import with a smaller epsilon than ours has the
- * difference in its variances, which may so be a little below 0. */
-static fs_status check_array(hid_t file, const struct array *array, void *context)
-{
-    (void)file;
-    (void)context;
-    const char *end = strrchr(array->path, '.');
-    int variance = strncmp(array->path, "/statistic/", 11) == 0 && strcmp(end, ".variance") == 0;
-    for (size_t i = 0; i < array->count; i++) {
-        double value = (double)array->values[i];
-        int negative = variance && value <= -FS_BATCHNORM_EPSILON;
-        char place[80];
-        if (isfinite(value) && !negative)
-            continue;
-        print_place(array, i, place);
-        return fs_fail(FS_ERROR, "%s%s is %g%s", array->path, place, value, negative ? ": a variance is not negative" : "");
-    }
-    return FS_OK;
 }
 
 /* -1 where it is none of ours. */
@@ -528,8 +432,7 @@ static fs_status check_values(const char *path, const fs_model *model)
     fs_status status = fs_scaling_check(&model->scaling, model->net.channels);
     if (status)
         return fs_fail(status, "%s: /scaling: %s", path, fs_message());
-    status = each_array(-1, &model->net, check_array, NULL);
-    return status ? fs_fail(status, "%s: %s", path, fs_message()) : FS_OK;
+    return fs_network_check(&model->net, path);
 }
 
 fs_status fs_model_load(const char *path, fs_model *model)

@@ -1,5 +1,5 @@
-/* Forward and backward pass of a batch in slots. For each operation all local slots are computed, then, where batch
- * normalisation needs it, sums are taken over all slots of all ranks; then comes the next operation. */
+/* Forward and backward pass of a batch in slots. For each step all local slots are computed, then, where batch
+ * normalisation needs it, sums are taken over all slots of all ranks; then comes the next step. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,27 +7,41 @@
 #include "filterscope/memory.h"
 #include "filterscope/node.h"
 #include "filterscope/train.h"
+#include "model/lives.h"
+#include "model/steps.h"
 
 enum { DEPTH = 13 }; /* log2(FS_MOST_SLOTS) + 1 */
+
+/* What a step has of its own. */
+struct room {
+    float *output;         /* [local images][outputs]; its input's, where it works in place */
+    int owns_output;       /* is not another's */
+    float *delta;          /* likewise: the gradient of its output, in a buffer that it shares with others */
+    uint8_t *kept;         /* [local images][kind->kept] */
+    float *moments;        /* [kind->sums] */
+    double *totals;        /* [kind->sums] */
+    size_t prepared_place; /* where its weights begin among the prepared ones */
+};
 
 struct fs_backprop {
     const fs_network *net;
     const fs_slots *own;
-    int images;             /* of the batch in work, over all ranks */
-    int most_images;        /* of a slot */
-    float *input;           /* [local images][inputs] */
-    uint16_t *label;        /* [local images] */
-    float **output;         /* [ops]: [local images][outputs]; ReLU's is its input's, in place */
-    uint8_t **winner;       /* [ops]: of max pools */
-    float **moments;        /* [ops]: of batch norm, mean [channels] and inverse [channels] */
-    double **totals;        /* [ops]: of batch norm, dbeta [channels] and dgamma [channels] */
-    float *delta[2];        /* [local images][largest map]: gradients of the maps, in turn */
-    float *scratch;         /* of the convolutions */
-    fs_shared prepared;     /* weights of all convolutions: of the forward pass, then of the backward pass */
-    size_t *prepared_place; /* [ops]: where there those of a convolution begin */
-    double *slot_sums;      /* [local slots][2 x most channels] */
-    float *gradient;        /* [parameters] */
-    float *partial[DEPTH];  /* gradient of one operation, for each level of the tree over local slots */
+    int images;      /* of the batch in work, over all ranks */
+    int most_images; /* of a slot */
+    int steps;
+    fs_step *step;       /* [steps] */
+    fs_readers *readers; /* [steps] */
+    struct room *room;   /* [steps] */
+    float *input;        /* [local images][inputs] */
+    uint16_t *label;     /* [local images] */
+    int deltas;
+    float **delta;         /* [deltas]: buffers for the gradients of the maps */
+    float *addend;         /* [local images][largest map with several readers]: what a further reader adds to its gradient */
+    float *scratch;        /* of the convolutions */
+    fs_shared prepared;    /* weights of all convolutions: of the forward pass, then of the backward pass */
+    double *slot_sums;     /* [local slots][most sums] */
+    float *gradient;       /* [parameters] */
+    float *partial[DEPTH]; /* gradient of one operation, for each level of the tree over local slots */
 };
 
 /* Images of local slot `slot`: offset from this rank's first image, and number. */
@@ -45,59 +59,117 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* The weights are new for every batch. `images` is what a slot has at the most. */
-static fs_conv_shape conv_shape(const fs_op *op, int images)
-{
-    fs_conv_shape shape = fs_op_conv_shape(op);
-    shape.direct = fs_conv_prefers_direct(&shape, images);
-    return shape;
-}
+enum { LOSS_SUMS = 3 }; /* see loss */
 
 struct sizes {
-    size_t map, scratch, channels, parameters;
+    size_t scratch, sums, parameters;
 };
 
-static struct sizes largest(const fs_network *net, int images)
+static struct sizes largest(const fs_backprop *b)
 {
-    struct sizes most = {.map = fs_op_inputs(net->op), .channels = 2};
-    for (int i = 0; i < net->ops; i++) {
-        const fs_op *op = &net->op[i];
-        most.map = larger(most.map, fs_op_outputs(op));
-        most.channels = larger(most.channels, (size_t)op->channels);
-        if (op->kind != FS_BATCHNORM)
+    struct sizes most = {.sums = LOSS_SUMS};
+    for (int s = 0; s < b->steps; s++) {
+        const fs_op *op = b->step[s].op;
+        const fs_kind *kind = op->kind;
+        if (kind->sums)
+            most.sums = larger(most.sums, kind->sums(op));
+        if (kind->gradient)
             most.parameters = larger(most.parameters, op->weights + op->biases);
-        if (op->kind == FS_CONV) {
-            fs_conv_shape shape = conv_shape(op, images);
-            most.scratch = larger(most.scratch, fs_conv_scratch(&shape, images));
-        }
+        if (kind->scratch)
+            most.scratch = larger(most.scratch, kind->scratch(&b->step[s], b->most_images));
     }
     return most;
 }
 
-static int allocate_ops(fs_backprop *b, size_t local)
+/* 1 where step `s` may write over its input: nobody else reads that, nor its own backward pass, nor that of the step before. */
+static int works_in_place(const fs_backprop *b, int s)
 {
-    const fs_network *net = b->net;
-    b->output = fs_alloc((size_t)net->ops, sizeof *b->output, "activations");
-    b->winner = fs_alloc((size_t)net->ops, sizeof *b->winner, "pools");
-    b->moments = fs_alloc((size_t)net->ops, sizeof *b->moments, "batch statistics");
-    b->totals = fs_alloc((size_t)net->ops, sizeof *b->totals, "batch statistics");
-    b->prepared_place = fs_alloc((size_t)net->ops, sizeof *b->prepared_place, "prepared weights");
-    if (!b->output || !b->winner || !b->moments || !b->totals || !b->prepared_place)
-        return 0;
-    for (int i = 0; i < net->ops; i++) {
-        const fs_op *op = &net->op[i];
-        size_t count = local * fs_op_outputs(op);
-        if (op->kind == FS_RELU)
-            b->output[i] = b->output[i - 1];
-        else if (!(b->output[i] = fs_alloc(count, sizeof(float), "activations")))
-            return 0;
-        if (op->kind == FS_MAXPOOL && !(b->winner[i] = fs_alloc(count, 1, "pools")))
-            return 0;
-        if (op->kind == FS_BATCHNORM && (!(b->moments[i] = fs_alloc(2 * op->weights, sizeof(float), "batch statistics")) ||
-                                         !(b->totals[i] = fs_alloc(2 * op->weights, sizeof(double), "batch statistics"))))
-            return 0;
+    const fs_kind *kind = b->step[s].op->kind;
+    int source = b->step[s].source[0];
+    return kind->in_place && !kind->reads_input && source >= 0 && b->readers[source].count == 1 &&
+           !b->step[source].op->kind->reads_output;
+}
+
+static int allocate_room(fs_backprop *b, int s, size_t local)
+{
+    const fs_op *op = b->step[s].op;
+    struct room *room = &b->room[s];
+    size_t kept = op->kind->kept ? op->kind->kept(op) : 0, sums = op->kind->sums ? op->kind->sums(op) : 0;
+    room->owns_output = !works_in_place(b, s);
+    room->output = room->owns_output ? fs_alloc(local * fs_op_outputs(op), sizeof(float), "activations")
+                                     : b->room[b->step[s].source[0]].output;
+    if (kept)
+        room->kept = fs_alloc(local * kept, 1, "pools");
+    if (sums) {
+        room->moments = fs_alloc(sums, sizeof(float), "batch statistics");
+        room->totals = fs_alloc(sums, sizeof(double), "batch statistics");
     }
-    return 1;
+    return room->output && (!kept || room->kept) && (!sums || (room->moments && room->totals));
+}
+
+/* The first that the backward pass finds of the gradient of a map is what its last reader gives; the others add to it. */
+static int gives_first(const fs_backprop *b, int s, int input)
+{
+    int source = b->step[s].source[input], first = b->readers[source].last == s;
+    for (int k = 0; k < input; k++)
+        first &= b->step[s].source[k] != source;
+    return first;
+}
+
+/* The gradient of a step's output lives from its last reader's backward pass, or the loss, to its own. Lists them in that order;
+ * *addend becomes the floats of the largest to which something is added. */
+static void list_lives(const fs_backprop *b, size_t local, fs_life *life, int *number, size_t *addend)
+{
+    int count = 0, steps = b->steps;
+    for (int time = 0; time <= steps; time++) /* the loss is at 0, step s at steps - s */
+        for (int s = steps - 1; s >= 0; s--) {
+            size_t floats = local * fs_op_outputs(b->step[s].last);
+            int reader = b->readers[s].last;
+            if (reader != steps - time)
+                continue;
+            int over = reader < steps && b->step[reader].op->kind->in_place ? number[reader] : -1;
+            number[s] = count;
+            life[count++] = (fs_life){.first = time, .last = steps - s, .over = over, .floats = floats};
+            if (b->readers[s].count > 1)
+                *addend = larger(*addend, floats);
+        }
+}
+
+static int allocate_deltas(fs_backprop *b, size_t local)
+{
+    size_t steps = (size_t)b->steps, addend = 0;
+    fs_life *life = fs_alloc(steps, sizeof *life, "gradients");
+    size_t *floats = fs_alloc(steps, sizeof *floats, "gradients");
+    int *number = fs_alloc(steps, sizeof *number, "gradients"), done = life && floats && number;
+    if (done) {
+        list_lives(b, local, life, number, &addend);
+        b->deltas = fs_lives_place(life, b->steps, floats);
+    }
+    for (int d = 0; d < b->deltas && done; d++)
+        done = (b->delta[d] = fs_alloc(floats[d], sizeof(float), "gradients")) != NULL;
+    for (int s = 0; s < b->steps && done; s++)
+        b->room[s].delta = b->delta[life[number[s]].buffer];
+    if (done && addend)
+        done = (b->addend = fs_alloc(addend, sizeof(float), "gradients")) != NULL;
+    free(life);
+    free(floats);
+    free(number);
+    return done;
+}
+
+static int allocate_steps(fs_backprop *b, size_t local)
+{
+    size_t ops = (size_t)b->net->ops;
+    b->step = fs_alloc(ops, sizeof *b->step, "the steps of a network");
+    b->readers = fs_alloc(ops, sizeof *b->readers, "the steps of a network");
+    b->room = fs_alloc(ops, sizeof *b->room, "the steps of a network");
+    b->delta = fs_alloc(ops, sizeof *b->delta, "gradients");
+    if (b->step && b->readers && b->room && b->delta)
+        b->steps = fs_steps_list(b->net, b->most_images, b->step, b->readers);
+    int done = b->steps > 0;
+    for (int s = 0; s < b->steps && done; s++)
+        done = allocate_room(b, s, local);
+    return done && allocate_deltas(b, local);
 }
 
 static int allocate(fs_backprop *b, int batch)
@@ -107,30 +179,28 @@ static int allocate(fs_backprop *b, int batch)
     int begin, end;
     fs_slots_share(own, batch, &begin, &end);
     size_t local = (size_t)(end - begin), slots = (size_t)(own->count ? own->count : 1);
-    struct sizes most = largest(net, b->most_images);
+    int done = allocate_steps(b, local);
+    struct sizes most = largest(b);
     b->input = fs_alloc(local * fs_op_inputs(net->op), sizeof(float), "the input batch");
     b->label = fs_alloc(local, sizeof *b->label, "labels");
-    b->delta[0] = fs_alloc(local * most.map, sizeof(float), "gradients");
-    b->delta[1] = fs_alloc(local * most.map, sizeof(float), "gradients");
     b->scratch = fs_alloc(most.scratch, sizeof(float), "convolutions");
-    b->slot_sums = fs_alloc(slots * 2 * most.channels, sizeof(double), "batch statistics");
+    b->slot_sums = fs_alloc(slots * most.sums, sizeof(double), "batch statistics");
     b->gradient = fs_alloc(net->parameters, sizeof(float), "gradients");
-    int done = b->input && b->label && b->delta[0] && b->delta[1] && b->scratch && b->slot_sums && b->gradient;
+    done = done && b->input && b->label && b->scratch && b->slot_sums && b->gradient;
     for (int level = 1; done && (1 << level) <= own->count; level++)
         done = (b->partial[level] = fs_alloc(most.parameters, sizeof(float), "gradients")) != NULL;
-    return done && allocate_ops(b, local);
+    return done;
 }
 
-/* Gives each convolution its place among the prepared weights; returns the floats of all. */
+/* Gives each step its place among the prepared weights; returns the floats of all. */
 static size_t place_prepared(fs_backprop *b)
 {
     size_t count = 0;
-    for (int i = 0; i < b->net->ops; i++) {
-        if (b->net->op[i].kind != FS_CONV)
-            continue;
-        fs_conv_shape shape = conv_shape(&b->net->op[i], b->most_images);
-        b->prepared_place[i] = count;
-        count += (fs_conv_prepared(&shape) + 15) / 16 * 16; /* whole cache lines */
+    for (int s = 0; s < b->steps; s++) {
+        const fs_kind *kind = b->step[s].op->kind;
+        b->room[s].prepared_place = count;
+        if (kind->prepared)
+            count += (kind->prepared(&b->step[s]) + 15) / 16 * 16; /* whole cache lines */
     }
     return count;
 }
@@ -149,32 +219,33 @@ fs_backprop *fs_backprop_create(const fs_network *net, const fs_slots *own, int 
     return NULL;
 }
 
+static void free_room(struct room *room)
+{
+    if (room->owns_output)
+        free(room->output);
+    free(room->kept);
+    free(room->moments);
+    free(room->totals);
+}
+
 void fs_backprop_free(fs_backprop *b)
 {
     if (!b)
         return;
-    for (int i = 0; i < b->net->ops; i++) {
-        if (b->output && b->net->op[i].kind != FS_RELU)
-            free(b->output[i]);
-        if (b->winner)
-            free(b->winner[i]);
-        if (b->moments)
-            free(b->moments[i]);
-        if (b->totals)
-            free(b->totals[i]);
-    }
+    for (int s = 0; s < b->steps; s++)
+        free_room(&b->room[s]);
+    for (int d = 0; d < b->deltas; d++)
+        free(b->delta[d]);
     for (int level = 0; level < DEPTH; level++)
         free(b->partial[level]);
-    free(b->output);
-    free(b->winner);
-    free(b->moments);
-    free(b->totals);
+    free(b->step);
+    free(b->readers);
+    free(b->room);
+    free(b->delta);
+    free(b->addend);
     free(b->input);
     free(b->label);
-    free(b->delta[0]);
-    free(b->delta[1]);
     free(b->scratch);
-    free(b->prepared_place);
     fs_shared_free(&b->prepared);
     free(b->slot_sums);
     free(b->gradient);
@@ -196,268 +267,177 @@ const float *fs_backprop_gradient(const fs_backprop *b)
     return b->gradient;
 }
 
-static const float *weight_of(const fs_backprop *b, const fs_op *op)
+/* Step `s` over the images of local slot `slot`; *offset: its first, from this rank's first. */
+static fs_pass pass_of(const fs_backprop *b, int s, int slot, int *offset)
 {
-    return b->net->parameter + op->weight;
-}
-
-static const float *bias_of(const fs_backprop *b, const fs_op *op)
-{
-    return op->biases ? b->net->parameter + op->bias : NULL;
-}
-
-static float *prepared_of(const fs_backprop *b, int i)
-{
-    return b->prepared.data + b->prepared_place[i];
-}
-
-static size_t rows_of(const fs_op *op, int images)
-{
-    return (size_t)images * op->height * op->width;
-}
-
-/* Batch statistics of operation `i` over all slots of all ranks, from its input x. */
-static void normalise_statistics(fs_backprop *b, int i, const float *x)
-{
-    const fs_op *op = &b->net->op[i];
-    size_t width = 2 * (size_t)op->channels;
-    for (int s = 0; s < b->own->count; s++) {
-        int offset, images = slot_images(b, b->own->first + s, &offset);
-        fs_batchnorm_sums(rows_of(op, images), op->channels, x + offset * fs_op_inputs(op), b->slot_sums + s * width);
+    const fs_step *step = &b->step[s];
+    const struct room *room = &b->room[s];
+    int images = slot_images(b, b->own->first + slot, offset);
+    size_t kept = step->op->kind->kept ? step->op->kind->kept(step->op) : 0;
+    fs_pass pass = {.step = step,
+                    .images = images,
+                    .y = room->output + *offset * fs_op_outputs(step->op),
+                    .parameter = b->net->parameter,
+                    .statistic = b->net->statistic,
+                    .prepared = b->prepared.data + room->prepared_place,
+                    .scratch = b->scratch,
+                    .kept = kept ? room->kept + *offset * kept : NULL,
+                    .batch_images = b->images,
+                    .moments = room->moments,
+                    .totals = room->totals};
+    for (int k = 0; k < step->op->inputs; k++) {
+        int source = step->source[k];
+        pass.x[k] = source < 0 ? b->input + *offset * fs_op_inputs(b->net->op)
+                               : b->room[source].output + *offset * fs_op_outputs(b->step[source].op);
     }
+    return pass;
+}
+
+/* One slot's sums of a step, in the forward pass or, of the gradient dy of all local images, the backward pass. */
+static void sum_slot(const fs_backprop *b, int s, int slot, float *dy, double *sums)
+{
+    int offset;
+    const fs_op *op = b->step[s].op;
+    fs_pass pass = pass_of(b, s, slot, &offset);
+    if (dy)
+        op->kind->backward_sums(&pass, dy + offset * fs_op_outputs(op), sums);
+    else
+        op->kind->forward_sums(&pass, sums);
+}
+
+/* The sums over all slots of all ranks, into the first row of slot_sums. */
+static void sum_slots(fs_backprop *b, int s, float *dy)
+{
+    size_t width = b->step[s].op->kind->sums(b->step[s].op);
+    for (int slot = 0; slot < b->own->count; slot++)
+        sum_slot(b, s, slot, dy, b->slot_sums + slot * width);
     fs_slots_fold(b->own, b->slot_sums, width);
     fs_slots_sum(b->own, b->slot_sums, width);
-    fs_batchnorm_statistics((double)rows_of(op, b->images), op->channels, b->slot_sums, b->moments[i],
-                            b->moments[i] + op->channels, b->net->statistic + op->statistic);
 }
 
-/* A ReLU behind a batch norm is done in the same pass, forward and backward. */
-static int relu_follows(const fs_backprop *b, int i)
+static void take_statistics(fs_backprop *b, int s)
 {
-    return i + 1 < b->net->ops && b->net->op[i + 1].kind == FS_RELU;
-}
-
-static int norm_before(const fs_backprop *b, int i)
-{
-    return i > 0 && b->net->op[i - 1].kind == FS_BATCHNORM;
-}
-
-/* Operation `i` on one slot: x and y are the slot's. */
-static void forward_slot(fs_backprop *b, int i, int images, int offset, const float *x, float *y)
-{
-    const fs_op *op = &b->net->op[i];
-    const float *weight = weight_of(b, op), *bias = bias_of(b, op);
-    switch (op->kind) {
-    case FS_CONV: {
-        fs_conv_shape shape = conv_shape(op, b->most_images);
-        fs_conv_forward(&shape, images, x, weight, prepared_of(b, i), bias, FS_CONV_PLAIN, y, b->scratch);
-        break;
-    }
-    case FS_BATCHNORM:
-        fs_batchnorm_forward(rows_of(op, images), op->channels, x, b->moments[i], b->moments[i] + op->channels, weight, bias,
-                             relu_follows(b, i), y);
-        break;
-    case FS_RELU:
-        if (!norm_before(b, i))
-            fs_relu_forward(images * fs_op_outputs(op), y);
-        break;
-    case FS_MAXPOOL:
-        fs_maxpool_forward(images, op->height, op->width, op->channels, op->kernel, x, y,
-                           b->winner[i] + offset * fs_op_outputs(op));
-        break;
-    case FS_AVGPOOL:
-        fs_avgpool_forward(images, op->height, op->width, op->channels, op->kernel, x, y);
-        break;
-    case FS_MAXWINDOW:
-    case FS_AVGWINDOW: {
-        fs_window window = fs_op_window(op);
-        (op->kind == FS_MAXWINDOW ? fs_maxwindow_forward : fs_avgwindow_forward)(images, &window, x, y);
-        break;
-    }
-    case FS_LINEAR:
-        fs_linear_forward(images, (int)fs_op_inputs(op), op->out_channels, x, weight, bias, y);
-        break;
-    }
+    const fs_op *op = b->step[s].op;
+    const fs_pass pass = {.step = &b->step[s], .batch_images = b->images, .moments = b->room[s].moments};
+    sum_slots(b, s, NULL);
+    op->kind->statistics(&pass, b->slot_sums, b->net->statistic + op->statistic);
 }
 
 /* Weights of all convolutions for one direction, over those of the other: each rank of the node makes a part. Before, the sums
  * over all ranks at the end of either pass have told that nobody needs those of the other any more. */
 static void prepare(fs_backprop *b, int for_input)
 {
-    for (int i = for_input; i < b->net->ops; i++) { /* of the images there is no gradient */
-        const fs_op *op = &b->net->op[i];
-        if (op->kind != FS_CONV)
-            continue;
-        fs_conv_shape shape = conv_shape(op, b->most_images);
-        fs_conv_prepare(&shape, weight_of(b, op), for_input, b->prepared.rank, b->prepared.ranks, prepared_of(b, i));
+    for (int s = 0; s < b->steps; s++) {
+        const fs_step *step = &b->step[s];
+        const fs_pass pass = {
+            .step = step, .parameter = b->net->parameter, .prepared = b->prepared.data + b->room[s].prepared_place};
+        int wanted = !for_input || step->source[0] >= 0; /* of the images there is no gradient */
+        if (step->op->kind->prepare && wanted)
+            step->op->kind->prepare(&pass, for_input, b->prepared.rank, b->prepared.ranks);
     }
     fs_shared_meet(&b->prepared);
 }
 
-static const float *input_of(const fs_backprop *b, int i)
-{
-    return i ? b->output[i - 1] : b->input;
-}
-
 static void forward(fs_backprop *b)
 {
-    for (int i = 0; i < b->net->ops; i++) {
-        const fs_op *op = &b->net->op[i];
-        const float *x = input_of(b, i);
-        if (op->kind == FS_BATCHNORM)
-            normalise_statistics(b, i, x);
-        for (int s = 0; s < b->own->count; s++) {
-            int offset, images = slot_images(b, b->own->first + s, &offset);
-            if (images)
-                forward_slot(b, i, images, offset, x + offset * fs_op_inputs(op), b->output[i] + offset * fs_op_outputs(op));
+    for (int s = 0; s < b->steps; s++) {
+        const fs_kind *kind = b->step[s].op->kind;
+        if (kind->sums)
+            take_statistics(b, s);
+        for (int slot = 0; slot < b->own->count; slot++) {
+            int offset;
+            const fs_pass pass = pass_of(b, s, slot, &offset);
+            if (pass.images)
+                kind->forward(&pass);
         }
     }
 }
 
-/* Loss of all slots; its gradient into delta[0]. */
+/* Loss of all slots; its gradient into that of the last output. */
 static void loss(fs_backprop *b, double smoothing, fs_batch_sums *sums)
 {
-    enum { SUMS = 3 };
     int labels = b->net->labels;
-    const float *logits = b->output[b->net->ops - 1];
+    const struct room *last = &b->room[b->steps - 1];
     for (int s = 0; s < b->own->count; s++) {
         int offset, right, images = slot_images(b, b->own->first + s, &offset);
-        double *own = b->slot_sums + s * SUMS;
-        own[0] = fs_softmax_loss(images, labels, logits + (size_t)offset * labels, b->label + offset, smoothing,
-                                 1.0 / b->images, b->delta[0] + (size_t)offset * labels, &right);
+        double *own = b->slot_sums + s * LOSS_SUMS;
+        own[0] = fs_softmax_loss(images, labels, last->output + (size_t)offset * labels, b->label + offset, smoothing,
+                                 1.0 / b->images, last->delta + (size_t)offset * labels, &right);
         own[1] = right;
         own[2] = 0;
     }
-    fs_slots_fold(b->own, b->slot_sums, SUMS);
-    fs_slots_sum(b->own, b->slot_sums, SUMS);
+    fs_slots_fold(b->own, b->slot_sums, LOSS_SUMS);
+    fs_slots_sum(b->own, b->slot_sums, LOSS_SUMS);
     *sums = (fs_batch_sums){b->slot_sums[0], b->slot_sums[1]};
 }
 
-/* Gradient of operation `i`'s weights and bias over one slot, into `out` [weights + biases]. */
-static void gradient_slot(fs_backprop *b, int i, int slot, const float *dy, float *out)
+/* Gradient of step `s`'s weights and bias over one slot, into `out` [weights + biases]. */
+static void gradient_slot(fs_backprop *b, int s, int slot, float *out)
 {
-    const fs_op *op = &b->net->op[i];
-    int offset, images = slot_images(b, slot, &offset);
-    if (images == 0) {
+    int offset;
+    const fs_op *op = b->step[s].op;
+    const fs_pass pass = pass_of(b, s, slot, &offset);
+    if (pass.images)
+        op->kind->gradient(&pass, b->room[s].delta + offset * fs_op_outputs(op), out);
+    else
         memset(out, 0, (op->weights + op->biases) * sizeof *out);
-        return;
-    }
-    const float *x = input_of(b, i) + offset * fs_op_inputs(op), *slot_dy = dy + offset * fs_op_outputs(op);
-    float *dbias = op->biases ? out + op->weights : NULL;
-    if (op->kind == FS_CONV) {
-        fs_conv_shape shape = conv_shape(op, b->most_images);
-        fs_conv_backward_weight(&shape, images, x, slot_dy, out, dbias, b->scratch);
-    } else {
-        fs_linear_backward_weight(images, (int)fs_op_inputs(op), op->out_channels, x, slot_dy, out, dbias);
-    }
 }
 
 /* The tree over local slots first .. first+count-1, into `out`; level `level` of `partial` holds the right halves. */
-static void gradient_tree(fs_backprop *b, int i, int first, int count, int level, const float *dy, float *out)
+static void gradient_tree(fs_backprop *b, int s, int first, int count, int level, float *out)
 {
     if (count == 1) {
-        gradient_slot(b, i, first, dy, out);
+        gradient_slot(b, s, first, out);
         return;
     }
-    const fs_op *op = &b->net->op[i];
-    gradient_tree(b, i, first, count / 2, level + 1, dy, out);
-    gradient_tree(b, i, first + count / 2, count / 2, level + 1, dy, b->partial[level]);
+    const fs_op *op = b->step[s].op;
+    gradient_tree(b, s, first, count / 2, level + 1, out);
+    gradient_tree(b, s, first + count / 2, count / 2, level + 1, b->partial[level]);
     fs_add(op->weights + op->biases, out, b->partial[level]);
 }
 
-/* Sums of batch norm's backward pass over all slots; they are also the gradients of beta and gamma. */
-static void backward_statistics(fs_backprop *b, int i, float *dy)
+/* Gradient of one input of step `s`, slot by slot. */
+static void backward_input(fs_backprop *b, int s, int input)
 {
-    const fs_op *op = &b->net->op[i];
-    size_t width = 2 * (size_t)op->channels;
-    for (int s = 0; s < b->own->count; s++) {
-        int offset, images = slot_images(b, b->own->first + s, &offset);
-        size_t at = offset * fs_op_inputs(op);
-        fs_batchnorm_backward_sums(rows_of(op, images), op->channels, input_of(b, i) + at,
-                                   relu_follows(b, i) ? b->output[i] + at : NULL, dy + offset * fs_op_inputs(op), b->moments[i],
-                                   b->moments[i] + op->channels, b->slot_sums + s * width);
-    }
-    fs_slots_fold(b->own, b->slot_sums, width);
-    fs_slots_sum(b->own, b->slot_sums, width);
-    memcpy(b->totals[i], b->slot_sums, width * sizeof(double));
-}
-
-/* Gradient of operation `i`'s input over one slot: from dy into dx, or in place on dy. */
-static void backward_slot(fs_backprop *b, int i, int images, int offset, float *dy, float *dx)
-{
-    const fs_op *op = &b->net->op[i];
-    size_t at = offset * fs_op_outputs(op);
-    switch (op->kind) {
-    case FS_CONV: {
-        fs_conv_shape shape = conv_shape(op, b->most_images);
-        fs_conv_backward_input(&shape, images, dy, weight_of(b, op), prepared_of(b, i), dx, b->scratch);
-        break;
-    }
-    case FS_BATCHNORM:
-        fs_batchnorm_backward(rows_of(op, images), op->channels, input_of(b, i) + at, dy, b->moments[i],
-                              b->moments[i] + op->channels, weight_of(b, op), b->totals[i], (double)rows_of(op, b->images), dy);
-        break;
-    case FS_RELU:
-        if (!norm_before(b, i))
-            fs_relu_backward(images * fs_op_outputs(op), b->output[i] + at, dy);
-        break;
-    case FS_MAXPOOL:
-        fs_maxpool_backward(images, op->height, op->width, op->channels, op->kernel, dy, b->winner[i] + at, dx);
-        break;
-    case FS_AVGPOOL:
-        fs_avgpool_backward(images, op->height, op->width, op->channels, op->kernel, dy, dx);
-        break;
-    case FS_MAXWINDOW: {
-        fs_window window = fs_op_window(op);
-        fs_maxwindow_backward(images, &window, input_of(b, i) + offset * fs_op_inputs(op), dy, dx);
-        break;
-    }
-    case FS_AVGWINDOW: {
-        fs_window window = fs_op_window(op);
-        fs_avgwindow_backward(images, &window, dy, dx);
-        break;
-    }
-    case FS_LINEAR:
-        fs_linear_backward_input(images, (int)fs_op_inputs(op), op->out_channels, dy, weight_of(b, op), dx);
-        break;
+    const fs_op *op = b->step[s].op;
+    int source = b->step[s].source[input], first = gives_first(b, s, input);
+    size_t inputs = fs_op_outputs(b->step[source].op);
+    for (int slot = 0; slot < b->own->count; slot++) {
+        int offset;
+        const fs_pass pass = pass_of(b, s, slot, &offset);
+        float *delta = b->room[source].delta + offset * inputs, *dx = first ? delta : b->addend;
+        if (!pass.images)
+            continue;
+        op->kind->backward(&pass, input, b->room[s].delta + offset * fs_op_outputs(op), dx);
+        if (!first)
+            fs_add(pass.images * inputs, delta, dx);
     }
 }
 
 static void backward(fs_backprop *b)
 {
-    float *dy = b->delta[0], *dx = b->delta[1];
-    for (int i = b->net->ops - 1; i >= 0; i--) {
-        const fs_op *op = &b->net->op[i];
-        if (op->kind == FS_BATCHNORM)
-            backward_statistics(b, i, dy);
-        else if (op->weights && b->own->count)
-            gradient_tree(b, i, b->own->first, b->own->count, 1, dy, b->gradient + op->weight);
-        if (i == 0)
-            break; /* nobody asks for the gradient of the images */
-        for (int s = 0; s < b->own->count; s++) {
-            int offset, images = slot_images(b, b->own->first + s, &offset);
-            if (images)
-                backward_slot(b, i, images, offset, dy + offset * fs_op_outputs(op), dx + offset * fs_op_inputs(op));
+    for (int s = b->steps - 1; s >= 0; s--) {
+        const fs_step *step = &b->step[s];
+        const fs_kind *kind = step->op->kind;
+        if (kind->sums) {
+            sum_slots(b, s, b->room[s].delta);
+            memcpy(b->room[s].totals, b->slot_sums, kind->sums(step->op) * sizeof(double));
         }
-        if (op->kind != FS_BATCHNORM && op->kind != FS_RELU) { /* those two work in place */
-            float *swap = dy;
-            dy = dx;
-            dx = swap;
-        }
+        if (kind->gradient && b->own->count)
+            gradient_tree(b, s, 0, b->own->count, 1, b->gradient + step->op->weight);
+        for (int input = 0; input < step->op->inputs; input++)
+            if (step->source[input] >= 0) /* nobody asks for the gradient of the images */
+                backward_input(b, s, input);
     }
 }
 
-/* Batch norm's gradients are totals already: they go into the gradient after the sum over ranks. */
+/* Gradients that are totals already go into the gradient after the sum over ranks. */
 static void place_totals(fs_backprop *b)
 {
-    for (int i = 0; i < b->net->ops; i++) {
-        const fs_op *op = &b->net->op[i];
-        if (op->kind != FS_BATCHNORM)
-            continue;
-        for (size_t c = 0; c < op->weights; c++) {
-            b->gradient[op->bias + c] = (float)b->totals[i][c];
-            b->gradient[op->weight + c] = (float)b->totals[i][op->weights + c];
-        }
+    for (int s = 0; s < b->steps; s++) {
+        const fs_op *op = b->step[s].op;
+        if (op->kind->gradient_of_totals)
+            op->kind->gradient_of_totals(op, b->room[s].totals, b->gradient + op->weight);
     }
 }
 

@@ -104,8 +104,8 @@ static void run_images(struct trainer *t, int epoch, const int *image, int image
         if (v->first > 0)
             run_trunk(t, epoch, image, images, t->probes[v->first - 1].layer);
         for (int p = v->first; p < t->count; p++) {
-            fs_views_fetch(v, p, t->view, image, images, t->space.map[0]);
-            on_features(t, t->probes[p].layer, images, t->space.map[0]);
+            fs_views_fetch(v, p, t->view, image, images, t->space.features);
+            on_features(t, t->probes[p].layer, images, t->space.features);
         }
         return;
     }

@@ -98,7 +98,7 @@ static fs_status save(struct loop *l)
 {
     fs_status status = FS_OK;
     if (l->own.rank == 0) {
-        status = fs_network_check_finite(&l->model->net, "training has diverged (a lower --lr or --fc-lr may help)");
+        status = fs_network_check(&l->model->net, "training has diverged (a lower --lr or --fc-lr may help)");
         if (!status)
             status = fs_model_replace(l->target, l->model);
     }

@@ -9,14 +9,10 @@
 
 static int results_stand_alone(const fs_network *net)
 {
-    for (int i = 0; i < net->ops; i++) {
-        if (net->op[i].kind != FS_CONV)
-            continue;
-        fs_conv_shape shape = fs_op_conv_shape(&net->op[i]);
-        if (!fs_conv_stands_alone(&shape))
-            return 0;
-    }
-    return 1;
+    int alone = 1;
+    for (const fs_op *op = net->op; op < net->op + net->ops; op++)
+        alone &= !op->kind->stands_alone || op->kind->stands_alone(op);
+    return alone;
 }
 
 int fs_probe_first_kept(const fs_network *net, const fs_probe_settings *settings, int images, const fs_probe *probes, int count)

@@ -9,13 +9,10 @@
 
 static int has_pool(const fs_network *net, int number)
 {
-    for (int i = 0; i < net->ops; i++) {
-        fs_op_kind kind = net->op[i].kind;
-        if (net->op[i].layer == number &&
-            (kind == FS_MAXPOOL || kind == FS_AVGPOOL || kind == FS_MAXWINDOW || kind == FS_AVGWINDOW))
-            return 1;
-    }
-    return 0;
+    int has = 0;
+    for (const fs_op *op = net->op; op < net->op + net->ops; op++)
+        has |= op->layer == number && op->kind->pools;
+    return has;
 }
 
 static void add_layer(const fs_network *net, int number, fs_plan *plan)

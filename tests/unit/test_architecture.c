@@ -34,10 +34,10 @@ static void a_text_becomes_operations_with_their_shapes(void **state)
     assert_true(net.ops == 6 && net.layers == 2 && net.dropouts == 1);
     const fs_op *conv = &net.op[0], *pool = &net.op[2], *second = &net.op[3], *global = &net.op[5];
     assert_true(conv->out_height == 15 && conv->out_width == 13 && conv->biases == 8 && conv->line == 2);
-    assert_true(pool->kind == FS_MAXWINDOW && pool->out_height == 8 && pool->out_width == 7 && pool->probed &&
+    assert_true(pool->kind->pools && !pool->plain && pool->out_height == 8 && pool->out_width == 7 && pool->probed &&
                 pool->layer == 1);
-    assert_true(second->kernel == 3 && second->pad == 0 && second->biases == 0 && second->out_channels == 7);
-    assert_true(global->kind == FS_AVGWINDOW && global->out_height == 1 && global->out_width == 1 && global->probed);
+    assert_true(second->kernel.height == 3 && second->pad.height == 0 && second->biases == 0 && second->out_channels == 7);
+    assert_true(!global->plain && global->out_height == 1 && global->out_width == 1 && global->probed);
     assert_true(net.parameters == 75 * 8 + 8 + 72 * 7 + 14 && net.conv_parameters == net.parameters);
     assert_true(fs_network_macs(&net, 0) == 600.0 * 15 * 13 + 504.0 * 6 * 5);
     fs_network_free(&net);
@@ -65,13 +65,13 @@ static void a_pool_that_leaves_a_rest_wants_floor(void **state)
     assert_non_null(
         strstr(fs_message(), "mine: line 2: 'maxpool 2': a 2x2 pool does not divide the 7x7 map after convolution 1"));
     assert_int_equal(build("conv 3 3x3 pad 1\nmaxpool 2 floor\nfc K", 7, 7, 2, &net), FS_OK);
-    assert_true(net.op[1].kind == FS_MAXWINDOW && net.op[1].out_height == 3);
+    assert_true(!net.op[1].plain && net.op[1].out_height == 3);
     fs_network_free(&net);
     assert_int_equal(build("conv 3 3x3 pad 1\nmaxpool 2 ceil\nfc K", 7, 7, 2, &net), FS_OK);
-    assert_true(net.op[1].kind == FS_MAXWINDOW && net.op[1].out_height == 4);
+    assert_true(!net.op[1].plain && net.op[1].out_height == 4);
     fs_network_free(&net);
     assert_int_equal(build("conv 3 3x3 pad 1\nmaxpool 2 floor\nfc K", 8, 8, 2, &net), FS_OK);
-    assert_true(net.op[1].kind == FS_MAXPOOL && net.op[1].kernel == 2);
+    assert_true(net.op[1].plain && net.op[1].kernel.height == 2);
     fs_network_free(&net);
 }
 
@@ -138,9 +138,10 @@ static void pools_with_ceil_are_what_pytorch_prints(void **state)
             float y[12];
             snprintf(text, sizeof text, "conv 1 1x1\n%spool %s\nfc K", average ? "avg" : "max", expected[i].pool);
             assert_int_equal(build(text, 5, 6, 2, &net), FS_OK);
-            fs_window window = fs_op_window(&net.op[1]);
+            const fs_step step = {.op = &net.op[1]};
+            const fs_pass pass = {.step = &step, .images = 1, .x = {x}, .y = y};
             assert_int_equal(fs_op_outputs(&net.op[1]), expected[i].count);
-            (average ? fs_avgwindow_forward : fs_maxwindow_forward)(1, &window, x, y);
+            net.op[1].kind->forward(&pass);
             assert_close((size_t)expected[i].count, y, average ? expected[i].average : expected[i].max, 2e-7);
             fs_network_free(&net);
         }

@@ -1,0 +1,156 @@
+/* Operations: what a line of an architecture computes. Each kind is a row of a table and one file of src/ops; all other code
+ * knows kinds by what their rows say, and never tells them apart itself. */
+#ifndef FILTERSCOPE_OP_H
+#define FILTERSCOPE_OP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "filterscope/conv.h"
+#include "filterscope/status.h"
+
+typedef struct fs_kind fs_kind;
+
+/* A number for each axis, height first. */
+typedef struct fs_size {
+    int height, width;
+} fs_size;
+
+enum { FS_UNITS_K = -1, FS_MOST_INPUTS = 32 };
+
+/* One line of an architecture, as its words say. */
+typedef struct fs_layer {
+    const fs_kind *kind;
+    int line;  /* from 1 */
+    int units; /* filters, units, channels of the input; FS_UNITS_K for K */
+    fs_size size, stride, pad;
+    int floor, ceil; /* of pools, as given */
+    int bias;
+    char text[128]; /* the line without comment, its words separated by single blanks */
+} fs_layer;
+
+/* Where a line stands. */
+typedef struct fs_place {
+    int image_height, image_width, image_channels;
+    int labels;       /* K */
+    int lines;        /* up to this one, from 1 */
+    int convolutions; /* before it */
+    int flat;         /* after flatten or fc */
+    int silent_floor; /* fs_arch.silent_floor */
+} fs_place;
+
+/* One operation. Maps are [images][height][width][channels]; a linear operation sees [images][inputs], the map flattened
+ * in that order (y, x, channel), and its channels are its units. */
+typedef struct fs_op {
+    const fs_kind *kind;
+    int inputs;                                /* how many */
+    const struct fs_op *input[FS_MOST_INPUTS]; /* whose outputs they are; NULL for the images */
+    int layer;  /* number of the convolution it belongs to, from 1; 0 for fully connected layers */
+    int probed; /* 1 for the last operation before the next convolution or the first linear one: its output is what
+                   the probe of `layer` sees */
+    int height, width, channels;             /* of the first input */
+    int out_height, out_width, out_channels; /* of the output */
+    fs_size kernel, stride, pad;             /* of convolutions and pools */
+    int plain;                               /* of pools: see src/ops/pool.c */
+    size_t weight, weights;       /* offset and number in fs_network.parameter: conv [kernel y][kernel x][channels][filters],
+                                     batch norm gamma [channels], linear [outputs][inputs] */
+    size_t bias, biases;          /* likewise: bias, or batch norm's beta; biases = 0 for none */
+    size_t statistic, statistics; /* likewise in fs_network.statistic: batch norm's mean and variance [channels] each */
+    int line;                     /* of fs_network.text, from 1 */
+} fs_op;
+
+/* 1 for the line that says what images the network takes. */
+int fs_layer_is_input(const fs_layer *layer);
+
+/* Floats of the operation's first input and output for one image. */
+size_t fs_op_inputs(const fs_op *op);
+size_t fs_op_outputs(const fs_op *op);
+
+/* Multiply-adds for one image, forward. */
+double fs_op_macs(const fs_op *op);
+
+/* 1, and its shape, where the operation is a convolution. */
+int fs_op_conv_shape(const fs_op *op, fs_conv_shape *shape);
+
+/* An operation with those behind it that it takes along in one pass over its output: its output is that of the last. */
+typedef struct fs_step {
+    const fs_op *op, *last;
+    const fs_op *norm;          /* the batch norm that goes into a convolution's weights; NULL for none */
+    int after;                  /* fs_conv_after */
+    int source[FS_MOST_INPUTS]; /* the steps whose outputs are its inputs; -1 for the images */
+    int slot_images;            /* in training: the most images of a slot, which algorithms are chosen by; 0 in inference */
+} fs_step;
+
+/* One step over some images: a batch of inference, or a slot in training. */
+typedef struct fs_pass {
+    const fs_step *step;
+    int images;
+    const float *x[FS_MOST_INPUTS];     /* each [images][of that input] */
+    float *y;                           /* [images][outputs] */
+    const float *parameter, *statistic; /* of the network: all of them */
+    float *prepared, *scratch;
+    /* In training alone: */
+    uint8_t *kept;    /* [images][kind->kept]: what the backward pass wants to know of the forward pass; NULL in inference */
+    int batch_images; /* of all slots of all ranks */
+    float *moments;   /* [kind->sums]: what kind->statistics made of the sums of the forward pass */
+    const double *totals; /* [kind->sums]: of the backward pass, over the whole batch */
+} fs_pass;
+
+struct fs_words;
+
+/* A row of the table. NULL and 0 stand for "has none" and "does not". */
+struct fs_kind {
+    /* The text */
+    const char *word;                                           /* that its line begins with */
+    fs_status (*read)(struct fs_words *words, fs_layer *layer); /* the words behind it; FS_USAGE as fs_arch_next */
+    int begins;                                                 /* may be the first layer */
+    int maps_only;                                              /* may not follow a flatten or fc */
+    int flattens, dense;                                        /* what follows is flat; belongs to no convolution */
+    int counts;                                                 /* is a convolution, which has a number and a probe */
+    int pools;                                                  /* is a pool */
+    int ignored;                                                /* is for the record: does nothing */
+
+    /* Its output, window, weights, biases, statistics from its line, place and input. FS_USAGE: it does not fit; why is the
+     * message. A kind without `forward` is no operation: it says where it may stand, and what follows it. */
+    fs_status (*shape)(const fs_layer *layer, const fs_place *place, fs_op *op);
+    double (*macs)(const fs_op *op);
+    int (*conv)(const fs_op *op, fs_conv_shape *shape); /* fs_op_conv_shape */
+    int (*stands_alone)(const fs_op *op);               /* fs_conv_stands_alone; without: an image's result always does */
+
+    /* Its arrays in the model file: /parameter/ARRAY1.WEIGHT, .BIAS, /statistic/ARRAY1.mean, .variance */
+    const char *array, *weight, *bias;
+    int (*axes)(const fs_op *op, size_t size[4]); /* of the weight, how many; without: one */
+    /* First values of op->weights + op->biases parameters and of the statistics, which are 0; `number` is op's among all. */
+    void (*initialise)(const fs_op *op, uint64_t seed, int number, float *parameter, float *statistic);
+
+    /* Both directions */
+    int in_place;                                       /* y may be x, and dx may be dy */
+    int (*take)(fs_step *step, const fs_op *next);      /* 1 where the step takes `next` along, and now says so */
+    size_t (*scratch)(const fs_step *step, int images); /* floats */
+    void (*forward)(const fs_pass *pass);
+
+    /* Inference, where it has another form than training: floats of what is made of the weights once, and how, with
+     * pass->scratch; the pass over images. */
+    size_t (*folded)(const fs_step *step);
+    void (*fold)(const fs_pass *pass);
+    void (*infer)(const fs_pass *pass);
+
+    /* Training. What is made of the weights for each batch, for one direction: floats, and part `part` of `parts` of it. */
+    size_t (*prepared)(const fs_step *step);
+    void (*prepare)(const fs_pass *pass, int for_input, int part, int parts);
+    size_t (*kept)(const fs_op *op);                                        /* bytes an image */
+    int reads_input, reads_output;                                          /* in the backward pass */
+    void (*backward)(const fs_pass *pass, int input, float *dy, float *dx); /* gradient of input number `input` from 0 */
+    void (*gradient)(const fs_pass *pass, const float *dy, float *out);     /* out [weights + biases]: of one slot */
+    /* Sums over the whole batch that either pass needs before it: how many, one slot's of them, what is made of the totals. */
+    size_t (*sums)(const fs_op *op);
+    void (*forward_sums)(const fs_pass *pass, double *sums);
+    void (*statistics)(const fs_pass *pass, const double *totals, float *running);
+    void (*backward_sums)(const fs_pass *pass, float *dy, double *sums);
+    void (*gradient_of_totals)(const fs_op *op, const double *totals, float *out);
+};
+
+/* All kinds, ended by NULL. */
+extern const fs_kind *const fs_kinds[];
+
+#endif

@@ -1,0 +1,40 @@
+/* What the files of this folder share: their rows, and the words of a line. */
+#ifndef FILTERSCOPE_OPS_OPS_H
+#define FILTERSCOPE_OPS_OPS_H
+
+#include "filterscope/op.h"
+
+extern const fs_kind fs_kind_input, fs_kind_conv, fs_kind_bn, fs_kind_relu, fs_kind_maxpool, fs_kind_avgpool, fs_kind_globalmax,
+    fs_kind_globalavg, fs_kind_dropout, fs_kind_flatten, fs_kind_fc;
+
+static inline const float *fs_weight_of(const fs_pass *pass)
+{
+    return pass->parameter + pass->step->op->weight;
+}
+
+/* NULL for none. */
+static inline const float *fs_bias_of(const fs_pass *pass)
+{
+    const fs_op *op = pass->step->op;
+    return op->biases ? pass->parameter + op->bias : NULL;
+}
+
+/* Pixels of the input. */
+static inline size_t fs_rows_of(const fs_op *op, int images)
+{
+    return (size_t)images * op->height * op->width;
+}
+
+/* Units or filters of a line, K replaced. */
+static inline int fs_units_of(const fs_layer *layer, const fs_place *place)
+{
+    return layer->units == FS_UNITS_K ? place->labels : layer->units;
+}
+
+/* Uniform in +-1/sqrt(fan_in). */
+void fs_op_initialise(const fs_op *op, uint64_t seed, int number, size_t fan_in, float *parameter);
+
+/* FS_USAGE where `what` of one image has more numbers than an int counts. */
+fs_status fs_op_check_size(const char *what, int height, int width, size_t channels);
+
+#endif

@@ -1,0 +1,44 @@
+/* The table of kinds, and what holds for all of them. */
+#include <limits.h>
+#include <math.h>
+
+#include "filterscope/random.h"
+#include "ops/ops.h"
+
+const fs_kind *const fs_kinds[] = {
+    &fs_kind_input,     &fs_kind_conv,      &fs_kind_bn,      &fs_kind_relu,    &fs_kind_maxpool, &fs_kind_avgpool,
+    &fs_kind_globalmax, &fs_kind_globalavg, &fs_kind_dropout, &fs_kind_flatten, &fs_kind_fc,      NULL,
+};
+
+size_t fs_op_inputs(const fs_op *op)
+{
+    return (size_t)op->height * op->width * op->channels;
+}
+
+size_t fs_op_outputs(const fs_op *op)
+{
+    return (size_t)op->out_height * op->out_width * op->out_channels;
+}
+
+double fs_op_macs(const fs_op *op)
+{
+    return op->kind->macs ? op->kind->macs(op) : 0;
+}
+
+int fs_op_conv_shape(const fs_op *op, fs_conv_shape *shape)
+{
+    return op->kind->conv && op->kind->conv(op, shape);
+}
+
+void fs_op_initialise(const fs_op *op, uint64_t seed, int number, size_t fan_in, float *parameter)
+{
+    fs_random_uniform(seed, FS_RANDOM_WEIGHTS, (uint32_t)number, 1.0f / sqrtf((float)fan_in), parameter,
+                      op->weights + op->biases);
+}
+
+fs_status fs_op_check_size(const char *what, int height, int width, size_t channels)
+{
+    if ((double)height * width * (double)channels <= INT_MAX)
+        return FS_OK;
+    return fs_fail(FS_USAGE, "a %s of %dx%dx%zu is too large: at most %d numbers", what, height, width, channels, INT_MAX);
+}

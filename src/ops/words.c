@@ -1,0 +1,70 @@
+#include "ops/words.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+fs_status fs_words_fail(const fs_words *w, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    return fs_fail(FS_USAGE, "%s: line %d: %s", w->name, w->line, text);
+}
+
+const char *fs_words_take(fs_words *w)
+{
+    return w->next < w->count ? w->word[w->next++] : NULL;
+}
+
+int fs_words_take_if(fs_words *w, const char *word)
+{
+    int is = w->next < w->count && strcmp(w->word[w->next], word) == 0;
+    w->next += is;
+    return is;
+}
+
+int fs_words_number(const char **text, int most)
+{
+    char *end;
+    if (!isdigit((unsigned char)**text))
+        return -1;
+    long value = strtol(*text, &end, 10);
+    *text = end;
+    return value > most ? -1 : (int)value;
+}
+
+fs_status fs_words_units(fs_words *w, const char *what, int *units)
+{
+    const char *word = fs_words_take(w), *rest = word;
+    if (!word)
+        return fs_words_fail(w, "'%s' wants its number of %s, or K", w->word[0], what);
+    if (strcmp(word, "K") == 0) {
+        *units = FS_UNITS_K;
+        return FS_OK;
+    }
+    *units = fs_words_number(&rest, FS_MOST_UNITS);
+    return *units >= 1 && !*rest
+               ? FS_OK
+               : fs_words_fail(w, "'%s' of '%s' is no number of %s in 1 .. %d, nor K", word, w->word[0], what, FS_MOST_UNITS);
+}
+
+fs_status fs_words_size(fs_words *w, const char *what, int least, fs_size *size)
+{
+    const char *word = fs_words_take(w), *rest = word;
+    if (!word)
+        return fs_words_fail(w, "'%s' wants %s", w->word[0], what);
+    size->height = size->width = fs_words_number(&rest, FS_MOST_SIZE);
+    if (*rest == 'x') {
+        rest++;
+        size->width = fs_words_number(&rest, FS_MOST_SIZE);
+    }
+    if (size->height >= least && size->width >= least && !*rest)
+        return FS_OK;
+    return fs_words_fail(w, "'%s' is no %s: expected N or HEIGHTxWIDTH with numbers in %d .. %d", word, what, least,
+                         FS_MOST_SIZE);
+}
