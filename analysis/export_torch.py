@@ -28,6 +28,10 @@ def pair(row, key):
     return row[f"{key}_height"], row[f"{key}_width"]
 
 
+ACTIVATIONS = {"relu": "ReLU", "relu6": "ReLU6", "leakyrelu": "LeakyReLU", "elu": "ELU", "silu": "SiLU", "gelu": "GELU",
+               "sigmoid": "Sigmoid", "tanh": "Tanh", "hardswish": "Hardswish", "hardsigmoid": "Hardsigmoid"}
+
+
 def constructor(row):
     kind = row["kind"]
     if kind == "conv":
@@ -43,7 +47,9 @@ def constructor(row):
         return f"nn.Adaptive{'Max' if kind == 'globalmax' else 'Avg'}Pool2d(1)"
     if kind == "fc":
         return f"nn.Linear({row['channels'] * row['height'] * row['width']}, {row['out_channels']}, bias={bool(row['bias'])})"
-    return "nn.ReLU()"
+    if kind == "prelu":
+        return f"nn.PReLU({row['channels']})"
+    return f"nn.{ACTIVATIONS[kind]}({', '.join(row['text'].split()[1:])})"
 
 
 def modules(text, rows):

@@ -265,7 +265,7 @@ def shape_of(row, role, layout):
 
 def torch_shape(row, role):
     """Shape of the PyTorch tensor of one array."""
-    if role != "weight" or row["kind"] == "bn":
+    if role != "weight" or row["kind"] in ("bn", "prelu"):
         return (row["out_channels"],)
     if row["kind"] == "conv":
         return (row["out_channels"], row["channels"], row["kernel_height"], row["kernel_width"])

@@ -7,7 +7,9 @@
  *                                              square kernel; stride 1, pad 0 (zeros) and no bias unless said otherwise
  *     bn                                       batch normalisation of each channel: epsilon 1e-5, momentum 0.1, with gamma and
  *                                              beta
- *     relu
+ *     relu, relu6, silu, gelu, sigmoid, tanh, hardswish, hardsigmoid
+ *     leakyrelu SLOPE, elu SCALE               below 0 SLOPE x, SCALE (exp(x) - 1); all activations are PyTorch's
+ *     prelu                                    leakyrelu whose slope is learned, one for each channel, from 0.25
  *     maxpool SIZE [stride SIZE] [pad SIZE] [floor|ceil]
  *     avgpool SIZE [stride SIZE] [pad SIZE] [floor|ceil]
  *                                              stride = size, pad 0 unless said otherwise. Where the windows leave a rest of the
@@ -21,7 +23,7 @@
  *     flatten                                  optional, where the maps end: fc implies it
  *     fc UNITS [bias]                          fully connected
  *
- * The first layer is a conv (or a dropout). After flatten or fc come fc, bn, relu and dropout only; a bn between flatten and fc
+ * The first layer is a conv (or a dropout). After flatten or fc come fc, bn, activations and dropout only; a bn between flatten and fc
  * wants a 1x1 map. FILTERS and UNITS may be K, the number of labels; the last map is 1x1 with K channels. For example, a small
  * network of another making:
  *

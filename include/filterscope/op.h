@@ -26,6 +26,7 @@ typedef struct fs_layer {
     fs_size size, stride, pad;
     int floor, ceil; /* of pools, as given */
     int bias;
+    double alpha;   /* of an activation: its number */
     char text[128]; /* the line without comment, its words separated by single blanks */
 } fs_layer;
 
@@ -51,6 +52,7 @@ typedef struct fs_op {
     int height, width, channels;             /* of the first input */
     int out_height, out_width, out_channels; /* of the output */
     fs_size kernel, stride, pad;             /* of convolutions and pools */
+    float alpha;                             /* of activations, the number of their line */
     int plain;                               /* of pools: see src/ops/pool.c */
     size_t weight, weights;       /* offset and number in fs_network.parameter: conv [kernel y][kernel x][channels][filters],
                                      batch norm gamma [channels], linear [outputs][inputs] */

@@ -30,7 +30,7 @@ static fs_status split(const char **text, fs_words *w)
 
 static fs_status read_layer(fs_words *w, fs_layer *layer)
 {
-    char known[160] = "";
+    char known[320] = "";
     const char *word = fs_words_take(w);
     for (const fs_kind *const *kind = fs_kinds; *kind; kind++) {
         size_t used = strlen(known);

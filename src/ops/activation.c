@@ -1,12 +1,38 @@
-/* Activations. */
+/* Activations. Each is one line of the table below: its value y of x, and its slope of what its backward pass reads, so that one
+ * that reads y alone can work in place in training, too. NaN stays NaN. */
+#include <math.h>
 #include <string.h>
 
+#include "base/simd.h"
 #include "filterscope/layers.h"
 #include "ops/ops.h"
+#include "ops/words.h"
+
+static fs_status shape(const fs_layer *layer, const fs_place *place, fs_op *op)
+{
+    (void)place;
+    op->alpha = (float)layer->alpha;
+    return FS_OK;
+}
+
+static fs_status read_slope(fs_words *w, fs_layer *layer)
+{
+    return fs_words_real(w, "slope below 0", 0, 1, &layer->alpha);
+}
+
+static fs_status read_scale(fs_words *w, fs_layer *layer)
+{
+    return fs_words_real(w, "scale below 0", 0, 1000, &layer->alpha);
+}
+
+static size_t count_of(const fs_pass *pass)
+{
+    return pass->images * fs_op_outputs(pass->step->op);
+}
 
 static void forward_relu(const fs_pass *pass)
 {
-    size_t count = pass->images * fs_op_outputs(pass->step->op);
+    size_t count = count_of(pass);
     if (pass->y != pass->x[0])
         memcpy(pass->y, pass->x[0], count * sizeof *pass->y);
     fs_relu_forward(count, pass->y);
@@ -15,7 +41,7 @@ static void forward_relu(const fs_pass *pass)
 static void backward_relu(const fs_pass *pass, int input, float *dy, float *dx)
 {
     (void)input;
-    size_t count = pass->images * fs_op_outputs(pass->step->op);
+    size_t count = count_of(pass);
     if (dx != dy)
         memcpy(dx, dy, count * sizeof *dx);
     fs_relu_backward(count, pass->y, dx);
@@ -28,3 +54,138 @@ const fs_kind fs_kind_relu = {
     .reads_output = 1,
     .backward = backward_relu,
 };
+
+/* A slope below 0 for each channel, which is learned. */
+static fs_status shape_prelu(const fs_layer *layer, const fs_place *place, fs_op *op)
+{
+    (void)layer;
+    (void)place;
+    op->weights = (size_t)op->channels;
+    return FS_OK;
+}
+
+static void initialise_prelu(const fs_op *op, uint64_t seed, int number, float *parameter, float *statistic)
+{
+    (void)seed;
+    (void)number;
+    (void)statistic;
+    for (size_t c = 0; c < op->weights; c++)
+        parameter[c] = 0.25f; /* PyTorch's */
+}
+
+static void forward_prelu(const fs_pass *pass)
+{
+    const float *slope = fs_weight_of(pass), *x = pass->x[0];
+    size_t channels = pass->step->op->weights;
+    for (size_t i = 0; i < count_of(pass); i++)
+        pass->y[i] = x[i] > 0 ? x[i] : slope[i % channels] * x[i];
+}
+
+static void backward_prelu(const fs_pass *pass, int input, float *dy, float *dx)
+{
+    (void)input;
+    const float *slope = fs_weight_of(pass), *x = pass->x[0];
+    size_t channels = pass->step->op->weights;
+    for (size_t i = 0; i < count_of(pass); i++)
+        dx[i] = x[i] > 0 ? dy[i] : slope[i % channels] * dy[i];
+}
+
+static void gradient_prelu(const fs_pass *pass, const float *dy, float *out)
+{
+    const float *x = pass->x[0];
+    size_t channels = pass->step->op->weights;
+    memset(out, 0, channels * sizeof *out);
+    for (size_t i = 0; i < count_of(pass); i++)
+        out[i % channels] += x[i] > 0 ? 0 : dy[i] * x[i];
+}
+
+const fs_kind fs_kind_prelu = {
+    .word = "prelu",
+    .shape = shape_prelu,
+    .array = "prelu",
+    .weight = "weight",
+    .initialise = initialise_prelu,
+    .forward = forward_prelu,
+    .reads_input = 1,
+    .backward = backward_prelu,
+    .gradient = gradient_prelu,
+};
+
+/* The loops of one activation; x may be y, and dy may be dx. `a` is the number of its line, `from` the x or y that is read. */
+#define LOOPS(name, value, reads, slope)                                                                                       \
+    FS_SIMD static void value_of_##name(size_t count, float a, const float *in, float *out)                                    \
+    {                                                                                                                          \
+        (void)a;                                                                                                               \
+        _Pragma("GCC ivdep") for (size_t i = 0; i < count; i++)                                                                \
+        {                                                                                                                      \
+            float x = in[i];                                                                                                   \
+            out[i] = value;                                                                                                    \
+        }                                                                                                                      \
+    }                                                                                                                          \
+    FS_SIMD static void slope_of_##name(size_t count, float a, const float *from, const float *dy, float *dx)                  \
+    {                                                                                                                          \
+        (void)a;                                                                                                               \
+        _Pragma("GCC ivdep") for (size_t i = 0; i < count; i++)                                                                \
+        {                                                                                                                      \
+            float reads = from[i];                                                                                             \
+            dx[i] = dy[i] * (slope);                                                                                           \
+        }                                                                                                                      \
+    }                                                                                                                          \
+    static void forward_##name(const fs_pass *pass)                                                                            \
+    {                                                                                                                          \
+        value_of_##name(count_of(pass), pass->step->op->alpha, pass->x[0], pass->y);                                           \
+    }                                                                                                                          \
+    static void backward_##name(const fs_pass *pass, int input, float *dy, float *dx)                                          \
+    {                                                                                                                          \
+        const float *x = pass->x[0], *y = pass->y;                                                                             \
+        (void)input, (void)x, (void)y;                                                                                         \
+        slope_of_##name(count_of(pass), pass->step->op->alpha, reads, dy, dx);                                                 \
+    }
+
+/* The row of an activation that reads x or y; `reader` reads its number, NULL for none. */
+#define ROW_x(name, reader) ROW(name, reader, 1, 0)
+#define ROW_y(name, reader) ROW(name, reader, 0, 1)
+#define ROW(name, reader, x, y)                                                                                                \
+    const fs_kind fs_kind_##name = {.word = #name,                                                                             \
+                                    .read = reader,                                                                            \
+                                    .shape = shape,                                                                            \
+                                    .in_place = 1,                                                                             \
+                                    .forward = forward_##name,                                                                 \
+                                    .reads_input = x,                                                                          \
+                                    .reads_output = y,                                                                         \
+                                    .backward = backward_##name};
+
+#define ACTIVATION(name, reader, value, reads, slope) LOOPS(name, value, reads, slope) ROW_##reads(name, reader)
+
+static inline float clip(float v, float least, float most)
+{
+    return v < least ? least : v > most ? most : v;
+}
+
+static inline float sigmoid(float v)
+{
+    return 1.0f / (1.0f + expf(-v));
+}
+
+static inline float gauss(float v)
+{
+    return 0.5f * (1.0f + erff(v * (float)M_SQRT1_2));
+}
+
+static inline float slope_gelu(float v)
+{
+    return gauss(v) + v * expf(-0.5f * v * v) * (float)(M_2_SQRTPI * M_SQRT1_2 / 2);
+}
+
+/* clang-format off */
+/*         word         its number  y                                   reads  slope */
+ACTIVATION(relu6,       NULL,       clip(x, 0.0f, 6.0f),                y,     y > 0 && y < 6 ? 1.0f : 0.0f)
+ACTIVATION(leakyrelu,   read_slope, x > 0 ? x : a * x,                  y,     y > 0 ? 1.0f : a)
+ACTIVATION(elu,         read_scale, x > 0 ? x : a * expm1f(x),          y,     y > 0 ? 1.0f : y + a)
+ACTIVATION(sigmoid,     NULL,       sigmoid(x),                         y,     y * (1.0f - y))
+ACTIVATION(tanh,        NULL,       tanhf(x),                           y,     1.0f - y * y)
+ACTIVATION(hardsigmoid, NULL,       clip(x + 3.0f, 0.0f, 6.0f) / 6.0f,  y,     y > 0 && y < 1 ? 1.0f / 6.0f : 0.0f)
+ACTIVATION(silu,        NULL,       x * sigmoid(x),                     x,     sigmoid(x) * (1.0f + x * (1.0f - sigmoid(x))))
+ACTIVATION(gelu,        NULL,       x * gauss(x),                       x,     slope_gelu(x))
+ACTIVATION(hardswish,   NULL,       x * clip(x + 3.0f, 0.0f, 6.0f) / 6.0f, x,  x < -3 ? 0.0f : x <= 3 ? x / 3.0f + 0.5f : 1.0f)
+/* clang-format on */

@@ -68,3 +68,15 @@ fs_status fs_words_size(fs_words *w, const char *what, int least, fs_size *size)
     return fs_words_fail(w, "'%s' is no %s: expected N or HEIGHTxWIDTH with numbers in %d .. %d", word, what, least,
                          FS_MOST_SIZE);
 }
+
+fs_status fs_words_real(fs_words *w, const char *what, double least, double most, double *value)
+{
+    char *end;
+    const char *word = fs_words_take(w);
+    if (!word)
+        return fs_words_fail(w, "'%s' wants its %s", w->word[0], what);
+    *value = strtod(word, &end);
+    if (end == word || *end || !(*value >= least && *value <= most))
+        return fs_words_fail(w, "'%s' of '%s' is no %s in %g .. %g", word, w->word[0], what, least, most);
+    return FS_OK;
+}

@@ -108,14 +108,14 @@ for split in ("train", "t10k"):
     write_idx(f"{here_data}/{split}-images-idx4-ubyte", pixels)
     write_idx(f"{here_data}/{split}-labels-idx1-ubyte", np.arange(60) % 5)
 with open(f"{here}/colour.txt", "w") as file:
-    file.write("conv 6 3x3 stride 2 pad 2 bias\nrelu\navgpool 3 stride 2 pad 1 ceil\nconv 8 2x2 pad 2\nmaxpool 3 stride 2 ceil\nbn\nflatten\nfc 7 bias\nbn\nrelu\n"
-               "fc K\n")
+    file.write("conv 6 3x3 stride 2 pad 2 bias\nsilu\navgpool 3 stride 2 pad 1 ceil\nconv 8 2x2 pad 2\nprelu\nmaxpool 3 stride 2 ceil\n"
+               "bn\nhardswish\nflatten\nfc 7 bias\nbn\nleakyrelu 0.2\nfc K\n")
 torch.manual_seed(4)
 nn = torch.nn
-colour = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2, padding=2), nn.ReLU(), nn.AvgPool2d(3, stride=2, padding=1, ceil_mode=True),
-                       nn.Conv2d(6, 8, 2, padding=2, bias=False),
-                       nn.MaxPool2d(3, stride=2, ceil_mode=True), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(96, 7), nn.BatchNorm1d(7),
-                       nn.ReLU(), nn.Linear(7, 5, bias=False))
+colour = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2, padding=2), nn.SiLU(), nn.AvgPool2d(3, stride=2, padding=1, ceil_mode=True),
+                       nn.Conv2d(6, 8, 2, padding=2, bias=False), nn.PReLU(8, init=0.4), nn.MaxPool2d(3, stride=2, ceil_mode=True),
+                       nn.BatchNorm2d(8), nn.Hardswish(), nn.Flatten(), nn.Linear(96, 7), nn.BatchNorm1d(7), nn.LeakyReLU(0.2),
+                       nn.Linear(7, 5, bias=False))
 mean, std = np.array([0.4, 0.5, 0.6]), np.array([0.2, 0.3, 0.25])
 x = torch.from_numpy(((pixels / 255 - mean) / std).transpose(0, 3, 1, 2).astype(np.float32))
 colour(x)  # moves the running statistics

@@ -94,6 +94,13 @@ static const fs_arch odd = {
     "fc K bias",
     {0}};
 
+/* Every activation, after a conv, a batch norm, a pool, another and an fc: in place and not, in training. */
+static const fs_arch active = {"active",
+                               "conv 3 3x3 pad 1 bias\nsilu\nconv 4 3x3 bias\nbn\ntanh\nmaxpool 2 floor\ngelu\nconv 3 2x2\n"
+                               "prelu\nsigmoid\nhardswish\navgpool 2 stride 1\nelu 0.7\nleakyrelu 0.2\nglobalavg\nfc 6 bias\n"
+                               "relu6\nfc 6 bias\nhardsigmoid\nfc K",
+                               {0}};
+
 struct batch {
     fs_network net;
     fs_slots own;
@@ -173,6 +180,16 @@ static void training_gradients_of_an_unusual_network_are_central_differences(voi
     }
 }
 
+static void training_gradients_of_every_activation_are_central_differences(void **state)
+{
+    (void)state;
+    for (int slots = 1; slots <= 4; slots *= 4) {
+        struct batch *b = make_batch_of(&active, 10, 11, slots);
+        compare_with_differences(b, 0.8);
+        free_batch(b);
+    }
+}
+
 static void slots_change_no_more_than_rounding(void **state)
 {
     (void)state;
@@ -239,6 +256,7 @@ static void inference_agrees_with_training_when_the_statistics_do(void **state)
     (void)state;
     compare_inference(make_batch(1));
     compare_inference(make_batch_of(&odd, 13, 11, 1));
+    compare_inference(make_batch_of(&active, 10, 11, 1));
 }
 
 int main(int argc, char **argv)
@@ -250,6 +268,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_weight_that_is_not_finite_is_named),
         cmocka_unit_test(training_gradients_are_central_differences_for_any_slots),
         cmocka_unit_test(training_gradients_of_an_unusual_network_are_central_differences),
+        cmocka_unit_test(training_gradients_of_every_activation_are_central_differences),
         cmocka_unit_test(slots_change_no_more_than_rounding),
         cmocka_unit_test(inference_visits_every_layer_and_stops_where_it_is_told),
         cmocka_unit_test(inference_agrees_with_training_when_the_statistics_do),

@@ -1,0 +1,147 @@
+/* Each kind of operation by itself, through its row: against numbers that PyTorch printed, and against central differences. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "filterscope/network.h"
+#include "support.h"
+
+enum { POINTS = 12 };
+
+/* PyTorch 1.13's torch.nn activations at these points, and the gradients of their sum. */
+static const float point[POINTS] = {-8, -3.5f, -3, -1.25f, -0.5f, 0, 0.25f, 1, 2.75f, 3, 6, 7.5f};
+static const struct {
+    const char *line;
+    float value[POINTS], slope[POINTS];
+} activations[] = {
+    {"relu", {0, 0, 0, 0, 0, 0, 0.25f, 1, 2.75f, 3, 6, 7.5f}, {0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1}},
+    {"relu6", {0, 0, 0, 0, 0, 0, 0.25f, 1, 2.75f, 3, 6, 6}, {0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 0, 0}},
+    {"leakyrelu 0.01",
+     {-0.0799999982f, -0.0350000001f, -0.0299999993f, -0.0124999993f, -0.00499999989f, 0, 0.25f, 1, 2.75f, 3, 6, 7.5f},
+     {0.00999999978f, 0.00999999978f, 0.00999999978f, 0.00999999978f, 0.00999999978f, 0.00999999978f, 1, 1, 1, 1, 1, 1}},
+    {"leakyrelu 0.3",
+     {-2.4000001f, -1.05000007f, -0.900000036f, -0.375f, -0.150000006f, 0, 0.25f, 1, 2.75f, 3, 6, 7.5f},
+     {0.300000012f, 0.300000012f, 0.300000012f, 0.300000012f, 0.300000012f, 0.300000012f, 1, 1, 1, 1, 1, 1}},
+    {"elu 1",
+     {-0.999664545f, -0.969802618f, -0.950212955f, -0.713495195f, -0.393469334f, 0, 0.25f, 1, 2.75f, 3, 6, 7.5f},
+     {0.000335462624f, 0.0301973838f, 0.0497870669f, 0.286504805f, 0.606530666f, 1, 1, 1, 1, 1, 1, 1}},
+    {"elu 0.5",
+     {-0.499832273f, -0.484901309f, -0.475106478f, -0.356747597f, -0.196734667f, 0, 0.25f, 1, 2.75f, 3, 6, 7.5f},
+     {0.000167731312f, 0.0150986919f, 0.0248935334f, 0.143252403f, 0.303265333f, 0.5f, 1, 1, 1, 1, 1, 1}},
+    {"prelu",
+     {-2, -0.875f, -0.75f, -0.3125f, -0.125f, 0, 0.25f, 1, 2.75f, 3, 6, 7.5f},
+     {0.25f, 0.25f, 0.25f, 0.25f, 0.25f, 0.25f, 1, 1, 1, 1, 1, 1}},
+    {"silu",
+     {-0.0026828011f, -0.102592811f, -0.142277613f, -0.278375179f, -0.188770339f, 0, 0.140544131f, 0.731058598f, 2.58476162f,
+      2.85772252f, 5.98516464f, 7.4958539f},
+     {-0.00234655128f, -0.0702733472f, -0.0881041065f, 0.0063191494f, 0.260038823f, 0.5f, 0.623710036f, 0.927670538f,
+      1.09522307f, 1.08810413f, 1.01232624f, 1.00359106f}},
+    {"gelu",
+     {0, -0.000814333558f, -0.00404986739f, -0.132062316f, -0.154268786f, 0, 0.149676561f, 0.841344714f, 2.74180555f,
+      2.99595022f, 6, 7.5f},
+     {0, -0.00282171369f, -0.0119456053f, -0.122661471f, 0.13250491f, 0.5f, 0.695373297f, 1.08331537f, 1.02202749f, 1.01194561f,
+      1, 1}},
+    {"sigmoid",
+     {0.000335350138f, 0.0293122306f, 0.0474258736f, 0.222700134f, 0.377540678f, 0.5f, 0.562176526f, 0.731058598f, 0.939913332f,
+      0.952574134f, 0.997527421f, 0.999447167f},
+     {0.000335237681f, 0.0284530222f, 0.0451766588f, 0.173104793f, 0.23500371f, 0.25f, 0.246134073f, 0.196611926f,
+      0.0564762615f, 0.0451766551f, 0.00246646581f, 0.000552527432f}},
+    {"tanh",
+     {-0.999999762f, -0.998177886f, -0.995054781f, -0.848283648f, -0.462117165f, 0, 0.244918659f, 0.761594176f, 0.991859734f,
+      0.995054781f, 0.999987721f, 0.999999404f},
+     {4.76837101e-07f, 0.00364090782f, 0.00986598153f, 0.28041485f, 0.786447704f, 1, 0.940014839f, 0.419974297f, 0.0162142683f,
+      0.00986598153f, 2.45569627e-05f, 1.19209255e-06f}},
+    {"hardswish",
+     {0, 0, 0, -0.364583343f, -0.208333328f, 0, 0.135416672f, 0.666666687f, 2.63541675f, 3, 6, 7.5f},
+     {0, 0, -0.5f, 0.0833333433f, 0.333333313f, 0.5f, 0.583333313f, 0.833333373f, 1.41666675f, 1.5f, 1, 1}},
+    {"hardsigmoid",
+     {0, 0, 0, 0.291666657f, 0.416666657f, 0.5f, 0.541666687f, 0.666666687f, 0.958333313f, 1, 1, 1},
+     {0, 0, 0, 0.166666672f, 0.166666672f, 0.166666672f, 0.166666672f, 0.166666672f, 0.166666672f, 0, 0, 0}},
+};
+enum { ACTIVATIONS = sizeof activations / sizeof *activations };
+
+/* A network whose operation 1 is the line, on maps of 1x1 with one channel. */
+static fs_network network_with(const char *line)
+{
+    char text[100];
+    fs_network net;
+    snprintf(text, sizeof text, "conv 1 1x1\n%s\nfc K", line);
+    const fs_arch arch = {.name = "mine", .text = text};
+    assert_int_equal(fs_network_create(&arch, 1, 1, 1, 2, 1, &net), FS_OK);
+    return net;
+}
+
+/* In a buffer of its own and in place, as both happen. */
+static void activations_are_what_pytorch_prints(void **state)
+{
+    (void)state;
+    for (int i = 0; i < ACTIVATIONS; i++) {
+        fs_network net = network_with(activations[i].line);
+        const fs_step step = {.op = &net.op[1]};
+        float x[POINTS], y[POINTS], ones[POINTS], dx[POINTS];
+        for (int p = 0; p < POINTS; p++) {
+            x[p] = point[p];
+            ones[p] = 1;
+        }
+        fs_pass pass = {.step = &step, .images = POINTS, .x = {x}, .y = y, .parameter = net.parameter};
+        net.op[1].kind->forward(&pass);
+        assert_close(POINTS, y, activations[i].value, 2e-7);
+        net.op[1].kind->backward(&pass, 0, ones, dx);
+        assert_close(POINTS, dx, activations[i].slope, 3e-7);
+        pass.y = x;
+        if (!net.op[1].kind->in_place)
+            continue;
+        net.op[1].kind->forward(&pass);
+        assert_memory_equal(x, y, sizeof x);
+        if (!net.op[1].kind->reads_input) {
+            net.op[1].kind->backward(&pass, 0, ones, ones);
+            assert_memory_equal(ones, dx, sizeof dx);
+        }
+        fs_network_free(&net);
+    }
+}
+
+static void a_value_that_is_no_number_stays_so(void **state)
+{
+    (void)state;
+    for (int i = 0; i < ACTIVATIONS; i++) {
+        fs_network net = network_with(activations[i].line);
+        const fs_step step = {.op = &net.op[1]};
+        float x = NAN, y = 0;
+        const fs_pass pass = {.step = &step, .images = 1, .x = {&x}, .y = &y, .parameter = net.parameter};
+        net.op[1].kind->forward(&pass);
+        assert_true(isnan(y));
+        fs_network_free(&net);
+    }
+}
+
+static void a_learned_slope_has_its_gradient_by_channel(void **state)
+{
+    (void)state;
+    fs_network net;
+    const fs_arch arch = {.name = "mine", .text = "conv 2 1x1\nprelu\nfc K"};
+    const float x[6] = {-1, 2, 3, -4, -5, -6}, dy[6] = {10, 20, 30, 40, 50, 60};
+    assert_int_equal(fs_network_create(&arch, 1, 3, 1, 2, 1, &net), FS_OK);
+    assert_true(net.op[1].weights == 2 && net.parameter[net.op[1].weight] == 0.25f);
+    const fs_step step = {.op = &net.op[1]};
+    const fs_pass pass = {.step = &step, .images = 1, .x = {x}, .parameter = net.parameter};
+    float gradient[2];
+    net.op[1].kind->gradient(&pass, dy, gradient);
+    assert_true(gradient[0] == -1 * 10 - 5 * 50 && gradient[1] == -4 * 40 - 6 * 60);
+    fs_network_free(&net);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(activations_are_what_pytorch_prints),
+        cmocka_unit_test(a_value_that_is_no_number_stays_so),
+        cmocka_unit_test(a_learned_slope_has_its_gradient_by_channel),
+    };
+    return cmocka_run_group_tests_name("ops", tests, NULL, NULL);
+}
