@@ -12,20 +12,20 @@
  *     prelu                                    leakyrelu whose slope is learned, one for each channel, from 0.25
  *     maxpool SIZE [stride SIZE] [pad SIZE] [floor|ceil]
  *     avgpool SIZE [stride SIZE] [pad SIZE] [floor|ceil]
- *                                              stride = size, pad 0 unless said otherwise. Where the windows leave a rest of the
- *                                              map, one of the two must be said: "floor" leaves it out (PyTorch's default),
- *                                              "ceil" gives it a window of its own that reaches over the border (Caffe's rule,
- *                                              PyTorch's ceil_mode). An average counts the zeros of the padding, not what lies
- *                                              beyond it; pad is at most half the size, all as in PyTorch
+ *                                              stride = size, pad 0 unless said otherwise. Where the windows leave a rest of
+ *                                              the map, one of the two must be said: "floor" leaves it out (PyTorch's
+ *                                              default), "ceil" gives it a window of its own that reaches over the border
+ *                                              (Caffe's rule, PyTorch's ceil_mode). An average counts the zeros of the
+ *                                              padding, not what lies beyond it; pad is at most half the size: as in PyTorch
  *     globalmax, globalavg                     over the whole map
  *     dropout P                                for the record: does nothing, in training neither (ours); the P of a network
  *                                              that was trained elsewhere stays in the text
  *     flatten                                  optional, where the maps end: fc implies it
  *     fc UNITS [bias]                          fully connected
  *
- * The first layer is a conv (or a dropout). After flatten or fc come fc, bn, activations and dropout only; a bn between flatten and fc
- * wants a 1x1 map. FILTERS and UNITS may be K, the number of labels; the last map is 1x1 with K channels. For example, a small
- * network of another making:
+ * The first layer is a conv (or a dropout). After flatten or fc come fc, bn, activations and dropout only; a bn between flatten
+ * and fc wants a 1x1 map. FILTERS and UNITS may be K, the number of labels; the last map is 1x1 with K channels. For example, a
+ * small network of another making:
  *
  *     input 32x32x3
  *     conv 32 5x5 stride 2 bias

@@ -20,8 +20,8 @@ typedef struct fs_scaling {
 /* Not collective. The method's: pixels -1 .. 1, mean 0, std 1, so that x = 2p/255 - 1. */
 void fs_scaling_default(fs_scaling *scaling);
 
-/* Not collective. FS_ERROR: a value that is not finite, a pixel range that is none, a std that is not positive, or inputs beyond
- * float32, naming value and channel. */
+/* Not collective. FS_ERROR: a value that is not finite, a pixel range that is none, a std that is not positive, or inputs
+ * beyond float32, naming value and channel. */
 fs_status fs_scaling_check(const fs_scaling *scaling, int channels);
 
 /* One split (training or test) of a data set. Zero-initialise before use; release with fs_dataset_close. */

@@ -50,9 +50,10 @@ void fs_maxpool_backward(int images, int height, int width, int channels, int si
 void fs_avgpool_forward(int images, int height, int width, int channels, int size, const float *x, float *y);
 void fs_avgpool_backward(int images, int height, int width, int channels, int size, const float *dy, float *dx);
 
-/* Pools of any window: overlapping, padded, not reaching the far border or reaching over it, where out = (size + 2 pad - kernel)
- * / stride + 1, rounded down or up; rounded up, the last window still begins inside the map or the padding before it. The padding
- * never wins a maximum, and counts as zeros in an average, but not what lies beyond it: PyTorch's MaxPool2d and AvgPool2d. */
+/* Pools of any window: overlapping, padded, not reaching the far border or reaching over it, where out = (size + 2 pad -
+ * kernel) / stride + 1, rounded down or up; rounded up, the last window still begins inside the map or the padding before it.
+ * The padding never wins a maximum, and counts as zeros in an average, but not what lies beyond it: PyTorch's MaxPool2d and
+ * AvgPool2d. */
 typedef struct fs_window {
     int height, width, channels; /* of the input */
     int out_height, out_width;

@@ -59,9 +59,9 @@ fs_status fs_model_replace(fs_target *target, const fs_model *model);
 /* Not collective. 1 where the file calls itself a model file of this format version; nothing else is verified. */
 int fs_model_is(const char *path);
 
-/* Not collective. FS_ERROR: no such file; a weight, statistic or scaling that cannot be (not finite, a negative variance), named
- * with array and element. FS_MISMATCH: not a model file, truncated, shapes that do not fit its architecture, CRC that differs.
- * *model is zeroed after a failure; else release with fs_model_free. */
+/* Not collective. FS_ERROR: no such file; a weight, statistic or scaling that cannot be (not finite, a negative variance),
+ * named with array and element. FS_MISMATCH: not a model file, truncated, shapes that do not fit its architecture, CRC that
+ * differs. *model is zeroed after a failure; else release with fs_model_free. */
 fs_status fs_model_load(const char *path, fs_model *model);
 
 void fs_model_free(fs_model *model);

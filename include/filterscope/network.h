@@ -46,8 +46,8 @@ uint32_t fs_network_fingerprint(const fs_network *net);
 /* CRC-32C of architecture, input shape, parameters and running statistics: what a resumed sweep compares. */
 uint32_t fs_network_crc(const fs_network *net);
 
-/* FS_ERROR where a parameter, its momentum or a running statistic is not finite, or a variance is negative, naming `origin`, array
- * and element. */
+/* FS_ERROR where a parameter, its momentum or a running statistic is not finite, or a variance is negative, naming `origin`,
+ * array and element. */
 fs_status fs_network_check(const fs_network *net, const char *origin);
 
 /* Buffers of one inference at a time, and the steps that it takes. */

@@ -7,8 +7,8 @@
 
 enum { BYTES = 48 };
 
-/* With offsets of eight bytes: signature, versions, flags, base, extension, end, root. Ours begin at 0 and have no extension, in
- * which HDF5 would look for other drivers. */
+/* With offsets of eight bytes: signature, versions, flags, base, extension, end, root. Ours begin at 0 and have no extension,
+ * in which HDF5 would look for other drivers. */
 uint64_t fs_superblock_end_of(const void *block)
 {
     static const unsigned char begin[10] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n', 2, 8};

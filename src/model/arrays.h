@@ -1,4 +1,4 @@
-/* The arrays of a network, by name and shape: the one list that what is written, read, summed into a CRC and checked goes by. */
+/* The arrays of a network, by name and shape: the one list that what is written, read, summed and checked goes by. */
 #ifndef FILTERSCOPE_MODEL_ARRAYS_H
 #define FILTERSCOPE_MODEL_ARRAYS_H
 

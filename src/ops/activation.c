@@ -1,5 +1,5 @@
-/* Activations. Each is one line of the table below: its value y of x, and its slope of what its backward pass reads, so that one
- * that reads y alone can work in place in training, too. NaN stays NaN. */
+/* Activations. Each is one line of the table below: its value y of x, and its slope of what its backward pass reads, so that
+ * one that reads y alone can work in place in training, too. NaN stays NaN. */
 #include <math.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* Convolutions. In inference one takes along what follows it, as far as one pass over its output can: a batch norm goes into its
- * weights and bias, a ReLU and a 2x2 max pool into the kernel's epilogue. */
+/* Convolutions. In inference one takes along what follows it, as far as one pass over its output can: a batch norm goes into
+ * its weights and bias, a ReLU and a 2x2 max pool into the kernel's epilogue. */
 #include <math.h>
 
 #include "filterscope/layers.h"

@@ -116,8 +116,8 @@ static int gives_first(const fs_backprop *b, int s, int input)
     return first;
 }
 
-/* The gradient of a step's output lives from its last reader's backward pass, or the loss, to its own. Lists them in that order;
- * *addend becomes the floats of the largest to which something is added. */
+/* The gradient of a step's output lives from its last reader's backward pass, or the loss, to its own. Lists them in that
+ * order; *addend becomes the floats of the largest to which something is added. */
 static void list_lives(const fs_backprop *b, size_t local, fs_life *life, int *number, size_t *addend)
 {
     int count = 0, steps = b->steps;
