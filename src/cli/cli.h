@@ -26,7 +26,7 @@ typedef struct fs_option {
  * the options. FS_USAGE names the option, the value and what is allowed. `--help` prints the table and returns FS_STOPPED. */
 fs_status fs_options_read(int argc, char **argv, const char *usage, const fs_option *options, const char **word);
 
-/* Not collective. 1 where `text` begins with a finite decimal number, and it is all that strtod would read; *end is behind it. */
+/* Not collective. 1 where `text` begins with a finite decimal number, and it is all that strtod would read; *end is behind. */
 int fs_number_read(const char *text, const char **end, double *value);
 
 /* Each runs one sub-command; argv[0] is its name. train, sweep, plan, eval and bench are collective on MPI_COMM_WORLD. */
