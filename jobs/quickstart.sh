@@ -6,6 +6,7 @@
 #   OUT            folder of the results ($home/quickstart)
 #   RANKS          MPI ranks (one a core, at most 4)
 #   DATA           data set (idx:/usr/share/datasets/fashion-mnist, from Debian's dataset-fashion-mnist)
+#   LABEL_NAMES    file with the labels' names, one a line (of other data sets than Fashion-MNIST: the set's own, or numbers)
 #   ARCH           architecture (vgg6)
 #   EPOCHS         of training (3)
 #   PROBE_EPOCHS   of the probes (4), on the first PROBE_IMAGES (15000) training images
@@ -14,7 +15,9 @@ set -eu
 . "$(dirname "$0")/common.sh"
 
 OUT=${OUT:-$home/quickstart}
-DATA=${DATA:-idx:/usr/share/datasets/fashion-mnist}
+fashion=idx:/usr/share/datasets/fashion-mnist
+DATA=${DATA:-$fashion}
+[ "$DATA" != "$fashion" ] || LABEL_NAMES=${LABEL_NAMES:-$home/jobs/fashion-mnist-labels.txt}
 ARCH=${ARCH:-vgg6}
 EPOCHS=${EPOCHS:-3}
 PROBE_EPOCHS=${PROBE_EPOCHS:-4}
@@ -44,7 +47,8 @@ code=0
 # shellcheck disable=SC2086 # options are lists of words
 launch "$RANKS" "$home/build/filterscope" train --arch "$ARCH" --data "$DATA" --out "$OUT/model.h5" --epochs "$EPOCHS" \
     --lr 0.02 --momentum 0.9 --weight-decay 5e-4 --lr-decay 0.3 --lr-every 1 \
-    --fc-lr 0.002 --fc-momentum 0.9 --fc-weight-decay 5e-4 --fc-lr-decay 0.5 --slots $slots ${TRAIN_OPTIONS:-} || code=$?
+    --fc-lr 0.002 --fc-momentum 0.9 --fc-weight-decay 5e-4 --fc-lr-decay 0.5 --slots $slots \
+    ${LABEL_NAMES:+--label-names "$LABEL_NAMES"} ${TRAIN_OPTIONS:-} || code=$?
 check $code
 # shellcheck disable=SC2086
 launch "$RANKS" "$home/build/filterscope" sweep --model "$OUT/model.h5" --data "$DATA" --out "$OUT/sweep.h5" \
