@@ -31,6 +31,10 @@ void fs_fields_free(fs_fields *fields);
 /* Not collective. FS_ERROR where a label of `test` has no image: its averaged field would be 0/0. */
 fs_status fs_silence_check_labels(const fs_dataset *test);
 
+/* Collective on comm. FS_ERROR on every rank where the rows of fields of that many filters in all, as fs_silence spreads them,
+ * are larger than the memory of a node: to be told before the hours that the probes take. */
+fs_status fs_silence_check_memory(MPI_Comm comm, int labels, long filters);
+
 /* Asked between batches; 1 to stop. */
 typedef int fs_poll(void *context);
 

@@ -112,8 +112,8 @@ fs_status fs_load_data(const fs_data_choice *choice, fs_model *model, fs_dataset
 /* Not collective. FS_ERROR, naming the first label without a training or a test image. */
 fs_status fs_check_all_labels(const char *spec, const fs_dataset *train, const fs_dataset *test);
 
-/* Not collective. Prints a line where two labels have the same name. */
-void fs_print_alike_names(const char *command, int labels, const char (*name)[FS_LABEL_NAME_BYTES]);
+/* Not collective. Prints a line where two labels have the same name, and where one is that of a missing value. */
+void fs_print_name_notes(const char *command, int labels, const char (*name)[FS_LABEL_NAME_BYTES]);
 
 /* Not collective. FS_USAGE where the launcher started more processes than this MPI job has ranks: each would believe that it is
  * alone and they would all do the same work. */

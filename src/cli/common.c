@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "cli/cli.h"
 #include "filterscope/crc32c.h"
 #include "filterscope/share.h"
@@ -131,5 +132,6 @@ void fs_describe_launch(int argc, char **argv, int teams, fs_launch *launch)
     append(launch->command, sizeof launch->command, "filterscope");
     for (int i = 0; i < argc; i++)
         append(launch->command, sizeof launch->command, argv[i]);
+    fs_text_repair(launch->command); /* paths may be anything */
     list_hosts(launch);
 }

@@ -196,9 +196,26 @@ fs_status fs_check_all_labels(const char *spec, const fs_dataset *train, const f
     return status;
 }
 
-void fs_print_alike_names(const char *command, int labels, const char (*name)[FS_LABEL_NAME_BYTES])
+/* What pandas.read_csv takes for a missing value unless told otherwise; R takes the first. */
+static int reads_as_missing(const char *name)
 {
-    int first, second;
+    static const char *const missing[] = {"NA",   "N/A",  "n/a",    "#N/A",    "#N/A N/A", "#NA",
+                                          "<NA>", "nan",  "NaN",    "-nan",    "-NaN",     "NULL",
+                                          "null", "None", "1.#IND", "1.#QNAN", "-1.#IND",  "-1.#QNAN"};
+    for (size_t i = 0; i < sizeof missing / sizeof *missing; i++)
+        if (strcmp(name, missing[i]) == 0)
+            return 1;
+    return 0;
+}
+
+void fs_print_name_notes(const char *command, int labels, const char (*name)[FS_LABEL_NAME_BYTES])
+{
+    int first, second, missing = 0;
     if (fs_label_names_alike(labels, name, &first, &second) == FS_OK && first >= 0)
         printf("%s: note: labels %d and %d have the same name, %s\n", command, first, second, name[first]);
+    while (missing < labels && !reads_as_missing(name[missing]))
+        missing++;
+    if (missing < labels)
+        printf("%s: note: label %d is named %s, which readers of CSV take for a missing value unless told (README: read_csv)\n",
+               command, missing, name[missing]);
 }

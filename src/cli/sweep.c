@@ -214,6 +214,14 @@ static void release(struct job *job)
     fs_dataset_close(&job->test);
 }
 
+static long count_filters(const fs_plan *plan)
+{
+    long filters = 0;
+    for (int i = 0; i < plan->layers; i++)
+        filters += plan->layer[i].filters;
+    return filters;
+}
+
 /* Model, data and plan on every rank. */
 static fs_status load(struct job *job)
 {
@@ -233,6 +241,8 @@ static fs_status load(struct job *job)
         status = fs_agree(MPI_COMM_WORLD, fs_silence_check_labels(&job->test));
     if (!status)
         status = fs_agree(MPI_COMM_WORLD, fs_plan_create(&job->model.net, a->layers, a->filters_per_unit, &job->plan));
+    if (!status && a->out && !a->settings.literal)
+        status = fs_silence_check_memory(MPI_COMM_WORLD, job->model.net.labels, count_filters(&job->plan));
     return status;
 }
 
@@ -241,7 +251,7 @@ static void announce(const struct job *job)
     int ranks;
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
     fs_print_config("filterscope " FS_VERSION " sweep", &job->config);
-    fs_print_alike_names("sweep", job->model.net.labels, (const char(*)[FS_LABEL_NAME_BYTES])job->model.label_name);
+    fs_print_name_notes("sweep", job->model.net.labels, (const char(*)[FS_LABEL_NAME_BYTES])job->model.label_name);
     printf("  %-18s %d\n  %-18s %s\n", "ranks", ranks, "out", job->a.out);
     fflush(stdout);
 }

@@ -291,7 +291,7 @@ static void announce(const struct arguments *a, const fs_model *model)
     fs_print_config("filterscope " FS_VERSION " train", &model->config);
     printf("  %-18s %d\n  %-18s %d\n  %-18s %zu\n  %-18s %s\n", "epochs", a->settings.recipe.epochs, "ranks", ranks,
            "parameters", model->net.parameters, "out", a->out);
-    fs_print_alike_names("train", model->net.labels, (const char(*)[FS_LABEL_NAME_BYTES])model->label_name);
+    fs_print_name_notes("train", model->net.labels, (const char(*)[FS_LABEL_NAME_BYTES])model->label_name);
     if (model->net.dropouts)
         printf("train: dropout does nothing here\n");
     if (ranks > a->settings.slots)

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/text.h"
 #include "filterscope/memory.h"
 
 /* AVGG-16's published settings, here also for the architectures without any (ours). */
@@ -105,6 +106,11 @@ static fs_status read_text(const char *path, char *text)
     fclose(file);
     if (bytes > FS_ARCH_MOST_BYTES)
         return fs_fail(FS_ERROR, "%s: larger than the %d bytes of the largest architecture", path, FS_ARCH_MOST_BYTES);
+    size_t mark;
+    fs_status status = fs_text_skip_mark(path, text, bytes, &mark);
+    if (status)
+        return status;
+    memmove(text, text + mark, bytes -= mark);
     text[bytes] = 0;
     for (size_t i = 0; i < bytes; i++)
         if (text[i] == 0 || (iscntrl((unsigned char)text[i]) && !isspace((unsigned char)text[i])))
@@ -120,6 +126,7 @@ static void name_of(const char *path, char name[FS_ARCH_NAME_BYTES])
     char *dot = strrchr(name, '.');
     if (dot && dot != name)
         *dot = 0;
+    fs_text_repair(name); /* it goes into files that others read */
 }
 
 fs_status fs_arch_open(const char *name, fs_arch *arch)

@@ -1,7 +1,9 @@
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "filterscope/memory.h"
 #include "filterscope/silence.h"
+#include "filterscope/slots.h"
 
 fs_status fs_fields_create(int filters, int labels, fs_fields *fields)
 {
@@ -37,4 +39,24 @@ fs_status fs_silence_check_labels(const fs_dataset *test)
                              test->label_name[k], test->images);
     free(seen);
     return status;
+}
+
+fs_status fs_silence_check_memory(MPI_Comm comm, int labels, long filters)
+{
+    MPI_Comm node;
+    int ranks, on_node;
+    MPI_Comm_size(comm, &ranks);
+    MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
+    MPI_Comm_size(node, &on_node);
+    MPI_Comm_free(&node);
+    int own_labels = (labels + ranks - 1) / ranks;
+    double needed = (double)on_node * own_labels * (double)filters * labels * sizeof(float) / (1 << 30);
+    double all = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / (1 << 30);
+    fs_status status = FS_OK;
+    if (needed >= all)
+        status = fs_fail(FS_ERROR,
+                         "the fields of %ld filters with %d labels take %.1f GiB on a node, and this one has %.1f in all: more "
+                         "nodes, or fewer --layers",
+                         filters, labels, needed, all);
+    return fs_agree(comm, status);
 }

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "filterscope/dataset.h"
 #include "fuzz.h"
 
@@ -18,7 +19,8 @@ void fuzz_dataset(const char *spec, fs_split split)
     for (int i = 0; i < data.images; i++)
         fuzz_expect(data.label[i] < data.labels);
     for (int k = 0; k < data.labels; k++)
-        fuzz_expect(memchr(data.label_name[k], 0, FS_LABEL_NAME_BYTES));
+        fuzz_expect(memchr(data.label_name[k], 0, FS_LABEL_NAME_BYTES) &&
+                    fs_text_check("name", data.label_name[k], strlen(data.label_name[k])) == FS_OK);
     float *x = calloc((size_t)data.height * (size_t)data.width * (size_t)data.channels, sizeof *x);
     fs_dataset_scale(&data, data.images - 1, x);
     fs_dataset_augment(&data, data.images - 1, 1, 1, x);

@@ -27,6 +27,8 @@ put("idx", two_files(0, images, labels), two_files(3, gzip.compress(images), gzi
     two_files(0, idx((1 << 31, 1 << 15, 1 << 15), b""), labels))
 names = b"".join(b"label%d\n" % k for k in range(10))
 put("cifar", two_files(0, names, bytes((3,)) + bytes(3072)), two_files(0, b"", bytes((10,)) + bytes(3072)),
+    two_files(0, "".join(f"K\u00e4fer{k}\r\n" for k in range(10)).encode("utf-8-sig"), bytes((3,)) + bytes(3072)),
+    two_files(0, names.decode().encode("utf-16"), bytes((3,)) + bytes(3072)),
     two_files(1, b"".join(b"fine%d\n" % k for k in range(100)), bytes((1, 99)) + bytes(3072)), two_files(1, names, bytes(100)))
 put("arch", b"input 32x32x3\nconv 32 5x5 stride 2 bias\nrelu\nconv 64 3x3 pad 1  # comment\nbn\nrelu\nglobalavg\nfc K bias\n",
     b"conv 4 3 pad 1\nmaxpool 2x2 stride 1x2 pad 1 floor\navgpool 2 floor\ndropout 0.5\nflatten\nfc 8\nbn\nrelu\nfc K\n",

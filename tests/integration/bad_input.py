@@ -193,7 +193,7 @@ CASES = [  # words, exit code, what the message must say
     ([*SWEEP, "--out", "new.h5", "--layers", "1, 3"], 2, "--layers: ' 3' is no layer of vgg6"),
     ([*SWEEP, "--out", "new.h5", "--layers", "1," * 111 + "6"], 2, "--layers: '6' is no layer of vgg6"),
     ([*SWEEP, "--out", "new.h5", "--layers", "1," * 112], 2, "--layers: a list of 224 characters: at most 223"),
-    ([*SWEEP, "--out", "new.h5", "--label-names", "text.h5"], 1, "text.h5: 1 names: this set has 4 labels"),
+    ([*SWEEP, "--out", "new.h5", "--label-names", "text.h5"], 1, "text.h5: 1000 names: this set has 4 labels"),
     ([*SWEEP, "--out", "new.h5", "--test-images", "3"], 1, "no test image of label 3"),
     ([*SWEEP, "--out", "new.h5", "--threshold", "nan"], 2, "--threshold: 'nan' is not a number"),
     ([*SWEEP, "--out", "gone/new.h5"], 1, "gone/new.h5"),

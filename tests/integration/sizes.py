@@ -90,6 +90,10 @@ assert "1 labels have no image" in told.stdout and re.search(r"    1  1 +0      
 assert "no test image of label 1" in run(2, "sweep", "--model", "part.h5", "--data", data, "--out", "part.sweep.h5", "--epochs", 1,
                                          expect=1).stderr
 assert not os.path.exists("part.sweep.h5")
+with open("odd.txt", "w") as file:
+    file.write("a\nNA\na\n")
+told = run(1, "train", "--arch", "net.txt", "--data", data, "--out", "odd.h5", "--train-images", 60, "--label-names", "odd.txt", *TRAIN).stdout
+assert "note: labels 0 and 2 have the same name, a" in told and "note: label 1 is named NA, which readers of CSV" in told
 with open("names.txt", "w") as file:
     file.write("none\nK\u00e4fer\nmany\n")
 DROP = ["--drop-empty-labels", "--label-names", "names.txt"]

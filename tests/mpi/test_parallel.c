@@ -15,6 +15,7 @@
 #include "filterscope/node.h"
 #include "filterscope/random.h"
 #include "filterscope/share.h"
+#include "filterscope/silence.h"
 #include "filterscope/slots.h"
 #include "sweep/coordinator.h"
 
@@ -124,10 +125,13 @@ static void a_data_set_arrives_everywhere(void **state)
             data.pixels[i] = (uint8_t)(7 * i);
         data.label[2] = 1;
         strcpy(data.label_name[1], "one");
+        data.number = calloc(2, sizeof *data.number);
+        data.number[1] = 4;
     }
     assert_int_equal(fs_share_dataset(MPI_COMM_WORLD, &data), FS_OK);
     assert_true(data.images == 3 && data.width == 5 && data.crc == 77 && data.label[2] == 1 && data.pixels[29] == 203);
     assert_string_equal(data.label_name[1], "one");
+    assert_int_equal(data.number[1], 4);
     fs_dataset_close(&data);
 }
 
@@ -207,6 +211,14 @@ static void a_desk_that_stops_hands_out_no_more(void **state)
     assert_true(taken < JOBS);
 }
 
+static void fields_beyond_a_nodes_memory_are_told_of_beforehand(void **state)
+{
+    (void)state;
+    assert_int_equal(fs_silence_check_memory(MPI_COMM_WORLD, 10, 5000), FS_OK);
+    assert_int_equal(fs_silence_check_memory(MPI_COMM_WORLD, 65000, 100000), FS_ERROR); /* 1.5 PiB, whatever the ranks */
+    assert_non_null(strstr(fs_message(), "the fields of 100000 filters with 65000 labels take 15"));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +226,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(slots_are_dealt_out_once_and_images_too),
         cmocka_unit_test(ranks_agree_on_the_worst_status_and_its_message),
         cmocka_unit_test(a_data_set_arrives_everywhere),
+        cmocka_unit_test(fields_beyond_a_nodes_memory_are_told_of_beforehand),
         cmocka_unit_test(ranks_of_a_node_share_memory),
         cmocka_unit_test(where_one_cannot_share_each_has_its_own),
         cmocka_unit_test(the_desk_hands_out_every_job_once),

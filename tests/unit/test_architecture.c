@@ -214,6 +214,33 @@ static void what_is_wrong_is_named_with_line_and_word(void **state)
     }
 }
 
+/* An editor's byte order mark is no layer, and a name of any bytes becomes one that every reader of a model file takes. */
+static void a_byte_order_mark_is_left_out_and_a_name_is_utf8(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/filterscope-n\xe4t-XXXXXX";
+    int file = mkstemp(path);
+    fs_arch arch;
+    assert_int_equal(write(file,
+                           "\xef\xbb\xbf"
+                           "conv 3 3x3\n",
+                           14),
+                     14);
+    assert_int_equal(fs_arch_open(path, &arch), FS_OK);
+    assert_string_equal(arch.text, "conv 3 3x3\n");
+    assert_memory_equal(arch.name, "filterscope-n?t-", 16);
+    fs_arch_close(&arch);
+    assert_int_equal(pwrite(file,
+                            "\xff\xfe"
+                            "c\0",
+                            4, 0),
+                     4);
+    assert_int_equal(fs_arch_open(path, &arch), FS_ERROR);
+    assert_non_null(strstr(fs_message(), "its byte order mark says UTF-16: save it as UTF-8"));
+    close(file);
+    unlink(path);
+}
+
 static void a_file_is_an_architecture_named_as_it_is(void **state)
 {
     (void)state;
@@ -339,6 +366,7 @@ int main(void)
         cmocka_unit_test(pools_with_ceil_are_what_pytorch_prints),
         cmocka_unit_test(padding_of_any_width_is_taken),
         cmocka_unit_test(what_is_wrong_is_named_with_line_and_word),
+        cmocka_unit_test(a_byte_order_mark_is_left_out_and_a_name_is_utf8),
         cmocka_unit_test(a_file_is_an_architecture_named_as_it_is),
         cmocka_unit_test(learning_rates_follow_their_schedule),
         cmocka_unit_test(pools_of_any_window_are_what_their_definition_says),
