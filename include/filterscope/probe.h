@@ -44,11 +44,16 @@ typedef struct fs_probe_events {
     void *context;
     /* An epoch of probes[which] is complete; `row` holds its numbers (layer, epoch, lr ...) and state its weights. */
     fs_status (*epoch)(void *context, int which, const fs_history_row *row, double seconds);
-    /* A stop in the middle of an epoch: state tells where. */
-    fs_status (*stopped)(void *context, int which);
-    /* Between batches; returns 1 to stop. Only here the ranks of the team may return different values. */
+    /* In the middle of an epoch, before a stop or because poll asked for it: state tells where. */
+    fs_status (*between)(void *context, int which);
+    /* All probes that an epoch, or that, has brought further have been told. */
+    fs_status (*settled)(void *context);
+    /* Between batches; returns FS_PROBE_STOP, FS_PROBE_SAVE, both or 0. Only here the ranks of the team may return different
+     * values; what one wants, all do. */
     int (*poll)(void *context);
 } fs_probe_events;
+
+enum { FS_PROBE_STOP = 1, FS_PROBE_SAVE = 2 };
 
 /* Collective on own->comm (the team). Trains probes[count], ordered by layer, each from its state to settings->epochs. Probes
  * that are further than others wait for them. The results depend on own->slots, not on the ranks.

@@ -210,6 +210,18 @@ int fs_results_cannot_end(void);
  * doesn't. `target` is borrowed. */
 void fs_results_guard(fs_results *results, const fs_target *target);
 
+/* Not collective. What a failure of power or of the machine may cost: what was written has reached the disk (fsync) when so many
+ * seconds have passed, or a hundred times what that takes where this is longer. */
+#define FS_SYNC_SECONDS 30.0 /* without this call */
+void fs_results_sync_every(fs_results *results, double seconds);
+
+/* Not collective. 1 where that time has passed since the last fsync of this process. */
+int fs_results_is_due(const fs_results *results);
+
+/* Not collective. To be called when a set of states has been written: fsync, where it is due. fs_results_write_probe and
+ * fs_results_write_silence end with it. FS_ERROR where bytes could not be written. */
+fs_status fs_results_settle(fs_results *results);
+
 /* Not collective, here and for all that follow. The plan that is in the file; owned by `results`. `index` is a layer's place
  * in plan->layer, `unit` a unit's in plan->unit; one that the plan doesn't have is FS_ERROR, as is a failed read or write. */
 const fs_results_plan *fs_results_plan_of(const fs_results *results);
@@ -284,8 +296,9 @@ fs_status fs_results_write_launch(fs_results *results, const fs_launch *launch, 
  * Before anything else is written of the unit. */
 fs_status fs_results_write_start(fs_results *results, int unit, int launch, int rank);
 
-/* Writes `state` into the older of layer `index`'s two slots (the invalid one, if only one is valid): arrays first, then the
- * header with the CRC of both. One process at a time writes a layer's slots, and no other has since it opened the file. */
+/* Writes `state` into one of layer `index`'s two slots: not into the one that is the newest on the disk, so that neither a kill
+ * nor a power failure leaves none. Arrays first, then the header with the CRC of both. One process at a time writes a layer's
+ * slots, and no other has since it opened the file. */
 fs_status fs_results_write_state(fs_results *results, int index, const fs_probe_state *state);
 
 /* One row of layer `index`'s history, at its epoch, and the epoch's wall time on this rank. */

@@ -38,7 +38,7 @@ void fs_slots_fold(const fs_slots *own, double *values, size_t count);
 void fs_slots_sum(const fs_slots *own, double *values, size_t count);
 void fs_slots_sum_float(const fs_slots *own, float *values, size_t count);
 
-/* Collective on comm. 1 on every rank where `mine` is not 0 on some. */
+/* Collective on comm. The bits that are set in `mine` on some rank, on every rank. */
 int fs_any(MPI_Comm comm, int mine);
 
 /* Collective on comm. Ranks agree on an outcome: every rank returns the most severe status of all, FS_STOPPED counting as

@@ -12,8 +12,9 @@ typedef struct fs_sweep_settings {
     fs_probe_settings probe;
     double threshold; /* of step 4 */
     int slots;
-    int team;    /* most ranks of a team, 1 .. slots */
-    int literal; /* silence weights and run the test set for each filter, instead of one pass for all */
+    int team;          /* most ranks of a team, 1 .. slots */
+    double save_every; /* seconds, see fs_results_sync_every. Bits do not depend on it */
+    int literal;       /* silence weights and run the test set for each filter, instead of one pass for all */
 } fs_sweep_settings;
 
 /* Everything a sweep works on; the same on every rank; borrowed. */

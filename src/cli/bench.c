@@ -229,6 +229,12 @@ static fs_status make_probes(const struct bench *b, fs_probe *probes)
     return FS_OK;
 }
 
+static fs_status settled(void *clock)
+{
+    (void)clock;
+    return FS_OK;
+}
+
 static fs_status train_probes(const struct bench *b, fs_probe *probes, struct clock *clock)
 {
     fs_slots own;
@@ -243,7 +249,7 @@ static fs_status train_probes(const struct bench *b, fs_probe *probes, struct cl
                                   .views = b->views,
                                   .cache = b->cache,
                                   .seed = 1};
-    fs_probe_events events = {clock, on_epoch, on_stop, out_of_time};
+    fs_probe_events events = {clock, on_epoch, on_stop, settled, out_of_time};
     clock->end = fs_seconds() + b->seconds;
     clock->skipped = b->views;
     clock->least = 1;

@@ -39,6 +39,7 @@ static fs_status read_arguments(int argc, char **argv, const char *usage, struct
     fs_probe_settings *p = &a->settings.probe;
     *a = (struct arguments){.layers = "all", .filters_per_unit = 64, .reserve = 60};
     a->settings.threshold = 0.3;
+    a->settings.save_every = FS_SYNC_SECONDS;
     *p = (fs_probe_settings){.epochs = 200,
                              .batch = 100,
                              .test_every = 10,
@@ -70,6 +71,7 @@ static fs_status read_arguments(int argc, char **argv, const char *usage, struct
         {"train-images", FS_OPTION_INT, &a->data.train_images, 1, 2e9, "the first N training images only (all)"},
         {"test-images", FS_OPTION_INT, &a->data.test_images, 1, 2e9, "the first N test images only (all)"},
         {"literal", FS_OPTION_FLAG, &a->settings.literal, 0, 0, "run the test set once for every filter, as the paper says"},
+        {"save-every", FS_OPTION_NUMBER, &a->settings.save_every, 0, 1e6, "seconds of work that a power failure may cost (30)"},
         {"reserve", FS_OPTION_INT, &a->reserve, 0, 1e6, "stop so many seconds before the Slurm job ends (60)"},
         {NULL},
     };

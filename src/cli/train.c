@@ -44,7 +44,7 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
 {
     fs_recipe *r = &a->settings.recipe;
     const double none = (double)NAN;
-    *a = (struct arguments){.reserve = 60, .settings = {.batch = 100, .seed = 1}};
+    *a = (struct arguments){.reserve = 60, .settings = {.batch = 100, .save_every = 30, .seed = 1}};
     *r = (fs_recipe){.conv = {none, none, none, none}, .fc = {none, none, none, none}, .warmup = none};
     const fs_option options[] = {
         {"arch", FS_OPTION_TEXT, &a->arch, 0, 0,
@@ -74,6 +74,7 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
         {"slots", FS_OPTION_INT, &a->settings.slots, 1, FS_MOST_SLOTS, "pieces of a batch, a power of two (ranks, 4 .. 16)"},
         {"train-images", FS_OPTION_INT, &a->data.train_images, 1, 2e9, "the first N training images only (all)"},
         {"test-images", FS_OPTION_INT, &a->data.test_images, 1, 2e9, "the first N test images only (all)"},
+        {"save-every", FS_OPTION_NUMBER, &a->settings.save_every, 0, 1e6, "seconds of work that a power failure may cost (30)"},
         {"reserve", FS_OPTION_INT, &a->reserve, 0, 1e6, "stop so many seconds before the Slurm job ends (60)"},
         {NULL},
     };

@@ -23,7 +23,7 @@ static int severity(fs_status status)
 
 int fs_any(MPI_Comm comm, int mine)
 {
-    MPI_Allreduce(MPI_IN_PLACE, &mine, 1, MPI_INT, MPI_LOR, comm);
+    MPI_Allreduce(MPI_IN_PLACE, &mine, 1, MPI_INT, MPI_BOR, comm);
     return mine;
 }
 

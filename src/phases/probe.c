@@ -226,7 +226,7 @@ static void test_probes(struct trainer *t, double *right, const fs_probe_events 
         long long first = round + (long long)chunk * t->own->rank, left = t->test->images - first;
         if (left > 0)
             test_chunk(t, (int)first, left < chunk ? (int)left : chunk);
-        *stop = fs_any(t->own->comm, events->poll(events->context));
+        *stop = fs_any(t->own->comm, events->poll(events->context)) & FS_PROBE_STOP;
     }
     for (int p = 0; p < t->count; p++)
         right[p] = right[p * SUMS + 1];
@@ -259,24 +259,22 @@ static fs_status finish_epoch(struct trainer *t, int epoch, double started, cons
         if (status)
             return status;
     }
-    return FS_OK;
+    return *stop ? FS_OK : events->settled(events->context);
 }
 
-static fs_status stop_here(struct trainer *t, const fs_probe_events *events)
+static fs_status save(const struct trainer *t, const fs_probe_events *events)
 {
-    for (int p = 0; p < t->count; p++)
-        if (t->active[p] && t->probes[p].state.batch > 0) {
-            fs_status status = events->stopped(events->context, p);
-            if (status)
-                return status;
-        }
-    return fs_stop_fail("phase two");
+    fs_status status = FS_OK;
+    for (int p = 0; p < t->count && !status; p++)
+        if (t->active[p] && t->probes[p].state.batch > 0)
+            status = events->between(events->context, p);
+    return status ? status : events->settled(events->context);
 }
 
 static fs_status run(struct trainer *t, const fs_probe_events *events, int speaks)
 {
     const fs_probe_settings *s = t->settings;
-    int epoch, batch, stop = 0, active, seen = 0, ordered = 0, batches = (t->train->images + s->batch - 1) / s->batch;
+    int epoch, batch, asked = 0, stop, active, seen = 0, ordered = 0, batches = (t->train->images + s->batch - 1) / s->batch;
     double started = 0;
     char what[96];
     fs_progress progress;
@@ -295,14 +293,16 @@ static fs_status run(struct trainer *t, const fs_probe_events *events, int speak
         fs_status status = FS_OK;
         if (batch < batches) { /* else stopped while testing */
             status = run_batch(t, ordered, batch, &progress);
-            stop = !status && fs_any(t->own->comm, events->poll(events->context));
+            asked = status ? 0 : fs_any(t->own->comm, events->poll(events->context));
         }
+        stop = asked & FS_PROBE_STOP;
         if (!status && !stop && batch + 1 >= batches)
             status = finish_epoch(t, ordered, started, events, &stop);
-        if (status)
-            return status;
-        if (stop)
-            return stop_here(t, events);
+        if (!status && (stop || asked & FS_PROBE_SAVE))
+            status = save(t, events);
+        if (status || stop)
+            return status ? status : fs_stop_fail("phase two");
+        asked = 0;
     }
     return FS_OK;
 }

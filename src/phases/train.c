@@ -43,6 +43,8 @@ fs_status fs_evaluate(MPI_Comm comm, const fs_network *net, const fs_dataset *da
     return FS_OK;
 }
 
+enum { STOP = 1, SAVE = 2 }; /* what a rank may ask for between batches */
+
 /* Everything the loop hands around. */
 struct loop {
     const fs_train_settings *settings;
@@ -52,7 +54,8 @@ struct loop {
     fs_slots own;
     fs_backprop *backprop;
     fs_workspace space;
-    int *order; /* [training images] of the epoch */
+    int *order;         /* [training images] of the epoch */
+    double saved, cost; /* when the model was last written (fs_seconds), and what that took */
 };
 
 /* This rank's images of the batch, augmented. */
@@ -97,12 +100,22 @@ fs_status fs_train_batch(const fs_train_settings *settings, const fs_dataset *tr
 static fs_status save(struct loop *l)
 {
     fs_status status = FS_OK;
+    double started = fs_seconds();
     if (l->own.rank == 0) {
         status = fs_network_check(&l->model->net, "training has diverged (a lower --lr or --fc-lr may help)");
         if (!status)
             status = fs_model_replace(l->target, l->model);
     }
+    l->saved = fs_seconds();
+    l->cost = l->saved - started;
     return fs_agree(l->own.comm, status);
+}
+
+/* What rank 0 asks for between batches: to save amid a long epoch. Saving takes a hundredth of the time at the most. */
+static int is_due(const struct loop *l)
+{
+    double wait = l->settings->save_every > 100 * l->cost ? l->settings->save_every : 100 * l->cost;
+    return l->own.rank == 0 && fs_seconds() - l->saved >= wait;
 }
 
 /* The batches of one epoch from model->batch on. FS_STOPPED after a batch, with the model brought up to it. */
@@ -121,8 +134,12 @@ static fs_status run_batches(struct loop *l, int epoch, fs_progress *progress)
         model->loss += sums.loss;
         model->right += (long long)sums.right;
         fs_progress_batch(progress, first + count, images, model->loss, (double)model->right);
-        if (fs_any(l->own.comm, fs_stop_wanted() != NULL))
+        int asked = fs_any(l->own.comm, (fs_stop_wanted() ? STOP : 0) | (is_due(l) ? SAVE : 0));
+        if (asked & STOP)
             return FS_STOPPED;
+        fs_status status = asked & SAVE ? save(l) : FS_OK;
+        if (status)
+            return status;
     }
     return FS_OK;
 }
@@ -170,7 +187,7 @@ static fs_status run_epochs(struct loop *l)
                           (double)(l->settings->recipe.epochs - epoch) * l->train->images);
         fs_random_order(l->settings->seed, (uint32_t)epoch, l->order, l->train->images);
         status = run_batches(l, epoch, &progress);
-        if (status == FS_ERROR)
+        if (status && status != FS_STOPPED)
             return status;
         if (status == FS_OK)
             status = finish_epoch(l, epoch, started);
@@ -189,7 +206,8 @@ static fs_status run_epochs(struct loop *l)
 fs_status fs_train(MPI_Comm comm, const fs_train_settings *settings, const fs_dataset *train, const fs_dataset *test,
                    fs_target *target, fs_model *model)
 {
-    struct loop l = {.settings = settings, .train = train, .test = test, .target = target, .model = model};
+    struct loop l = {
+        .settings = settings, .train = train, .test = test, .target = target, .model = model, .saved = fs_seconds()};
     fs_slots_create(comm, settings->slots, &l.own);
     fs_status status = fs_workspace_create(&model->net, settings->batch, &l.space);
     l.backprop = fs_backprop_create(&model->net, &l.own, settings->batch);

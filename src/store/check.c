@@ -71,7 +71,7 @@ static void report_slot(struct check *check, int index, int slot, int done, cons
         report(check, what, where, row->crc, crc);
 }
 
-/* Only the slot that its header calls the newest must be whole: the older one may be in the middle of being overwritten, and
+/* Only the slot that its header calls the newest, and that is not given up, must be whole: the older one may be in the middle of being overwritten, and
  * stays so after a kill. While a sweep is writing, the newest may become the older one during the check: look again. */
 static fs_status check_slots(struct check *check, int index, int done)
 {
@@ -80,7 +80,7 @@ static fs_status check_slots(struct check *check, int index, int done)
     uint32_t crc;
     fs_status status = fs_resume_read_headers(check->results, index, before, &slot);
     while (!status && slot >= 0) {
-        int newest = slot;
+        int newest = before[slot].crc == FS_SLOT_GIVEN_UP && before[1 - slot].sequence > 0 ? 1 - slot : slot;
         status = fs_resume_sum(check->results, index, newest, &before[newest], &crc);
         if (status || crc == before[newest].crc)
             break;

@@ -62,6 +62,9 @@ typedef struct fs_slot_row {
     uint32_t crc;      /* last, so that what precedes it is what it covers */
 } fs_slot_row;
 
+/* As a slot's crc: it is being written over, and the other slot counts. Where a sum happens to be this, nothing is lost. */
+enum { FS_SLOT_GIVEN_UP = 0 };
+
 typedef struct fs_epoch_row {
     int32_t layer;
     int32_t epoch;

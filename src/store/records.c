@@ -264,7 +264,9 @@ fs_status fs_results_write_probe(fs_results *results, int unit, const float *wei
     status = write_weight(results, index, weight, &crc);
     if (!status)
         status = sum_history(results, index, results->plan.epochs, &crc);
-    return status ? status : finish(results, unit, crc);
+    if (!status)
+        status = finish(results, unit, crc);
+    return status ? status : fs_results_settle(results);
 }
 
 fs_status fs_results_write_silence(fs_results *results, int unit, const float *field, const int32_t *cluster,
@@ -292,7 +294,9 @@ fs_status fs_results_write_silence(fs_results *results, int unit, const float *f
             fs_place_write(fs_store_place(results, parts[p].name, u->index), parts[p].first, parts[p].count, parts[p].elements);
         crc = fs_crc32c(crc, parts[p].elements, parts[p].count * parts[p].bytes);
     }
-    return status ? status : finish(results, unit, crc);
+    if (!status)
+        status = finish(results, unit, crc);
+    return status ? status : fs_results_settle(results);
 }
 
 fs_status fs_results_read_filters(fs_results *results, int index, int first, int count, float *field, int32_t *cluster,

@@ -14,6 +14,7 @@
 #include "base/superblock.h"
 #include "filterscope/memory.h"
 #include "filterscope/slots.h" /* fs_agree */
+#include "filterscope/stop.h"
 #include "store/store.h"
 
 enum { LONGEST_NAME = 200, NAME_BYTES = 32 }; /* for MPI; of a name in /proc */
@@ -274,6 +275,45 @@ static fs_status read_plan(fs_results *results)
     return status ? status : fs_plan_check(&results->plan, FS_MISMATCH, results->path);
 }
 
+/* What the system cannot store in the end (a full NFS server, a failing disk) it reports to fsync of a descriptor that was
+ * open when it was written. */
+fs_status fs_store_sync(fs_results *results)
+{
+    results->synced = fs_seconds();
+    fs_file_watch_begin(results->path, "flush");
+    int failed = fsync(results->descriptor);
+    fs_file_watch_end();
+    if (failed)
+        return fs_fail(FS_ERROR, "%s: the last bytes could not be written: %s", results->path, strerror(errno));
+    for (int i = 0; i < results->plan.layers; i++)
+        if (results->newest[i].known)
+            results->newest[i].durable = results->newest[i].slot;
+    return FS_OK;
+}
+
+/* Syncing takes a hundredth of the time at the most. */
+int fs_results_is_due(const fs_results *results)
+{
+    double wait = results->every > 100 * results->cost ? results->every : 100 * results->cost;
+    return fs_seconds() - results->synced >= wait;
+}
+
+fs_status fs_results_settle(fs_results *results)
+{
+    fs_status status = FS_OK;
+    if (fs_results_is_due(results)) {
+        status = fs_store_sync(results);
+        results->cost = results->writing + fs_seconds() - results->synced;
+    }
+    results->writing = 0;
+    return status;
+}
+
+void fs_results_sync_every(fs_results *results, double seconds)
+{
+    results->every = seconds;
+}
+
 /* Collective on comm. The file is opened for writing only where every rank has read it and found it to be sound: HDF5 may
  * change a foreign file by opening it so. Then each rank opens it through MPI-IO for itself alone, on MPI_COMM_SELF: nothing
  * that HDF5 does here is collective, so that a disk which fails on one rank leaves no other waiting for it. (In an open or a
@@ -286,7 +326,11 @@ static fs_status open_parallel(fs_results *results, MPI_Comm comm, fs_status sta
     if (status)
         return status;
     status = open_file(results, H5F_ACC_RDWR, MPI_COMM_SELF);
-    return fs_agree(comm, status ? status : open_places(results));
+    if (!status)
+        status = open_places(results);
+    if (!status)
+        status = fs_store_sync(results); /* what a killed run has left in memory */
+    return fs_agree(comm, status);
 }
 
 static void release(fs_results *results)
@@ -311,6 +355,7 @@ static fs_results *prepare(const char *path)
         return NULL;
     results->descriptor = -1;
     results->file = -1;
+    results->every = FS_SYNC_SECONDS;
     results->path = fs_alloc(strlen(path) + 1, 1, "a path");
     if (results->path)
         return strcpy(results->path, path), results;
@@ -346,16 +391,6 @@ fs_status fs_results_open(const char *path, MPI_Comm comm, fs_results **results)
     return status;
 }
 
-/* What the system cannot store in the end (a full NFS server, a failing disk) it reports to fsync of a descriptor that was
- * open when it was written. */
-static fs_status flush(const fs_results *results)
-{
-    fs_file_watch_begin(results->path, "flush");
-    int failed = fsync(results->descriptor);
-    fs_file_watch_end();
-    return failed ? fs_fail(FS_ERROR, "%s: the last bytes could not be written: %s", results->path, strerror(errno)) : FS_OK;
-}
-
 fs_status fs_results_close(fs_results *results)
 {
     if (!results)
@@ -363,7 +398,7 @@ fs_status fs_results_close(fs_results *results)
     int writing = (fcntl(results->descriptor, F_GETFL) & O_ACCMODE) == O_RDWR;
     fs_status status = close_file(results);
     if (writing && !status)
-        status = flush(results);
+        status = fs_store_sync(results);
     release(results);
     return status;
 }

@@ -8,6 +8,7 @@
 typedef struct fs_newest {
     int known;         /* 0: look into the file */
     int slot;          /* the newest valid one; -1: neither is */
+    int durable;       /* the newest valid one that is on the disk, whatever happens to the machine; -1: neither is */
     uint32_t sequence; /* of that one; else the highest there is */
     fs_slot_row row;   /* of that one */
 } fs_newest;
@@ -29,7 +30,13 @@ struct fs_results {
     double *begun;           /* [units]: fs_seconds() when this process started it; 0: it has not */
     void *buffer;            /* FS_SUM_BYTES */
     const fs_target *target; /* NULL: not guarded */
+    double every;            /* seconds between two syncs, at the least */
+    double synced, cost;     /* when the last one began (fs_seconds), and what it took with the states written for it */
+    double writing;          /* seconds spent on states since fs_results_settle */
 };
+
+/* What of the file this node still holds in memory goes to the disk: all newest slots are durable after it. */
+fs_status fs_store_sync(fs_results *results);
 
 /* Not collective, like everything here. The open dataset; `index` is ignored where the place isn't a layer's. */
 const fs_place *fs_store_place(const fs_results *results, fs_place_name name, int index);

@@ -51,10 +51,10 @@ static struct work find_work(const fs_sweep_run *run, int teams)
 static int poll(void *context)
 {
     struct team *team = context;
-    int stop = fs_stop_wanted() != NULL;
+    int stop = fs_stop_wanted() ? FS_PROBE_STOP : 0;
     if (team->run->rank == 0)
         fs_desk_serve(team->desk, stop);
-    return stop;
+    return stop | (team->own.rank == 0 && fs_results_is_due(team->run->results) ? FS_PROBE_SAVE : 0);
 }
 
 /* What the first rank of a team writes after an epoch: the row, the state, and after the last one the unit. */
@@ -84,13 +84,19 @@ static fs_status on_epoch(void *context, int which, const fs_history_row *row, d
     return fs_agree(team->own.comm, status);
 }
 
-static fs_status on_stop(void *context, int which)
+static fs_status between(void *context, int which)
 {
     struct team *team = context;
     fs_status status = FS_OK;
     if (team->own.rank == 0)
         status = fs_results_write_state(team->run->results, team->index[which], &team->probe[which].state);
     return fs_agree(team->own.comm, status);
+}
+
+static fs_status settled(void *context)
+{
+    struct team *team = context;
+    return fs_agree(team->own.comm, team->own.rank == 0 ? fs_results_settle(team->run->results) : FS_OK);
 }
 
 /* Where the probe of layer `index` begins, on the team's first rank: at its newest slot, or at the beginning. */
@@ -156,7 +162,7 @@ static fs_status train_bundle(struct team *team, const struct work *work, int bu
         if (work->bundle[i] == bundle)
             team->index[team->count++] = work->index[i];
     fs_status status = load_probes(team);
-    fs_probe_events events = {team, on_epoch, on_stop, poll};
+    fs_probe_events events = {team, on_epoch, between, settled, poll};
     if (!status)
         status = fs_probe_train(&team->own, in->net, in->train, in->test, &team->settings, team->probe, team->count, &events,
                                 team->own.rank == 0);

@@ -69,6 +69,7 @@ static fs_status open_results(fs_sweep_run *run)
     if (status)
         return status;
     fs_results_guard(run->results, target);
+    fs_results_sync_every(run->results, run->input->settings->save_every);
     return fs_agree(run->world, fs_target_check(target));
 }
 

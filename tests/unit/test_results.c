@@ -656,6 +656,73 @@ static void an_overwritten_older_slot_is_no_damage(void **state)
     assert_state(2);
 }
 
+/* A 32-bit number of slot `slot`'s header of the first layer: 0 is its epoch, 5 its sequence, 7 its CRC. */
+static uint32_t header_word(int slot, int word)
+{
+    size_t size;
+    uint32_t value;
+    off_t place = (off_t)extent(path, "/resume/slots", &size) + (slot * 8 + word) * 4;
+    int file = open(path, O_RDONLY);
+    assert_int_equal(pread(file, &value, sizeof value, place), sizeof value);
+    close(file);
+    return value;
+}
+
+static void sync_now(fs_results *results)
+{
+    fs_results_sync_every(results, 0);
+    while (!fs_results_is_due(results)) /* a hundred times what the last sync took */
+        usleep(1000);
+    ok(fs_results_settle(results));
+    fs_results_sync_every(results, 1e6);
+    assert_false(fs_results_is_due(results));
+}
+
+static void a_slot_is_kept_until_the_other_is_on_the_disk(void **state)
+{
+    (void)state;
+    fs_results *results = created_and_opened();
+    fs_results_sync_every(results, 1e6);
+    write_state(results, 1);
+    write_state(results, 2); /* nothing is on the disk yet: in turn */
+    assert_true(header_word(0, 0) == 1 && header_word(1, 0) == 2);
+    sync_now(results);
+    write_state(results, 3);
+    write_state(results, 1);
+    write_state(results, 3);
+    assert_true(header_word(0, 0) == 3 && header_word(0, 5) == 5); /* the last of three states */
+    assert_true(header_word(1, 0) == 2 && header_word(1, 5) == 2); /* still the one that was synced */
+    sync_now(results);
+    write_state(results, 1);
+    assert_true(header_word(0, 0) == 3 && header_word(1, 0) == 1 && header_word(1, 5) == 6);
+    ok(fs_results_close(results));
+    results = opened(MPI_COMM_SELF); /* which syncs */
+    write_state(results, 2);
+    write_state(results, 3);
+    assert_true(header_word(0, 0) == 3 && header_word(1, 0) == 1);
+    ok(fs_results_close(results));
+    assert_state(3);
+}
+
+static void a_slot_that_is_given_up_is_no_damage(void **state)
+{
+    (void)state;
+    size_t size;
+    const uint32_t given_up = 0;
+    fs_results *results = created_and_opened();
+    write_state(results, 1);
+    write_state(results, 2);
+    ok(fs_results_close(results));
+    int file = open(path, O_WRONLY); /* as a kill leaves it that came while slot 1 was written once more */
+    assert_int_equal(pwrite(file, &given_up, sizeof given_up, (off_t)extent(path, "/resume/slots", &size) + 32 + 28), 4);
+    close(file);
+    flip_in("/resume/1/state", 2 * 2 * K * FEATURES * sizeof(float) - 1);
+    assert_string_equal(checked(FS_OK), "");
+    assert_state(1);
+    flip_in("/resume/1/state", 0); /* now neither holds */
+    assert_non_null(strstr(checked(FS_MISMATCH), "damaged: resume slot 0 of layer 1"));
+}
+
 /* --- damage --- */
 
 static void one_flipped_bit_is_found_where_it_is(void **state)
@@ -1069,6 +1136,8 @@ int main(int argc, char **argv)
         TEST(slots_alternate_and_the_newest_is_read),
         TEST(a_damaged_newest_slot_falls_back_and_is_the_next_to_be_written),
         TEST(an_overwritten_older_slot_is_no_damage),
+        TEST(a_slot_is_kept_until_the_other_is_on_the_disk),
+        TEST(a_slot_that_is_given_up_is_no_damage),
         TEST(one_flipped_bit_is_found_where_it_is),
         TEST(a_damaged_unit_can_be_written_again),
         TEST(truncated_files_are_refused),
