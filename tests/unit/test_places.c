@@ -104,6 +104,10 @@ static void of_several_files_the_best_is_taken(void **state)
     opens_at("", 5);
     write_named(write_file, "%s-%s-idx%d-ubyte", "t10k", 6);
     opens_at("", 6);
+    write_named(write_file, "%s-%s-IDX%d-UBYTE", "t10k", 8); /* by the alphabet these would be first */
+    write_named(write_file, "%s %s idx%d-ubyte", "t10k", 9);
+    write_labels(write_file, "train-labels-idx1-int", 12, 7);
+    opens_at("", 6);
     write_named(write_file, "other-%s-%s-idx%d-ubyte", "test", 7);
     opens_at("", 6); /* files without a set's name */
     opens_at("/other", 7);
