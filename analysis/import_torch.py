@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A model file from a network that PyTorch trained: import_torch.py model.pth --arch FILE --out model.h5 --pixels LOW,HIGH
 
-model.pth holds a state dict (torch.save(model.state_dict(), "model.pth")) or is a checkpoint around one; .safetensors and NumPy's .npz
+model.pth holds a state dict (torch.save(model.state_dict(), "model.pth")), is a checkpoint around one, a pickled module or a TorchScript
+program; .safetensors and NumPy's .npz
 (numpy.savez("model.npz", **{name: values.numpy() for name, values in model.state_dict().items()})) are read, too. PyTorch is not
 needed, and nothing in a file is run. A tensor's name tells what it is: weight, bias, running_mean, running_var, or Keras' kernel, gamma,
 beta, moving_mean, moving_variance. Modules go to the layers of the architecture in order, every shape has to fit, and the mapping is

@@ -25,6 +25,7 @@ BRANCHES = {"shortcut", "shortcuts", "downsample", "skip", "residual", "residual
 # layer1.0.conv1, stage2.1.left.0, but not layer1.0.weight; blocks.0.conv2
 NESTED = re.compile(r"(^|\.)(layer|stage)_?\d+(\.\d+)+\.[a-z_]\w*\.|\.\d+\.(conv|bn|norm|fc)_?[2-9]\.", re.IGNORECASE)
 MOST_DEPTH = 5  # of dicts in each other that are looked into
+MOST_MODULES = 64  # of modules in each other
 
 
 def add_options(parser):
@@ -51,14 +52,15 @@ def _is_state_dict(value, strict):
 
 
 def _of_module(value, seen, prefix=""):
-    """The state dict of a pickled module, whose code is not in the file; of anything else {}. `seen` ends what refers to itself."""
+    """The state dict of a pickled module or TorchScript program, whose code is not run; of anything else {}. `seen` ends what refers
+    to itself."""
     state, found = value.state if isinstance(value, Foreign) else None, {}
-    if isinstance(state, dict) and id(value) not in seen:
+    if isinstance(state, dict) and id(value) not in seen and prefix.count(".") < MOST_MODULES:
         seen.add(id(value))
-        groups = [state[group] for group in ("_parameters", "_buffers") if isinstance(state.get(group), dict)]
-        found = {f"{prefix}{name}": tensor for group in groups for name, tensor in group.items() if tensor is not None}
-        for name, module in state["_modules"].items() if isinstance(state.get("_modules"), dict) else ():
-            found.update(_of_module(module, seen, f"{prefix}{name}."))
+        script = value.name.startswith("__torch__.")  # has all as plain attributes
+        groups = [state] if script else [state.get(group) for group in ("_parameters", "_buffers", "_modules")]
+        for name, held in ((name, held) for group in groups if isinstance(group, dict) for name, held in group.items()):
+            found.update({f"{prefix}{name}": held} if isinstance(held, Tensor) else _of_module(held, seen, f"{prefix}{name}."))
     return found
 
 
@@ -97,6 +99,8 @@ def _list(names, most=8):
 
 
 def _nothing(path, tree):
+    if isinstance(tree, Foreign) and tree.name.startswith("__torch__."):
+        return Failure(f"{path}: a TorchScript program whose tensors are frozen into its code, which is not run: {SAVE}")
     inside = f" ({_list(tree)})" if isinstance(tree, dict) else ""
     return Failure(f"{path}: holds {describe(tree)}{inside} and no state dict of tensors: {SAVE}")
 
@@ -115,7 +119,8 @@ def find(path, tree, key):
         print(f"{path}: the state dict '{shown('.'.join(place))}' is taken" +
               (f" of {_list(tree)}" if isinstance(tree, dict) and len(tree) > 1 else ""))
     if module:
-        print(f"{path}: a pickled module of {module}: its tensors are taken, its code is neither in the file nor needed")
+        print(f"{path}: a {'TorchScript program' if '__torch__' in module else 'pickled module'} of {module}: its tensors are taken, no code "
+              "is run")
     return state
 
 

@@ -92,7 +92,10 @@ KNOWN = {
     "torch._utils._rebuild_tensor_v3": _tensor_v3,
     "torch._utils._rebuild_parameter": lambda data, *rest: data,
     "torch._utils._rebuild_parameter_with_state": lambda data, *rest: data,
+    "torch._utils._rebuild_device_tensor_from_cpu_tensor": lambda data, *rest: data,
     "torch._tensor._rebuild_from_type_v2": _of_subclass,
+    "torch._tensor._rebuild_from_type": _of_subclass,
+    "torch.tensor._rebuild_from_type": _of_subclass,
     "torch.Size": lambda sizes: sizes,
 }
 
@@ -253,10 +256,8 @@ class Archive:
         self.path, self.zip = path, zipfile.ZipFile(path)
         self.members = {info.filename: info for info in self.zip.infolist()}
         self.root = next(name for name in self.members if name.endswith("/data.pkl")).partition("/")[0]
-        if any(name.startswith((f"{self.root}/code/", f"{self.root}/constants.pkl")) for name in self.members):
-            raise Failure(f"{path}: is a TorchScript program (torch.jit.save), which is not run here: {SAVE}; where only this file is "
-                          "left and is trusted, torch.save(torch.jit.load(FILE).state_dict(), OTHER)")
-        if sum(info.file_size for info in self.members.values()) > os.path.getsize(path):
+        held = [info.file_size for name, info in self.members.items() if name.startswith((f"{self.root}/data/", f"{self.root}/data.pkl"))]
+        if sum(held) > os.path.getsize(path):
             raise ValueError("its members are larger than the file: compressed, which torch.save does not do, or overlapping")
         self.order = ">" if f"{self.root}/byteorder" in self.members and self.member("byteorder") == b"big" else "<"
         self.last = None, b""  # several tensors may share a storage

@@ -220,6 +220,4 @@ for settings in ({}, {"pickle_protocol": 4}, {"pickle_protocol": 5}, {"_use_new_
         wanted = (wanted.float() if name == "bfloat16" else wanted).detach().numpy()
         report(arrays[name].dtype == wanted.dtype and arrays[name].shape == wanted.shape and (arrays[name] == wanted).all(), name, settings)
     report(tree["acc"] == 91.2 and tree["big"] == 10**30 and tree["lr"].name.endswith("multiarray.scalar"), "beside tensors", settings)
-torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), "script.pt")
-refused("script.pt", open("script.pt", "rb").read(), "a TorchScript program")
 sys.exit(failures > 0)

@@ -267,6 +267,10 @@ for wrapped in ({"net": several["model"], "acc": 91.2, "lr": np.float64(0.1)}, {
 module = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.BatchNorm2d(4), torch.nn.ReLU(), torch.nn.MaxPool2d(2), torch.nn.Flatten(),
                              torch.nn.Linear(36, 3))
 torch.save({"net": module}, "module.pth")
-taken("a pickled module", "module.pth", NET, says="a pickled module of class 'torch.nn.modules.container.Sequential'",
-      conv1_weight=module[0].weight.detach().numpy().transpose(2, 3, 1, 0), fc1_bias=module[5].bias.detach().numpy())
+torch.jit.save(torch.jit.script(module), "script.pt")
+for name in ("module.pth", "script.pt"):
+    taken("a pickled module", name, NET, says="torch.nn.modules.container.Sequential': its tensors are taken, no code is run",
+          conv1_weight=module[0].weight.detach().numpy().transpose(2, 3, 1, 0), fc1_bias=module[5].bias.detach().numpy())
+torch.jit.save(torch.jit.freeze(torch.jit.script(module.eval())), "frozen.pt")
+refused("a program that holds its tensors as constants", "frozen.pt: a TorchScript program whose tensors are frozen", "frozen.pt", NET)
 sys.exit(failures > 0)
