@@ -14,7 +14,7 @@ shift
 [ $# -gt 0 ] || set -- idx cifar arch model results
 built=${FILTERSCOPE_BUILD:-$home/build}
 out=$built/fuzz
-flags="-std=gnu17 -O2 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined
+flags="-std=gnu17 -O2 -g -DH5_USE_110_API -fsanitize=address,undefined -fno-sanitize-recover=undefined
     -I$home/include -I$home/src -I$built/src $(pkg-config --cflags ompi-c hdf5-openmpi openblas)"
 
 rm -rf "$out/objects"

@@ -19,6 +19,7 @@ data = make_idx(f"{here}/data", labels=3, train=60, test=30)
 TRAIN = "--batch 20 --slots 4 --lr 0.02 --fc-lr 0.02 --momentum 0.9 --fc-momentum 0.9"
 SWEEP = "--batch 20 --slots 4 --test-every 20"
 SETTINGS = {"DATA": data, "ARCH": "vgg6", "EPOCHS": 1, "FILTERSCOPE": BINARY, "OMPI_MCA_btl": "tcp,self",
+            "OMPI_MCA_btl_tcp_if_include": "127.0.0.0/8",  # where all nodes are; Open MPI 5 doesn't always get at itself elsewhere
             "TRAIN_OPTIONS": TRAIN, "SWEEP_OPTIONS": SWEEP}
 SIZE = ("--nodes=2", "--ntasks=4", "--ntasks-per-node=2")
 LONG = 250  # epochs of the probes in scenarios that are disturbed

@@ -54,6 +54,11 @@ def missing():
     return [name for name in programs if not shutil.which(name, path=places)]
 
 
+def slurm_release():
+    said = subprocess.run(["slurmd", "-V"], capture_output=True, text=True, check=True).stdout  # "slurm 24.11.5"
+    return tuple(map(int, re.findall(r"\d+", said)[:2]))
+
+
 def free_ports(count):
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
@@ -90,6 +95,9 @@ class Cluster:
         user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
         with open(f"{here}/slurm.conf", "w") as file:
             file.write(CONFIGURATION.format(host=host, port=ports, user=user, here=here, nodes=nodes))
+        if slurm_release() >= (23, 11):  # from there on slurmd ends where no cgroup is mounted, as in many containers
+            with open(f"{here}/cgroup.conf", "w") as file:
+                file.write("CgroupPlugin=disabled\n")
         with open(f"{here}/munge.key", "wb") as file:
             file.write(os.urandom(128))
         os.chmod(f"{here}/munge.key", 0o600)
