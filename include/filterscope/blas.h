@@ -14,4 +14,7 @@ const char *fs_blas_better_core(const char *core, int avx512, const char *wanted
  * thread: one rank a core, and more threads would only wait for each other. */
 void fs_blas_start(char **argv);
 
+/* Not collective. Lets OpenBLAS take its buffer while there is memory: later it would ask for one again and again, for ever. */
+void fs_blas_reserve(void);
+
 #endif

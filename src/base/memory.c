@@ -11,6 +11,18 @@
 
 enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20 };
 
+/* What every large allocation leaves to the libraries: MPI crashes where it gets none. */
+enum { RESERVE = 64 << 20 };
+
+fs_status fs_memory_left(size_t bytes, const char *what)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return fs_fail(FS_ERROR, "out of memory: no %zu MiB are left for %s (limits: ulimit -v, ulimit -d)", bytes >> 20, what);
+    munmap(memory, bytes);
+    return FS_OK;
+}
+
 void *fs_alloc(size_t count, size_t size, const char *what)
 {
     size_t bytes;
@@ -21,7 +33,8 @@ void *fs_alloc(size_t count, size_t size, const char *what)
     size_t alignment = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
     size_t rounded = bytes ? (bytes + alignment - 1) / alignment * alignment : alignment;
     void *memory = aligned_alloc(alignment, rounded);
-    if (!memory) {
+    if (!memory || (alignment == HUGE_PAGE && fs_memory_left(RESERVE, "MPI and HDF5"))) {
+        free(memory);
         fs_fail(FS_ERROR, "out of memory: %zu bytes for %s", bytes, what);
         return NULL;
     }

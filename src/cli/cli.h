@@ -115,9 +115,18 @@ fs_status fs_check_all_labels(const char *spec, const fs_dataset *train, const f
 /* Not collective. Prints a line where two labels have the same name, and where one is that of a missing value. */
 void fs_print_name_notes(const char *command, int labels, const char (*name)[FS_LABEL_NAME_BYTES]);
 
-/* Not collective. FS_USAGE where the launcher started more processes than this MPI job has ranks: each would believe that it is
- * alone and they would all do the same work. */
-fs_status fs_check_launcher(void);
+/* Who started this process, as one of how many at least. */
+typedef struct fs_launched {
+    const char *by;
+    int processes;
+} fs_launched;
+
+/* Not collective; before MPI_Init, which changes the environment. What launchers of all kinds say in it. */
+fs_launched fs_read_launcher(void);
+
+/* Not collective. FS_USAGE where this process is one of several that were launched, and MPI sees it alone: they would all do the
+ * same work. */
+fs_status fs_check_launcher(const fs_launched *launched);
 
 /* Collective on MPI_COMM_WORLD. Rank 0 finds the file that the command writes, which must leave its inputs alone, and takes its
  * lock (*lock is NULL on the others). The status is the same on every rank, and so is target->path, by which alone the others

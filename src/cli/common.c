@@ -1,4 +1,4 @@
-/* Pieces of several sub-commands: data, slots, the launcher, provenance. */
+/* Pieces of several sub-commands: data, slots, provenance. */
 #include <cblas.h>
 #include <hdf5.h>
 #include <stdio.h>
@@ -34,28 +34,6 @@ void fs_print_config(const char *title, const fs_config *config)
     for (int i = 0; i < config->count; i++)
         printf("  %-18s %s\n", config->entry[i].key, config->entry[i].value);
     fflush(stdout);
-}
-
-/* The number of processes that mpirun or srun says it started; 0 where neither did. A batch script's own environment has
- * SLURM_* variables too, but no step. */
-static int launched(void)
-{
-    const char *count = getenv("OMPI_COMM_WORLD_SIZE");
-    if (!count && getenv("SLURM_STEP_ID"))
-        count = getenv("SLURM_STEP_NUM_TASKS");
-    return count ? atoi(count) : 0;
-}
-
-fs_status fs_check_launcher(void)
-{
-    int ranks, expected = launched();
-    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
-    if (expected <= ranks)
-        return FS_OK;
-    return fs_fail(FS_USAGE,
-                   "the launcher started %d processes, but MPI sees %d: they would all do the same work. Launch with the "
-                   "mpirun of the MPI that filterscope was built with, or with srun --mpi=pmix",
-                   expected, ranks);
 }
 
 static fs_status find_and_lock(const char *name, const fs_input *inputs, fs_target *target, fs_lock **lock)

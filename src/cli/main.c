@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "filterscope/blas.h"
+#include "filterscope/memory.h"
 #include "filterscope/results.h"
 #include "filterscope/slots.h"
 #include "filterscope/watch.h"
@@ -52,13 +53,24 @@ static void report(fs_status status)
         fprintf(stderr, "filterscope: %s\n", fs_message());
 }
 
+/* Bytes of address space: 128 MiB for OpenBLAS' buffer, the rest for Open MPI on a node of many ranks. Without them MPI_Init may
+ * crash, and OpenBLAS waits for them. */
+enum { LIBRARIES_NEED = 400 << 20 };
+
 /* Every rank returns the same status; rank 0 speaks for all. */
 static fs_status run_parallel(const struct command *command, int argc, char **argv)
 {
     int rank;
+    fs_status status = fs_memory_left(LIBRARIES_NEED, "MPI and BLAS");
+    if (status) {
+        report(status);
+        return status;
+    }
+    const fs_launched launched = fs_read_launcher();
+    fs_blas_reserve();
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    fs_status status = fs_check_launcher();
+    status = fs_check_launcher(&launched);
     fs_watch *watch = status ? NULL : fs_watch_start(MPI_COMM_WORLD);
     if (!status)
         status = command->run(argc - 1, argv + 1);
