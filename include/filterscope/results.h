@@ -210,8 +210,8 @@ int fs_results_cannot_end(void);
  * doesn't. `target` is borrowed. */
 void fs_results_guard(fs_results *results, const fs_target *target);
 
-/* Not collective. What a failure of power or of the machine may cost: what was written has reached the disk (fsync) when so many
- * seconds have passed, or a hundred times what that takes where this is longer. */
+/* Not collective. What a failure of power or of the machine may cost: what was written has reached the disk (fsync) when so
+ * many seconds have passed, or a hundred times what that takes where this is longer. */
 #define FS_SYNC_SECONDS 30.0 /* without this call */
 void fs_results_sync_every(fs_results *results, double seconds);
 

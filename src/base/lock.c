@@ -35,8 +35,8 @@ struct fs_lock {
 /* The job's lock, for fs_lock_abandon. */
 static fs_lock_key known;
 
-/* ABSENT; UNREADABLE, with errno: nothing can be told; STRANGE: no lock but a folder, a link, a pipe, a file of somebody's; UNFINISHED: not a whole
- * lock yet, or no longer; WHOLE. */
+/* ABSENT; UNREADABLE, with errno: nothing can be told; STRANGE: no lock but a folder, a link, a pipe, a file of somebody's;
+ * UNFINISHED: not a whole lock yet, or no longer; WHOLE. */
 enum state { ABSENT, UNREADABLE, STRANGE, UNFINISHED, WHOLE };
 
 /* Opening asks an NFS server for the present contents; a pipe's opening does not wait. */

@@ -124,8 +124,8 @@ typedef struct fs_launched {
 /* Not collective; before MPI_Init, which changes the environment. What launchers of all kinds say in it. */
 fs_launched fs_read_launcher(void);
 
-/* Not collective. FS_USAGE where this process is one of several that were launched, and MPI sees it alone: they would all do the
- * same work. */
+/* Not collective. FS_USAGE where this process is one of several that were launched, and MPI sees it alone: they would all do
+ * the same work. */
 fs_status fs_check_launcher(const fs_launched *launched);
 
 /* Collective on MPI_COMM_WORLD. Rank 0 finds the file that the command writes, which must leave its inputs alone, and takes its

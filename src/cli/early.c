@@ -1,8 +1,8 @@
-/* What must be so before any library is initialised, hence before main: libraries that find no memory then crash, or wait for it.
+/* What must be so before any library is initialised, hence before main: libraries without memory crash, or wait for it.
  *
- * OpenBLAS makes its threads when it is loaded, each with a stack and a buffer: of no use here (a rank a core), and where memory
- * or processes are short they fail, or ask for ever. It reads OPENBLAS_NUM_THREADS then: where that is not 1, the program
- * executes itself anew. */
+ * OpenBLAS makes its threads when it is loaded, each with a stack and a buffer: of no use here (a rank a core), and where
+ * memory or processes are short they fail, or ask for ever. It reads OPENBLAS_NUM_THREADS then: where that is not 1, the
+ * program executes itself anew. */
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>

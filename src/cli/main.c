@@ -53,8 +53,8 @@ static void report(fs_status status)
         fprintf(stderr, "filterscope: %s\n", fs_message());
 }
 
-/* Bytes of address space: 128 MiB for OpenBLAS' buffer, the rest for Open MPI on a node of many ranks. Without them MPI_Init may
- * crash, and OpenBLAS waits for them. */
+/* Bytes of address space: 128 MiB for OpenBLAS' buffer, the rest for Open MPI on a node of many ranks. Without them MPI_Init
+ * may crash, and OpenBLAS waits for them. */
 enum { LIBRARIES_NEED = 400 << 20 };
 
 /* Every rank returns the same status; rank 0 speaks for all. */

@@ -250,8 +250,8 @@ static void sync_folder(const char *path)
     }
 }
 
-/* Bytes on the disk, then the new name, then the folder that holds the name. The file that goes is looked at at the last moment:
- * what takes long is writing. `target` may be NULL. */
+/* Bytes on the disk, then the new name, then the folder that holds the name. The file that goes is looked at at the last
+ * moment: what takes long is writing. `target` may be NULL. */
 static fs_status publish(const char *path, const fs_target *target, const void *bytes, size_t size)
 {
     char temporary[FS_PATH_BYTES];

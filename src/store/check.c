@@ -71,8 +71,9 @@ static void report_slot(struct check *check, int index, int slot, int done, cons
         report(check, what, where, row->crc, crc);
 }
 
-/* Only the slot that its header calls the newest, and that is not given up, must be whole: the older one may be in the middle of being overwritten, and
- * stays so after a kill. While a sweep is writing, the newest may become the older one during the check: look again. */
+/* Only the slot that its header calls the newest, and that is not given up, must be whole: the older one may be in the middle
+ * of being overwritten, and stays so after a kill. While a sweep is writing, the newest may become the older one during the
+ * check: look again. */
 static fs_status check_slots(struct check *check, int index, int done)
 {
     fs_slot_row before[2], after[2];
