@@ -32,6 +32,15 @@ ACTIVATIONS = {"relu": "ReLU", "relu6": "ReLU6", "leakyrelu": "LeakyReLU", "elu"
                "sigmoid": "Sigmoid", "tanh": "Tanh", "hardswish": "Hardswish", "hardsigmoid": "Hardsigmoid"}
 
 
+def words_of(line):
+    """The words of a line without "as NAME" and "probe" at its end, and NAME."""
+    words, name = line.split(), None
+    while words[-1] == "probe" or words[-2:-1] == ["as"]:
+        name = name if words[-1] == "probe" else words[-1]
+        del words[-1 if words[-1] == "probe" else -2:]
+    return words, name
+
+
 def constructor(row):
     kind = row["kind"]
     if kind == "conv":
@@ -41,7 +50,7 @@ def constructor(row):
         return f"nn.BatchNorm{'2d' if row['layer'] else '1d'}({row['channels']})"
     if kind in ("maxpool", "avgpool"):
         name = "MaxPool2d" if kind == "maxpool" else "AvgPool2d"
-        ceil = ", ceil_mode=True" if "ceil" in row["text"].split() else ""
+        ceil = ", ceil_mode=True" if "ceil" in words_of(row["text"])[0] else ""
         return f"nn.{name}({pair(row, 'kernel')}, stride={pair(row, 'stride')}, padding={pair(row, 'pad')}{ceil})"
     if kind in ("globalmax", "globalavg"):
         return f"nn.Adaptive{'Max' if kind == 'globalmax' else 'Avg'}Pool2d(1)"
@@ -49,14 +58,14 @@ def constructor(row):
         return f"nn.Linear({row['channels'] * row['height'] * row['width']}, {row['out_channels']}, bias={bool(row['bias'])})"
     if kind == "prelu":
         return f"nn.PReLU({row['channels']})"
-    return f"nn.{ACTIVATIONS[kind]}({', '.join(row['text'].split()[1:])})"
+    return f"nn.{ACTIVATIONS[kind]}({', '.join(words_of(row['text'])[0][1:])})"
 
 
 def modules(text, rows):
     """(constructor, row or None) of each module of a torch.nn.Sequential that computes what `text` says."""
     by_line, result = {row["line"]: row for row in rows}, []
     for number, line in enumerate(text.splitlines(), 1):
-        row, words = by_line.get(number), line.split()
+        row, words = by_line.get(number), words_of(line)[0]
         if row and row["kind"] == "fc" and not any(name == "nn.Flatten()" for name, _ in result):
             result.append(("nn.Flatten()", None))
         if row:
@@ -66,6 +75,39 @@ def modules(text, rows):
     if not any(name == "nn.Flatten()" for name, _ in result):
         result.append(("nn.Flatten()", None))
     return result
+
+
+def join(row, words):
+    """The expression of a line that joins maps, each with its four axes, since one that was flattened has lost two."""
+    inputs = words[1:] if words[0] == "concat" else ["here", *words[1:]]
+    sizes = [(row["out_height"], row["out_width"])] * len(inputs)
+    if words[0] == "scale":
+        sizes[0] = row["height"], row["width"]
+    maps = ["here" if name == "here" else f'maps["{name}"]' for name in inputs]
+    maps = [f"{name}.reshape(len({name}), -1, {height}, {width})" for name, (height, width) in zip(maps, sizes)]
+    return f"torch.cat([{', '.join(maps)}], 1)" if words[0] == "concat" else (" + " if words[0] == "add" else " * ").join(maps)
+
+
+def graph(text, rows):
+    """As modules(), of a network with branches, and the lines of its forward()."""
+    by_line, listing, lines = {row["line"]: row for row in rows}, [], ["maps = {}"]
+    for number, line in enumerate(text.splitlines(), 1):
+        row, (words, name) = by_line.get(number), words_of(line)
+        if words[0] == "from":
+            lines.append(f'here = maps["{words[1]}"]')
+        elif words[0] in ("add", "concat", "scale"):
+            lines.append(f"here = {join(row, words)}")
+        elif row or words[0] == "dropout":
+            flat = ".flatten(1)" if row and (row["kind"] == "fc" or (row["kind"] == "bn" and not row["layer"])) else ""
+            lines.append(f"here = self[{len(listing)}](here{flat})")
+            listing.append((constructor(row) if row else f"nn.Dropout({words[1] if len(words) > 1 else 0.5})", row))
+        if name:
+            lines.append(f'maps["{name}"] = here')
+    return listing, [*lines, "return here.flatten(1)"]
+
+
+def has_branches(text):
+    return any(line.split()[0] in ("from", "add", "concat", "scale") for line in text.splitlines())
 
 
 def state_of(rows, arrays):
@@ -81,13 +123,16 @@ def sequential_names(listing, rows):
     return [f"{place[row['line']]}.{leaves[role]}" for row, group, _, role in model_file.arrays_of(rows) if group != "momentum"]
 
 
-def module_text(model, listing):
+def module_text(model, listing, forward):
+    """The Python file; `forward` is None where the modules follow one another."""
     pixel, mean, std = ([float(value) for value in values] for values in model["scaling"])
     lines = "".join(f"        {name},\n" for name, _ in listing)
+    own = "".join(f"        {line}\n" for line in forward or [])
+    own = f"class Network(nn.Sequential):\n    def forward(self, here):\n{own}\n\n" if forward else ""
     return (f'"""{model["arch"]}: takes [images, {model["size"][2]}, {model["size"][0]}, {model["size"][1]}]; for pixels p of 0..255\n'
-            f'x = (low + (high - low) p / 255 - mean) / std."""\nfrom torch import nn\n\n'
-            f"low, high = {pixel[0]!r}, {pixel[1]!r}\nmean = {mean!r}\nstd = {std!r}\n\n\n"
-            f"def network():\n    return nn.Sequential(\n{lines}    )\n")
+            f'x = (low + (high - low) p / 255 - mean) / std."""\n{"import torch" + chr(10) if forward else ""}from torch import nn\n\n'
+            f"low, high = {pixel[0]!r}, {pixel[1]!r}\nmean = {mean!r}\nstd = {std!r}\n\n\n{own}"
+            f"def network():\n    return {'Network' if forward else 'nn.Sequential'}(\n{lines}    )\n")
 
 
 def rename(state, rows, text, options):
@@ -127,7 +172,7 @@ def run():
     binary = model_file.program(options.filterscope)
     model = model_file.read(binary, options.model)
     _, rows = model_file.layers_of(binary, model)
-    listing = modules(model["text"], rows)
+    listing, forward = graph(model["text"], rows) if has_branches(model["text"]) else (modules(model["text"], rows), None)
     state = state_of(rows, model["arrays"])
     if options.like:
         state = rename(state, rows, model["text"], options)
@@ -137,7 +182,7 @@ def run():
         print(f"  {shown(name):32s} {list(values.shape)}")
     content = io.BytesIO()  # torch.save has errors of its own for a full disk
     torch.save({name: torch.from_numpy(values) for name, values in state.items()}, content)
-    module = {options.module: module_text(model, listing).encode()} if options.module else {}
+    module = {options.module: module_text(model, listing, forward).encode()} if options.module else {}
     write({options.out: content.getvalue(), **module})
     print(f"{options.out}: {len(state)} tensors")
 

@@ -1,4 +1,5 @@
-/* Architectures as text: any sequential convolutional network, a layer a line.
+/* Architectures as text: a convolutional network, a layer a line. A line's input is the output of the line before, the current
+ * map, unless it names others.
  *
  * Words are separated by blanks; "#" starts a comment; empty lines do not count. SIZE is one number, or two as HEIGHTxWIDTH.
  *
@@ -22,6 +23,12 @@
  *                                              that was trained elsewhere stays in the text
  *     flatten                                  optional, where the maps end: fc implies it
  *     fc UNITS [bias]                          fully connected
+ *     ... as NAME                              last on a line: a name for its output, from here on
+ *     from NAME                                makes that the current map: a branch begins
+ *     add NAME [NAME ...]                      the current map plus those, all of one shape: the branch ends, here and below
+ *     concat NAME NAME [NAME ...]              the channels of those one after the other; "here" is the current map
+ *     scale NAME                               that times the current map, which is as large or 1x1 (squeeze-and-excite)
+ *     ... probe                                last on a line: its output is probed
  *
  * The first layer is a conv (or a dropout). After flatten or fc come fc, bn, activations and dropout only; a bn between flatten
  * and fc wants a 1x1 map. FILTERS and UNITS may be K, the number of labels; the last map is 1x1 with K channels. For example, a
@@ -38,7 +45,19 @@
  *
  * A convolution's number is its place among the convolutions, from 1: what --layers wants. Its probe sees the map after all
  * that stands between it and the next conv or the first fc, a global pool included: after conv + bn + relu and the pool that
- * follows, as in method, phase two; for other orders this is the rule (ours). */
+ * follows, as in method, phase two; for other orders this is the rule (ours). It also ends where another line reads the map or
+ * branches meet, and a convolution on a branch, from "from" to where that meets another, has no probe. Where a line says
+ * "probe", those lines alone are probed, each by the number of the last convolution before it that is on no branch (on a branch,
+ * of the last one): a filter's map behind an add is the sum, not what its convolution gives (ours). A residual block:
+ *
+ *     relu as a
+ *     conv 16 3x3 pad 1
+ *     bn
+ *     relu
+ *     conv 16 3x3 pad 1
+ *     bn
+ *     add a
+ *     relu as b probe */
 #ifndef FILTERSCOPE_ARCHITECTURE_H
 #define FILTERSCOPE_ARCHITECTURE_H
 

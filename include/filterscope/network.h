@@ -34,7 +34,7 @@ fs_status fs_network_create(const fs_arch *arch, int height, int width, int chan
                             fs_network *net);
 void fs_network_free(fs_network *net);
 
-/* The operation whose output the probe of convolution layer 1 .. net->layers sees. */
+/* The operation whose output the probe of convolution layer 1 .. net->layers sees; NULL where that is not probed. */
 const fs_op *fs_network_probed(const fs_network *net, int layer);
 
 /* Multiply-adds for one image, forward, of convolutions and linear layers up to convolution `layer` (0: the whole network). */

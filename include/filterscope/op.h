@@ -16,7 +16,8 @@ typedef struct fs_size {
     int height, width;
 } fs_size;
 
-enum { FS_UNITS_K = -1, FS_MOST_INPUTS = 32 };
+enum { FS_UNITS_K = -1, FS_MOST_INPUTS = 32, FS_NAME_BYTES = 32 };
+#define FS_HERE "here" /* the name of the current map */
 
 /* One line of an architecture, as its words say. */
 typedef struct fs_layer {
@@ -26,8 +27,12 @@ typedef struct fs_layer {
     fs_size size, stride, pad;
     int floor, ceil; /* of pools, as given */
     int bias;
-    double alpha;   /* of an activation: its number */
-    char text[128]; /* the line without comment, its words separated by single blanks */
+    double alpha;             /* of an activation: its number */
+    char name[FS_NAME_BYTES]; /* of its output; empty for none */
+    int probe;                /* its output is probed */
+    int sources;              /* of a line that names maps, FS_HERE among them: how many, and which */
+    char source[FS_MOST_INPUTS][FS_NAME_BYTES];
+    char text[512]; /* the line without comment, its words separated by single blanks */
 } fs_layer;
 
 /* Where a line stands. */
@@ -46,9 +51,11 @@ typedef struct fs_op {
     const fs_kind *kind;
     int inputs;                                /* how many */
     const struct fs_op *input[FS_MOST_INPUTS]; /* whose outputs they are; NULL for the images */
-    int layer;  /* number of the convolution it belongs to, from 1; 0 for fully connected layers */
-    int probed; /* 1 for the last operation before the next convolution or the first linear one: its output is what
-                   the probe of `layer` sees */
+    int readers;                               /* how many inputs of operations its output is */
+    const struct fs_op *reader;                /* the last of these */
+    int layer;                               /* number of the convolution it belongs to, from 1; 0 for fully connected layers */
+    int branch;                              /* stands between a "from" and where its branch meets another */
+    int probed;                              /* its output is what the probe of `layer` sees */
     int height, width, channels;             /* of the first input */
     int out_height, out_width, out_channels; /* of the output */
     fs_size kernel, stride, pad;             /* of convolutions and pools */
@@ -108,6 +115,8 @@ struct fs_kind {
     int begins;                                                 /* may be the first layer */
     int maps_only;                                              /* may not follow a flatten or fc */
     int flattens, dense;                                        /* what follows is flat; belongs to no convolution */
+    int names;                                                  /* its inputs are the maps that it names */
+    int branches, joins;                                        /* begins a branch; ends it */
     int counts;                                                 /* is a convolution, which has a number and a probe */
     int pools;                                                  /* is a pool */
     int ignored;                                                /* is for the record: does nothing */

@@ -45,13 +45,22 @@ static void each_line(const fs_network *net, print_line *print)
     }
 }
 
+/* The operation that joins branches between a probe's point and the convolution before it; NULL for none. */
+static const fs_op *join_before(const fs_op *op)
+{
+    while (op && op->inputs == 1 && !op->kind->counts)
+        op = op->input[0];
+    return op && op->inputs > 1 ? op : NULL;
+}
+
 static void print_shape(const fs_op *op, int line, const char *text, int length)
 {
-    char map[40] = "", probe[24] = "";
+    char map[40] = "", probe[48] = "";
+    const fs_op *join = join_before(op);
     if (op)
         snprintf(map, sizeof map, "%dx%dx%d", op->out_height, op->out_width, op->out_channels);
     if (op && op->probed)
-        snprintf(probe, sizeof probe, "probe %d", op->layer);
+        snprintf(probe, sizeof probe, "probe %d%s%s", op->layer, join ? ": of the " : "", join ? join->kind->word : "");
     printf("%4d  %-32.*s %14s", line, length, text, map);
     if (op)
         printf(" %12zu %14.0f", op->weights + op->biases, fs_op_macs(op));

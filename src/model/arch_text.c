@@ -46,6 +46,38 @@ static fs_status read_layer(fs_words *w, fs_layer *layer)
     return fs_words_fail(w, "'%s' is no layer; there are:%s", word, known);
 }
 
+static int is_name(const char *word)
+{
+    static const char *const taken[] = {FS_HERE, "as", "probe"};
+    size_t length = 0;
+    while (isalnum((unsigned char)word[length]) || (word[length] && strchr("._-", word[length])))
+        length++;
+    for (int i = 0; i < 3; i++)
+        if (strcmp(word, taken[i]) == 0)
+            return 0;
+    return isalpha((unsigned char)*word) && !word[length] && length < FS_NAME_BYTES;
+}
+
+/* Takes "as NAME" and "probe" from the end of the line. */
+static fs_status take_marks(fs_words *w, fs_layer *layer)
+{
+    for (;;) {
+        char **last = w->word + w->count - 1;
+        if (w->count > 1 && !layer->probe && strcmp(*last, "probe") == 0) {
+            layer->probe = 1;
+            w->count--;
+        } else if (w->count > 2 && !*layer->name && strcmp(last[-1], "as") == 0) {
+            if (!is_name(*last))
+                return fs_words_fail(w, "'%s' is no name: a letter, then letters, digits, '.', '-', '_', %d in all", *last,
+                                     FS_NAME_BYTES - 1);
+            strcpy(layer->name, *last);
+            w->count -= 2;
+        } else {
+            return FS_OK;
+        }
+    }
+}
+
 static void join(const fs_words *w, fs_layer *layer)
 {
     size_t used = 0;
@@ -68,7 +100,8 @@ fs_status fs_arch_next(const char *name, const char **text, int *line, fs_layer 
     *more = 1;
     *layer = (fs_layer){.line = w.line, .stride = {1, 1}};
     join(&w, layer);
-    return read_layer(&w, layer);
+    fs_status status = take_marks(&w, layer);
+    return status ? status : read_layer(&w, layer);
 }
 
 fs_status fs_arch_fingerprint(const fs_arch *arch, uint32_t *crc)

@@ -9,13 +9,30 @@
 #include "filterscope/crc32c.h"
 #include "filterscope/memory.h"
 
+/* A map that the next operation may see. */
+struct map {
+    const fs_op *op; /* whose output it is; NULL for the images */
+    int flat;        /* after flatten or fc */
+    int dense;       /* after fc */
+};
+
+struct name {
+    char text[FS_NAME_BYTES];
+    struct map map;
+};
+
 /* The network under construction, and where its next line stands. */
 struct builder {
     fs_network *net;
     fs_layer now; /* the line in work */
     fs_place place;
-    const fs_op *last; /* whose output the next operation sees; NULL for the images */
-    int dense;         /* after fc */
+    struct map here; /* the current map */
+    int trunk;       /* number of the last convolution that is on no branch */
+    int branch;      /* after "from" */
+    int marks;       /* "probe" so far */
+    int names;
+    struct name name[FS_ARCH_MOST_LAYERS];
+    int line[FS_ARCH_MOST_LAYERS + 1]; /* of the file, of each line of net->text */
 };
 
 static fs_status complain(const struct builder *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -30,38 +47,90 @@ static fs_status complain(const struct builder *b, const char *format, ...)
     return fs_fail(FS_USAGE, "%s: line %d: '%s': %s", b->net->arch, b->now.line, b->now.text, text);
 }
 
-/* The map that the next operation sees, as the output of the operation before. */
-static fs_op map_of(const struct builder *b)
+static fs_status find_map(const struct builder *b, const char *name, struct map *map)
+{
+    *map = b->here;
+    if (strcmp(name, FS_HERE) == 0)
+        return FS_OK;
+    for (int i = 0; i < b->names; i++)
+        if (strcmp(b->name[i].text, name) == 0) {
+            *map = b->name[i].map;
+            return FS_OK;
+        }
+    return complain(b, "no line above is named '%s'", name);
+}
+
+static fs_status add_name(struct builder *b)
+{
+    for (int i = 0; i < b->names; i++)
+        if (strcmp(b->name[i].text, b->now.name) == 0)
+            return complain(b, "another line is named '%s'", b->now.name);
+    struct name *name = &b->name[b->names++];
+    memcpy(name->text, b->now.name, sizeof name->text);
+    name->map = b->here;
+    return FS_OK;
+}
+
+/* The inputs of the operation: the current map, or those that the line names. *map is flat or dense where they all are. */
+static fs_status find_inputs(const struct builder *b, fs_op *op, struct map *map)
+{
+    op->inputs = b->now.kind->names ? b->now.sources : 1;
+    *map = (struct map){.flat = 1, .dense = 1};
+    for (int k = 0; k < op->inputs; k++) {
+        struct map input = b->here;
+        fs_status status = b->now.kind->names ? find_map(b, b->now.source[k], &input) : FS_OK;
+        for (int before = 0; before < k && !status; before++)
+            if (op->input[before] == input.op)
+                status = complain(b, "'%s' and '%s' are the same map", b->now.source[before], b->now.source[k]);
+        if (status)
+            return status;
+        op->input[k] = input.op;
+        map->flat &= input.flat;
+        map->dense &= input.dense;
+    }
+    map->op = op->input[0];
+    return FS_OK;
+}
+
+/* As if it were an operation's output: that of `op`, or the images. */
+static fs_op output_of(const struct builder *b, const fs_op *op)
 {
     const fs_network *net = b->net;
-    const fs_op *last = b->last;
     fs_op images = {.out_height = net->height, .out_width = net->width, .out_channels = net->channels};
-    return last ? *last : images;
+    return op ? *op : images;
 }
 
 /* An operation that gives out what it takes in, until its kind says otherwise. */
-static fs_op operation(const struct builder *b)
+static void take_shape(const struct builder *b, fs_op *op)
 {
-    fs_op map = map_of(b), op = {.kind = b->now.kind, .inputs = 1, .input = {b->last}, .line = b->place.lines};
-    op.height = op.out_height = map.out_height;
-    op.width = op.out_width = map.out_width;
-    op.channels = op.out_channels = map.out_channels;
-    return op;
+    fs_op input = output_of(b, op->input[0]);
+    op->height = op->out_height = input.out_height;
+    op->width = op->out_width = input.out_width;
+    op->channels = op->out_channels = input.out_channels;
 }
 
-static void append(struct builder *b, fs_op op)
+static fs_op *append(struct builder *b, fs_op op, const struct map *map)
 {
     fs_network *net = b->net;
-    op.layer = b->dense ? 0 : net->layers;
+    fs_op *own = &net->op[net->ops++];
+    op.layer = map->dense ? 0 : b->branch ? net->layers : b->trunk;
+    op.branch = b->branch;
     op.weight = net->parameters;
     op.bias = op.weight + op.weights;
     op.statistic = net->statistics;
     net->parameters += op.weights + op.biases;
     net->statistics += op.statistics;
-    if (!b->dense)
+    if (!map->dense)
         net->conv_parameters = net->parameters;
-    net->op[net->ops] = op;
-    b->last = &net->op[net->ops++];
+    *own = op;
+    for (int k = 0; k < op.inputs; k++) {
+        fs_op *input = op.input[k] ? &net->op[op.input[k] - net->op] : NULL;
+        if (!input)
+            continue;
+        input->readers++;
+        input->reader = own;
+    }
+    return own;
 }
 
 /* What may not stand where it does. */
@@ -72,36 +141,85 @@ static fs_status check_place(const struct builder *b)
         return complain(b, "no such layer may follow a flatten or fc");
     if (!b->net->layers && !kind->begins)
         return complain(b, "the first layer must be a conv");
+    if (b->now.probe && !kind->forward)
+        return complain(b, "'probe' belongs to a line that computes");
+    return FS_OK;
+}
+
+/* Marks the output of `op` as what the probe of its convolution sees. */
+static fs_status mark(struct builder *b, fs_op *op)
+{
+    if (!op->layer)
+        return complain(b, "a probe sees maps, not what an fc gives");
+    for (const fs_op *other = b->net->op; other < op; other++)
+        if (other->probed && other->layer == op->layer)
+            return complain(b, "the probe of convolution %d is on line %d", op->layer, b->line[other->line]);
+    op->probed = 1;
+    b->marks++;
     return FS_OK;
 }
 
 static fs_status add_layer(struct builder *b)
 {
     const fs_kind *kind = b->now.kind;
-    fs_status status = check_place(b);
+    fs_op op = {.kind = kind, .line = b->place.lines};
+    struct map map;
+    fs_status status = find_inputs(b, &op, &map);
     if (status)
         return status;
-    fs_op op = operation(b);
+    b->place.flat = map.flat;
     b->place.convolutions = b->net->layers;
+    status = check_place(b);
+    if (status)
+        return status;
+    take_shape(b, &op);
     if (kind->shape && kind->shape(&b->now, &b->place, &op) != FS_OK)
         return complain(b, "%s", fs_message());
-    b->place.flat |= kind->flattens;
-    b->dense |= kind->dense;
+    map.flat |= kind->flattens;
+    map.dense |= kind->dense;
+    b->branch = (b->branch || kind->branches) && !kind->joins;
     b->net->layers += kind->counts;
+    b->trunk = kind->counts && !b->branch ? b->net->layers : b->trunk;
     b->net->dropouts += kind->ignored;
-    if (kind->forward)
-        append(b, op);
+    if (kind->forward) {
+        fs_op *own = append(b, op, &map);
+        map.op = own;
+        status = b->now.probe ? mark(b, own) : FS_OK;
+    }
+    b->here = map;
+    return !status && *b->now.name ? add_name(b) : status;
+}
+
+/* Line `number` of net->text, of `length` bytes. */
+static const char *line_of(const fs_network *net, int number, int *length)
+{
+    const char *text = net->text;
+    for (int line = 1; line < number; line++)
+        text = strchr(text, '\n') + 1;
+    *length = (int)strcspn(text, "\n");
+    return text;
+}
+
+static fs_status check_readers(const struct builder *b)
+{
+    const fs_network *net = b->net;
+    for (const fs_op *op = net->op; op < net->op + net->ops; op++) {
+        int length;
+        const char *text = line_of(net, op->line, &length);
+        if (!op->readers && op != b->here.op)
+            return fs_fail(FS_USAGE, "%s: line %d: '%.*s': nothing uses its map", net->arch, b->line[op->line], length, text);
+    }
     return FS_OK;
 }
 
 static fs_status check_end(const struct builder *b)
 {
     const fs_network *net = b->net;
-    fs_op map = map_of(b);
+    fs_op map = output_of(b, b->here.op);
     if (!net->layers)
         return fs_fail(FS_USAGE, "%s: has no conv", net->arch);
     if (map.out_height == 1 && map.out_width == 1 && map.out_channels == net->labels)
-        return FS_OK;
+        return check_readers(b);
     return complain(b, "the last map is %dx%dx%d, for %d labels it must be 1x1x%d ('fc K' gives that)", map.out_height,
                     map.out_width, map.out_channels, net->labels, net->labels);
 }
@@ -120,6 +238,7 @@ static fs_status add_layers(struct builder *b, const char *text)
             return status ? status : check_end(b);
         if (++b->place.lines > FS_ARCH_MOST_LAYERS)
             return complain(b, "more than %d layers", FS_ARCH_MOST_LAYERS);
+        b->line[b->place.lines] = b->now.line;
         used += (size_t)snprintf(net->text + used, room - used, "%s\n", b->now.text);
         status = add_layer(b);
         if (status)
@@ -127,11 +246,23 @@ static fs_status add_layers(struct builder *b, const char *text)
     }
 }
 
-/* The last operation that carries a layer's number is where its probe looks. */
+/* The end of the chain behind a convolution: before the next one, the first fc, or where a branch begins or ends. */
+static fs_op *end_of_chain(fs_network *net, fs_op *op)
+{
+    const fs_op *next = op->reader;
+    while (op->readers == 1 && next->inputs == 1 && next->layer && !next->kind->counts) {
+        op = &net->op[next - net->op];
+        next = op->reader;
+    }
+    return op;
+}
+
+/* Where no line says what is probed: each convolution that is on no branch, at the end of its chain. */
 static void mark_probed(fs_network *net)
 {
-    for (int i = 0; i < net->ops; i++)
-        net->op[i].probed = net->op[i].layer > 0 && (i + 1 == net->ops || net->op[i + 1].layer != net->op[i].layer);
+    for (fs_op *op = net->op; op < net->op + net->ops; op++)
+        if (op->kind->counts && !op->branch)
+            end_of_chain(net, op)->probed = 1;
 }
 
 static void initialise(fs_network *net, uint64_t seed)
@@ -156,27 +287,30 @@ fs_status fs_network_create(const fs_arch *arch, int height, int width, int chan
 {
     *net = (fs_network){.height = height, .width = width, .channels = channels, .labels = labels};
     snprintf(net->arch, sizeof net->arch, "%s", arch->name);
-    struct builder b = {.net = net,
-                        .place = {.image_height = height,
-                                  .image_width = width,
-                                  .image_channels = channels,
-                                  .labels = labels,
-                                  .silent_floor = arch->silent_floor}};
+    struct builder *b = fs_alloc(1, sizeof *b, "the network's construction");
     fs_status status = FS_ERROR;
     net->op = fs_alloc(FS_ARCH_MOST_LAYERS, sizeof *net->op, "the network's operations");
-    if (!net->op)
+    if (!net->op || !b)
         goto cleanup;
-    status = add_layers(&b, arch->text);
+    *b = (struct builder){.net = net,
+                          .place = {.image_height = height,
+                                    .image_width = width,
+                                    .image_channels = channels,
+                                    .labels = labels,
+                                    .silent_floor = arch->silent_floor}};
+    status = add_layers(b, arch->text);
     if (status)
         goto cleanup;
-    mark_probed(net);
+    if (!b->marks)
+        mark_probed(net);
     status = allocate(net);
     if (status)
         goto cleanup;
     initialise(net, seed);
-    return FS_OK;
 cleanup:
-    fs_network_free(net);
+    free(b);
+    if (status)
+        fs_network_free(net);
     return status;
 }
 
@@ -192,10 +326,10 @@ void fs_network_free(fs_network *net)
 
 const fs_op *fs_network_probed(const fs_network *net, int layer)
 {
-    const fs_op *op = net->op;
-    while (!(op->probed && op->layer == layer))
-        op++;
-    return op;
+    for (const fs_op *op = net->op; op < net->op + net->ops; op++)
+        if (op->probed && op->layer == layer)
+            return op;
+    return NULL;
 }
 
 double fs_network_macs(const fs_network *net, int layer)

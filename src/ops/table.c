@@ -16,7 +16,9 @@ const fs_kind *const fs_kinds[] = {
     &fs_kind_maxpool,     &fs_kind_avgpool,
     &fs_kind_globalmax,   &fs_kind_globalavg,
     &fs_kind_dropout,     &fs_kind_flatten,
-    &fs_kind_fc,          NULL,
+    &fs_kind_fc,          &fs_kind_from,
+    &fs_kind_add,         &fs_kind_concat,
+    &fs_kind_scale,       NULL,
 };
 
 size_t fs_op_inputs(const fs_op *op)

@@ -4,7 +4,7 @@
 
 #include "filterscope/op.h"
 
-enum { FS_MOST_WORDS = 12 };
+enum { FS_MOST_WORDS = FS_MOST_INPUTS + 8 };
 
 /* A line's words, and which comes next. */
 typedef struct fs_words {

@@ -127,7 +127,8 @@ static void list_lives(const fs_backprop *b, size_t local, fs_life *life, int *n
             int reader = b->readers[s].last;
             if (reader != steps - time)
                 continue;
-            int over = reader < steps && b->step[reader].op->kind->in_place ? number[reader] : -1;
+            int in_place = reader < steps && b->step[reader].op->kind->in_place && b->step[reader].source[0] == s;
+            int over = in_place ? number[reader] : -1;
             number[s] = count;
             life[count++] = (fs_life){.first = time, .last = steps - s, .over = over, .floats = floats};
             if (b->readers[s].count > 1)

@@ -11,7 +11,7 @@ static int has_pool(const fs_network *net, int number)
 {
     int has = 0;
     for (const fs_op *op = net->op; op < net->op + net->ops; op++)
-        has |= op->layer == number && op->kind->pools;
+        has |= op->layer == number && op->kind->pools && op <= fs_network_probed(net, number);
     return has;
 }
 
@@ -49,6 +49,9 @@ static fs_status read_layers(const fs_network *net, const char *list, char wante
         if (!number)
             return fs_fail(FS_USAGE, "--layers: '%.*s' is no layer of %s, which has layers 1 to %d", (int)(end - word), word,
                            net->arch, net->layers);
+        if (!fs_network_probed(net, number))
+            return fs_fail(FS_USAGE, "--layers: convolution %d of %s is not probed (filterscope arch tells which are)", number,
+                           net->arch);
         wanted[number] = 1;
         word = end + (*end != 0);
     } while (*word);
@@ -68,7 +71,7 @@ static fs_status choose_layers(const fs_network *net, const char *layers, fs_pla
     if (status)
         return status;
     for (int number = 1; number <= net->layers; number++)
-        if (wanted[number])
+        if (wanted[number] && fs_network_probed(net, number))
             add_layer(net, number, plan);
     return FS_OK;
 }

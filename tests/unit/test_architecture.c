@@ -183,7 +183,37 @@ static void what_is_wrong_is_named_with_line_and_word(void **state)
          "line 2: 'maxpool 3 stride 2': a 3x3 pool of stride 2x2 does not divide the 6x6 map"},
         {"conv 3 3x5\n", "line 1: kernel 3x5"},
         {"conv 3 3x3 biased\n", "line 1: unexpected 'biased' after '3x3'"},
-        {"conv 3 3x3 1 2 3 4 5 6 7 8 9 10 11\n", "is too long for a layer"},
+        {"conv 3 3x3 1 2\n", "line 1: unexpected '1' after '3x3'"},
+        {"conv 3 3x3 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 "
+         "38\n",
+         "is too long for a layer"},
+        {"conv 3 3x3 as\n", "line 1: unexpected 'as' after '3x3'"},
+        {"conv 3 3x3 as 3\n", "line 1: '3' is no name"},
+        {"conv 3 3x3 as here\n", "line 1: 'here' is no name"},
+        {"conv 3 3x3 as a/b\n", "line 1: 'a/b' is no name"},
+        {"conv 3 3x3 as a123456789012345678901234567890x\n", "line 1: 'a123456789012345678901234567890x' is no name"},
+        {"conv 3 3x3 as a\nrelu as a\n", "line 2: 'relu as a': another line is named 'a'"},
+        {"conv 3 3x3 as a\nrelu\nadd b\n", "line 3: 'add b': no line above is named 'b'"},
+        {"conv 3 3x3 as a\nadd a\n", "line 2: 'add a': 'here' and 'a' are the same map"},
+        {"conv 3 3x3 as a\nrelu\nadd\n", "line 3: 'add' wants the name of a map"},
+        {"conv 3 3x3 as a\nrelu\nadd a a\n", "line 3: 'add a a': 'a' and 'a' are the same map"},
+        {"conv 3 3x3 as a\nconv 4 3x3 pad 1\nadd a\n", "line 3: 'add a': 'a' is 6x6x3, 'here' is 6x6x4"},
+        {"conv 3 3x3 as a\nconv 3 3x3\nadd a\n", "line 3: 'add a': 'a' is 6x6x3, 'here' is 4x4x3"},
+        {"conv 3 3x3 as a\nconv 3 3x3\nconcat here a\n", "line 3: 'concat here a': 'a' is 6x6x3, 'here' is 4x4x3"},
+        {"conv 3 3x3 as a\nconcat a\n", "line 2: 'concat' wants the name of a map"},
+        {"conv 3 3x3 as a\nmaxpool 2\nscale a\n", "line 3: 'scale a': 'a' is 6x6x3, 'here' is 3x3x3"},
+        {"conv 3 3x3 as a\nglobalavg\nconv 4 1x1\nscale a\n", "line 4: 'scale a': 'a' is 6x6x3, 'here' is 1x1x4"},
+        {"conv 3 3x3 as a\nrelu\nscale a a\n", "line 3: unexpected 'a' after 'a'"},
+        {"conv 3 3x3 as a\nfrom\n", "line 2: 'from' wants the name of a map"},
+        {"conv 3 3x3 as a\nfrom b\n", "line 2: 'from b': no line above is named 'b'"},
+        {"conv 3 3x3 as a\nfrom a b\n", "line 2: unexpected 'b' after 'a'"},
+        {"conv 3 3x3 as a\n\nrelu\nfrom a\nfc K\n", "mine: line 3: 'relu': nothing uses its map"},
+        {"conv 3 3x3 as a\nconv 3 3x3 pad 1 as b\nfrom a\nfc K\n", "line 2: 'conv 3 3x3 pad 1 as b': nothing uses its map"},
+        {"conv 3 3x3 as a\nflatten\nfc 3\nscale a\nfc 3\nconcat a here\n",
+         "line 6: 'concat a here': 'here' is 1x1x3, 'a' is 6x6x3"},
+        {"conv 3 3x3 probe\nrelu probe\nfc K\n", "line 2: 'relu probe': the probe of convolution 1 is on line 1"},
+        {"conv 3 3x3\nfc K probe\n", "line 2: 'fc K probe': a probe sees maps"},
+        {"conv 3 3x3 as a\nfrom a probe\n", "line 2: 'from a probe': 'probe' belongs to a line that computes"},
         {"conv 3 9x9\n", "mine: line 1: 'conv 3 9x9': a 9x9 kernel on a 8x8 map"},
         {"relu\n", "line 1: 'relu': the first layer must be a conv"},
         {"conv 3 3x3\nleakyrelu\n", "line 2: 'leakyrelu' wants its slope below 0"},
@@ -239,6 +269,39 @@ static void a_byte_order_mark_is_left_out_and_a_name_is_utf8(void **state)
     assert_non_null(strstr(fs_message(), "its byte order mark says UTF-16: save it as UTF-8"));
     close(file);
     unlink(path);
+}
+
+/* A residual block with a convolution on its shortcut, a squeeze-and-excite, a concat, and what is probed without a mark. */
+static const char residual[] =
+    "conv 4 3x3 pad 1\nbn\nrelu as a\nconv 6 3x3 stride 2 pad 1\nbn\nrelu\nconv 6 3x3 pad 1\nbn as b\n"
+    "from a\nconv 6 1x1 stride 2\nadd b\nrelu as c\nglobalavg\nconv 6 1x1 bias\nsigmoid\nscale c\n"
+    "relu as d\nconv 2 3x3 pad 1\nconcat d here\nglobalavg\nfc K\n";
+
+static void a_text_becomes_a_graph(void **state)
+{
+    (void)state;
+    fs_network net;
+    assert_int_equal(build(residual, 8, 8, 2, &net), FS_OK);
+    const fs_op *relu = &net.op[2], *add = &net.op[9], *scale = &net.op[14], *concat = &net.op[17];
+    assert_string_equal(add->kind->word, "add");
+    assert_true(relu->readers == 2 && add->inputs == 2 && add->input[0] == &net.op[8] && add->input[1] == &net.op[7]);
+    assert_true(scale->input[0] == &net.op[13] && scale->input[1] == &net.op[10] && scale->out_height == 4);
+    assert_true(concat->input[0] == &net.op[15] && concat->out_channels == 8);
+    static const int probed[] = {2, 5, 7, -1, 13, 16}; /* the shortcut's convolution is not */
+    for (int layer = 1; layer <= net.layers; layer++)
+        assert_ptr_equal(fs_network_probed(&net, layer), probed[layer - 1] < 0 ? NULL : &net.op[probed[layer - 1]]);
+    fs_network_free(&net);
+}
+
+static void marks_say_what_is_probed(void **state)
+{
+    (void)state;
+    fs_network net;
+    assert_int_equal(
+        build("conv 4 3x3 pad 1 as a\nconv 4 3x3 pad 1\nadd a\nrelu probe\nconv 2 1x1\nglobalavg\n", 8, 8, 2, &net), FS_OK);
+    assert_ptr_equal(fs_network_probed(&net, 2), &net.op[3]);
+    assert_true(!fs_network_probed(&net, 1) && !fs_network_probed(&net, 3));
+    fs_network_free(&net);
 }
 
 static void a_file_is_an_architecture_named_as_it_is(void **state)
@@ -367,6 +430,8 @@ int main(void)
         cmocka_unit_test(padding_of_any_width_is_taken),
         cmocka_unit_test(what_is_wrong_is_named_with_line_and_word),
         cmocka_unit_test(a_byte_order_mark_is_left_out_and_a_name_is_utf8),
+        cmocka_unit_test(a_text_becomes_a_graph),
+        cmocka_unit_test(marks_say_what_is_probed),
         cmocka_unit_test(a_file_is_an_architecture_named_as_it_is),
         cmocka_unit_test(learning_rates_follow_their_schedule),
         cmocka_unit_test(pools_of_any_window_are_what_their_definition_says),

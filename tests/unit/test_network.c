@@ -101,6 +101,16 @@ static const fs_arch active = {"active",
                                "relu6\nfc 6 bias\nhardsigmoid\nfc K",
                                {0}};
 
+/* Branches: a map that three lines read, an add of three, both forms of scale, a concat, a join that works in place. */
+static const fs_arch branching = {
+    "branching",
+    "input 10x11x2 as images\nconv 4 3x3 pad 1\nbn\nrelu as a\nconv 4 3x3 pad 1\nbn as b\nfrom a\n"
+    "conv 4 1x1 bias\nadd a b\nrelu as c\nglobalavg\nconv 4 1x1 bias\nsigmoid\nscale c\nrelu as d\n"
+    "conv 4 3x3 pad 1 bias\ntanh\nscale c as e\nconv 3 3x3 pad 1\nrelu as f\nfrom images\n"
+    "conv 2 1x1 as g\nconcat d f g\nrelu\nmaxpool 2 floor\nconv 5 1x1\nglobalavg\nfc 6\nrelu as h\n"
+    "fc 6 bias\nadd h\nfc K",
+    {0}};
+
 struct batch {
     fs_network net;
     fs_slots own;
@@ -190,6 +200,16 @@ static void training_gradients_of_every_activation_are_central_differences(void 
     }
 }
 
+static void training_gradients_of_branches_are_central_differences(void **state)
+{
+    (void)state;
+    for (int slots = 1; slots <= 4; slots *= 4) {
+        struct batch *b = make_batch_of(&branching, 10, 11, slots);
+        compare_with_differences(b, 0.8);
+        free_batch(b);
+    }
+}
+
 static void slots_change_no_more_than_rounding(void **state)
 {
     (void)state;
@@ -257,6 +277,7 @@ static void inference_agrees_with_training_when_the_statistics_do(void **state)
     compare_inference(make_batch(1));
     compare_inference(make_batch_of(&odd, 13, 11, 1));
     compare_inference(make_batch_of(&active, 10, 11, 1));
+    compare_inference(make_batch_of(&branching, 10, 11, 1));
 }
 
 int main(int argc, char **argv)
@@ -269,6 +290,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(training_gradients_are_central_differences_for_any_slots),
         cmocka_unit_test(training_gradients_of_an_unusual_network_are_central_differences),
         cmocka_unit_test(training_gradients_of_every_activation_are_central_differences),
+        cmocka_unit_test(training_gradients_of_branches_are_central_differences),
         cmocka_unit_test(slots_change_no_more_than_rounding),
         cmocka_unit_test(inference_visits_every_layer_and_stops_where_it_is_told),
         cmocka_unit_test(inference_agrees_with_training_when_the_statistics_do),
