@@ -1,6 +1,6 @@
-# shellcheck shell=sh disable=SC2034 # what is unused here is used by the scripts
+# shellcheck shell=sh disable=SC2034,SC2154 # what is unused here is used by the scripts, which set home
 #
-# What the scripts share; sourced, for POSIX sh. Sets `home`, the top of the source tree, unless it is set.
+# What the scripts share; sourced, for POSIX sh. `home` is the top of the source tree.
 #
 #   install_packages NAME...   installs Debian packages that are missing, with apt-get; sudo only when not root
 #   find_python MODULE...      prints a python3 that can import the modules: $PYTHON, python3 on PATH or /usr/bin/python3
@@ -8,7 +8,10 @@
 #   cores                      prints the number of cores (not hardware threads) that this process may use
 #   launch N COMMAND...        runs COMMAND on N ranks, one a core where that can be had
 
-home=${home:-$(cd "$(dirname "$0")/.." && pwd)}
+# What users' shells are set to, and hand down, does not matter.
+unset CDPATH ENV BASH_ENV GREP_OPTIONS POSIXLY_CORRECT
+unalias -a
+set +C -f
 export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 
 build_packages='gcc libc6-dev meson ninja-build pkg-config libopenmpi-dev openmpi-bin libopenblas-dev libhdf5-openmpi-dev zlib1g-dev'
@@ -32,6 +35,10 @@ missing_packages() {
     done
 }
 
+new_file() {
+    mktemp || fail "no file can be made in ${TMPDIR:-/tmp}: set TMPDIR to a folder where one can"
+}
+
 install_packages() {
     if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
         say "no apt-get here: going on, but these (Debian's names) must be there: $*"
@@ -45,9 +52,9 @@ install_packages() {
         command -v sudo >/dev/null || fail "install these packages as root first: $missing"
         sudo=sudo
     fi
-    log=$(mktemp)
+    log=$(new_file)
     # shellcheck disable=SC2086 # a list of words
-    if ! { $sudo apt-get update && $sudo env DEBIAN_FRONTEND=noninteractive \
+    if ! { umask 022 && $sudo apt-get update && $sudo env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
         tail -n 20 "$log" >&2
         fail "apt-get failed (see above); the packages are: $missing"
@@ -70,7 +77,7 @@ build() (
     tests=false
     [ "$1" = tests ] && tests=true
     cd "$home" || exit
-    log=$(mktemp)
+    log=$(new_file) || exit
     if [ ! -e build/build.ninja ]; then
         rm -rf build
         meson setup build --buildtype=release "-Dtests=$tests" >"$log" 2>&1 || { cat "$log" >&2; fail "meson failed"; }
@@ -82,8 +89,9 @@ build() (
 )
 
 cores() {
-    allowed=$(env -u OMP_NUM_THREADS nproc) # nproc would print OMP_NUM_THREADS
-    physical=$(lscpu -p=CORE,SOCKET 2>/dev/null | grep -v '^#' | sort -u | wc -l)
+    allowed=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc) # nproc would print these
+    case $allowed in '' | *[!0-9]*) allowed=1 ;; esac
+    physical=$(LC_ALL=C lscpu -p=CORE,SOCKET 2>/dev/null | grep -v '^#' | sort -u | wc -l)
     say $((physical > 0 && physical < allowed ? physical : allowed))
 }
 

@@ -12,7 +12,9 @@
 #   PROBE_EPOCHS   of the probes (4), on the first PROBE_IMAGES (15000) training images
 #   TRAIN_OPTIONS, SWEEP_OPTIONS   more options of filterscope train and sweep
 set -eu
-. "$(dirname "$0")/common.sh"
+unset CDPATH
+home=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
+. "$home/jobs/common.sh"
 
 OUT=${OUT:-$home/quickstart}
 fashion=idx:/usr/share/datasets/fashion-mnist
@@ -23,6 +25,7 @@ EPOCHS=${EPOCHS:-3}
 PROBE_EPOCHS=${PROBE_EPOCHS:-4}
 PROBE_IMAGES=${PROBE_IMAGES:-15000}
 RANKS=${RANKS:-$(cores)}
+case $RANKS in '' | 0 | *[!0-9]*) fail "RANKS: '$RANKS' is no number of ranks" ;; esac
 [ "$RANKS" -le 4 ] || RANKS=4
 [ "$RANKS" -le 2 ] && slots=2 || slots=4 # few and large slots: results depend on their number, not on the ranks
 
@@ -40,7 +43,7 @@ install_packages $build_packages python3-h5py python3-pandas python3-matplotlib 
 python=$(find_python h5py pandas matplotlib)
 say "building in $home/build"
 build program
-mkdir -p "$OUT"
+mkdir -p -- "$OUT"
 installed=$(date +%s)
 
 code=0
@@ -55,6 +58,10 @@ launch "$RANKS" "$home/build/filterscope" sweep --model "$OUT/model.h5" --data "
     --epochs "$PROBE_EPOCHS" --train-images "$PROBE_IMAGES" --test-every "$PROBE_EPOCHS" --slots $slots ${SWEEP_OPTIONS:-} || code=$?
 check $code
 
+case $("$home/build/filterscope" status "$OUT/sweep.h5") in
+*'; complete') ;;
+*) fail "$OUT/sweep.h5 is not complete" ;;
+esac
 for table in layers filters probes history cluster_sizes; do
     "$home/build/filterscope" export "$OUT/sweep.h5" --table $table >"$OUT/$table.csv"
 done

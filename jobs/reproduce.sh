@@ -36,17 +36,30 @@
 #
 # Exit codes are vgg16_sweep.sh's, which requeues the job where it has to.
 set -u
+# Whatever the user's shell is set to, and hands down: where cd leads, what is read before a script, how words are split.
+unset CDPATH ENV BASH_ENV GREP_OPTIONS POSIXLY_CORRECT
+unset -f cd
+unalias -a
+set +eC -f
+IFS=$' \t\n'
+
+usage() {
+    echo "reproduce.sh: $*" >&2
+    exit 2
+}
 
 if [ -n "${SLURM_JOB_ID:-}" ]; then # this script is a copy in Slurm's spool folder then
     home=${FILTERSCOPE_HOME:-$SLURM_SUBMIT_DIR}
 else
-    home=${FILTERSCOPE_HOME:-$(cd "$(dirname "$0")/.." && pwd)}
+    home=${FILTERSCOPE_HOME:-$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)}
 fi
-. "$home/jobs/common.sh" || exit 2
+[ -r "$home/jobs/common.sh" ] || usage "$home/jobs/common.sh is not there: submit from the source tree, or set FILTERSCOPE_HOME"
+. "$home/jobs/common.sh"
 OUT=${OUT:-${SLURM_SUBMIT_DIR:-$PWD}}
 SEEDS=${SEEDS:-1 2 3}
 export FILTERSCOPE_HOME=$home FILTERSCOPE=${FILTERSCOPE:-$home/build/filterscope}
-read -ra archs <<<"${ARCHS:-vgg6 vgg16-fc1 vgg16 avgg16}"
+# shellcheck disable=SC2206 # a list of words
+archs=(${ARCHS:-vgg6 vgg16-fc1 vgg16 avgg16})
 images=${TRAIN_IMAGES:+--train-images $TRAIN_IMAGES}
 recipe=
 case ${SCHEDULE:=paper} in
@@ -56,18 +69,14 @@ short)
     recipe='--schedule cosine --lr 0.1 --momentum 0.9 --weight-decay 5e-4 --label-smoothing 0.1'
     recipe+=' --fc-momentum 0.9 --fc-weight-decay 5e-4'
     ;;
-*)
-    echo "reproduce.sh: SCHEDULE: '$SCHEDULE' is neither paper nor short" >&2
-    exit 2
-    ;;
+*) usage "SCHEDULE: '$SCHEDULE' is neither paper nor short" ;;
 esac
 export EPOCHS=${EPOCHS:-} PROBE_EPOCHS=${PROBE_EPOCHS:-}
+[ ${#archs[@]} -gt 0 ] || usage "ARCHS names no network"
 own=("${archs[@]}")
 [ -z "${SLURM_ARRAY_TASK_ID:-}" ] || own=("${archs[$SLURM_ARRAY_TASK_ID]:-}")
-if [ -z "${own[0]}" ]; then
-    echo "reproduce.sh: ARCHS names ${#archs[@]} networks, but this is element $SLURM_ARRAY_TASK_ID: --array=0-$((${#archs[@]} - 1))" >&2
-    exit 2
-fi
+[ -n "${own[0]}" ] ||
+    usage "ARCHS names ${#archs[@]} networks, but this is element $SLURM_ARRAY_TASK_ID: --array=0-$((${#archs[@]} - 1))"
 python=$(find_python h5py pandas) || exit
 
 child=
@@ -82,7 +91,7 @@ options() {
 
 # sweep ARCH SEED: `wait` returns early when a signal comes in: then it waits on.
 sweep() {
-    env -u SLURM_ARRAY_TASK_ID ARCH="$1" OUT="$OUT" MODEL="$OUT/$1.h5" RESULTS="$OUT/$1-sweep-$2.h5" \
+    env ELEMENT=0 ARCH="$1" OUT="$OUT" MODEL="$OUT/$1.h5" RESULTS="$OUT/$1-sweep-$2.h5" \
         TRAIN_OPTIONS="$(options "$1") ${TRAIN_OPTIONS:-}" SWEEP_OPTIONS="--seed $2 ${VIEWS:+--views $VIEWS} $images ${SWEEP_OPTIONS:-}" \
         bash "$home/jobs/vgg16_sweep.sh" &
     child=$!
@@ -109,5 +118,10 @@ for arch in "${archs[@]}"; do
         [ ! -e "$OUT/$arch-sweep-$seed.h5" ] || files+=("$OUT/$arch-sweep-$seed.h5")
     done
 done
-text=$("$python" "$home/analysis/reproduce.py" "${files[@]}" --models "${models[@]}") || exit
-echo "$text" | tee "$OUT/reproduce.md"
+# Written whole or not at all: other elements of an array write it, too.
+part=$OUT/reproduce.md.part-${SLURM_JOB_ID:-$$}
+PYTHONUTF8=1 "$python" "$home/analysis/reproduce.py" "${files[@]}" --models "${models[@]}" >"$part" &&
+    mv -f -- "$part" "$OUT/reproduce.md" && cat -- "$OUT/reproduce.md"
+code=$?
+[ "$code" -eq 0 ] || rm -f -- "$part"
+exit "$code"

@@ -20,6 +20,7 @@
 #   DATA              data set: cifar10:DIR, cifar100:DIR or idx:DIR (required)
 #   ARCH              vgg16, vgg16-fc1, vgg11, vgg6, avgg16, avgg6 or avgg8 (vgg16); of several, as 'vgg16 avgg16', each
 #                     element of a job array takes one: --array=0-1
+#   ELEMENT           which of these is taken, from 0 (the array's element, or 0)
 #   OUT               folder of the files below (the folder of submission)
 #   MODEL             model file ($OUT/$ARCH.h5)
 #   RESULTS           results file ($OUT/$ARCH-sweep.h5)
@@ -38,14 +39,32 @@
 # (70, or 128 and more) the job is requeued, too, up to three times in a row, which the job's comment counts. Others are errors and
 # are not requeued.
 set -u
+# Whatever the user's shell is set to, and hands down: where cd leads, what is read before a script, how words are split.
+unset CDPATH ENV BASH_ENV GREP_OPTIONS POSIXLY_CORRECT
+unset -f cd
+unalias -a
+set +eC -f
+IFS=$' \t\n'
+
+usage() {
+    echo "vgg16_sweep.sh: $*" >&2
+    exit 2
+}
+
+is_count() {
+    [[ $1 =~ ^[0-9]{1,12}$ ]]
+}
 
 submitted=${SLURM_SUBMIT_DIR:-$PWD}
 here=$submitted # in a job this script is a copy in Slurm's spool folder
-[ -n "${SLURM_JOB_ID:-}" ] || here=$(cd "$(dirname "$0")/.." && pwd)
+[ -n "${SLURM_JOB_ID:-}" ] || here=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd) || exit
 FILTERSCOPE_HOME=${FILTERSCOPE_HOME:-$here}
 FILTERSCOPE=${FILTERSCOPE:-$FILTERSCOPE_HOME/build/filterscope}
-read -ra archs <<<"${ARCH:-vgg16}"
-ARCH=${archs[${SLURM_ARRAY_TASK_ID:-0}]:-}
+# shellcheck disable=SC2206 # a list of words
+archs=(${ARCH:-vgg16})
+ELEMENT=${ELEMENT:-${SLURM_ARRAY_TASK_ID:-0}}
+is_count "$ELEMENT" || usage "ELEMENT: '$ELEMENT' is no number"
+ARCH=${archs[$ELEMENT]:-}
 OUT=${OUT:-$submitted}
 MODEL=${MODEL:-$OUT/$ARCH.h5}
 RESULTS=${RESULTS:-$OUT/$ARCH-sweep.h5}
@@ -55,29 +74,49 @@ export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 if [ "$(id -u)" -eq 0 ]; then # Open MPI refuses root unless told otherwise
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
+export SLURM_EXPORT_ENV=ALL # what this script has is what the ranks need, whatever sbatch was told to hand down
+# mpirun notices within 20 s that a host does not answer any more, not only after minutes: of Open MPI 4 and 5.
+for prefix in OMPI_MCA PRTE_MCA; do
+    export "${prefix}_oob_tcp_keepalive_time=5" "${prefix}_oob_tcp_keepalive_intvl=5" "${prefix}_oob_tcp_keepalive_probes=3"
+done
 
-if [ -z "${DATA:-}" ]; then
-    echo "vgg16_sweep.sh: set DATA to the data set, as cifar10:DIR" >&2
-    exit 2
-fi
-if [ -z "$ARCH" ]; then
-    echo "vgg16_sweep.sh: ARCH names ${#archs[@]} networks, but this is element $SLURM_ARRAY_TASK_ID: --array=0-$((${#archs[@]} - 1))" >&2
-    exit 2
-fi
-if [ ! -x "$FILTERSCOPE" ]; then
-    echo "vgg16_sweep.sh: $FILTERSCOPE is not there: build it (meson setup build && ninja -C build), or set FILTERSCOPE" >&2
-    exit 2
-fi
+[ -n "${DATA:-}" ] || usage "set DATA to the data set, as cifar10:DIR"
+[ -n "$ARCH" ] || usage "ARCH names ${#archs[@]} networks, but this is element $ELEMENT: --array=0-$((${#archs[@]} - 1))"
+is_count "$STATUS_EVERY" || usage "STATUS_EVERY: '$STATUS_EVERY' is no number of seconds"
+[ -x "$FILTERSCOPE" ] ||
+    usage "$FILTERSCOPE is not there: build it (meson setup build && ninja -C build), or set FILTERSCOPE or FILTERSCOPE_HOME"
+
+# Whether srun starts ranks by PMIx: a line of its own in its list.
+has_pmix() {
+    LC_ALL=C srun --mpi=list 2>&1 | grep -q '^\(srun: \)\{0,1\}[[:space:]]*pmix$'
+}
+
 if [ -z "${LAUNCH:-}" ]; then
     LAUNCH=mpirun
-    if [ -n "${SLURM_JOB_ID:-}" ] && srun --mpi=list 2>&1 | grep -qw pmix; then
+    if [ -n "${SLURM_JOB_ID:-}" ] && has_pmix; then
         LAUNCH='srun --mpi=pmix --kill-on-bad-exit=1'
     fi
 fi
 
-if [ -n "${SLURM_JOB_ID:-}" ] && [ -z "${SLURM_JOB_END_TIME:-}" ]; then # set by Slurm from 23.02 on
-    end=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/.*EndTime=\([^ ]*\).*/\1/p')
-    SLURM_JOB_END_TIME=$(date -d "$end" +%s 2>/dev/null) && export SLURM_JOB_END_TIME
+# This job alone: the last element of an array has the array's number as SLURM_JOB_ID, which scontrol takes for all elements, and the
+# first component of a heterogeneous job that of all components.
+job=${SLURM_JOB_ID:-}
+[ -z "${SLURM_ARRAY_JOB_ID:-}" ] || job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+[ -z "${SLURM_HET_JOB_ID:-}" ] || job=$SLURM_HET_JOB_ID+0
+
+# ask PATTERN: what Slurm says of this job where a line begins so, times in seconds since 1970; nothing where it says nothing.
+ask() {
+    LC_ALL=C SLURM_TIME_FORMAT=%s scontrol show job "$job" 2>/dev/null | sed -n "s/^ *$1.*/\1/p"
+}
+
+# Slurm sets SLURM_JOB_END_TIME from 23.02 on; before, it may be left from the shell that submitted the job.
+if [ -n "$job" ]; then
+    end=$(ask 'StartTime=[^ ]* EndTime=\([0-9]*\)')
+    is_count "$end" || end=${SLURM_JOB_END_TIME:-}
+    unset SLURM_JOB_END_TIME
+    if is_count "$end" && [ "$end" -gt "$(date +%s)" ]; then
+        export SLURM_JOB_END_TIME=$end
+    fi
 fi
 
 child=
@@ -100,7 +139,7 @@ tell() {
 run() {
     file=$1
     shift
-    echo "$(date '+%F %T') ${SLURM_JOB_ID:+job $SLURM_JOB_ID }$*"
+    echo "$(date '+%F %T') ${job:+job $job }$*"
     $LAUNCH "$FILTERSCOPE" "$@" &
     child=$!
     teller=
@@ -120,42 +159,49 @@ run() {
     child=
     if [ "$code" -eq 0 ]; then # a launcher that could not start the ranks may say so, too: the file tells
         state=$("$FILTERSCOPE" status "$file")
+        code=$?
         echo "$state"
-        [[ $state == *'; complete'* ]] || code=70
+        [ "$code" -eq 3 ] || [[ $state =~ \;\ complete($|$'\n') ]] || code=70
     fi
     echo "$(date '+%F %T') exit code $code"
     return "$code"
 }
 
-# requeue N WHY: N is how often in a row a rank was lost.
+# requeue N WHY: N is how often in a row a rank was lost, which the job's comment keeps. Returns where Slurm does not requeue.
 requeue() {
-    if [[ $(scontrol show job "$SLURM_JOB_ID") != *JobState=RUNNING* ]]; then
+    state=$(ask 'JobState=\([A-Z_]*\)')
+    if [ "${state:-RUNNING}" != RUNNING ]; then
         echo "$2, and Slurm is ending the job: where Slurm does not requeue it, submit it again to go on"
         exit 75
     fi
     echo "$2: requeueing the job"
-    scontrol update JobId="$SLURM_JOB_ID" Comment="filterscope: lost $1" || :
-    if scontrol requeue "$SLURM_JOB_ID"; then
+    if ! scontrol update JobId="$job" Comment="filterscope: lost $1" && [ "$1" -gt 0 ]; then
+        echo "Slurm does not keep how often a rank was lost: submit the job again to go on"
+    elif scontrol requeue "${job%+0}"; then
         sleep 60 # Slurm ends this script, which should not end by itself meanwhile
         exit 75
+    else
+        echo "Slurm did not requeue the job: submit it again to go on"
     fi
-    echo "Slurm did not requeue the job: submit it again to go on"
 }
 
 finish() {
-    if [ "$1" -eq 75 ] && [ -z "${SLURM_JOB_ID:-}" ]; then
+    if [ "$1" -eq 75 ] && [ -z "$job" ]; then
         echo "work is left: run the same command again to go on"
     elif [ "$1" -eq 75 ]; then
         requeue 0 "work is left"
-    elif [ -n "${SLURM_JOB_ID:-}" ] && { [ "$1" -eq 70 ] || [ "$1" -ge 128 ]; }; then
-        lost=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/.*Comment=filterscope: lost \([0-9]*\).*/\1/p')
-        [ "${lost:-0}" -ge 3 ] || requeue $((${lost:-0} + 1)) "a rank was lost"
-        echo "a rank was lost for the fourth time in a row: submit the job again to go on"
+    elif [ -n "$job" ] && { [ "$1" -eq 70 ] || [ "$1" -ge 128 ]; }; then
+        lost=$(ask 'Comment=filterscope: lost \([0-9]\{1,6\}\)')
+        if [ "${lost:-0}" -lt 3 ]; then
+            requeue $((${lost:-0} + 1)) "a rank was lost"
+        else
+            echo "a rank was lost for the fourth time in a row: submit the job again to go on"
+        fi
     fi
     exit "$1"
 }
 
-mkdir -p "$OUT"
+mkdir -p -- "$OUT" || finish 1
 # shellcheck disable=SC2086 # options are lists of words
 run "$MODEL" train --arch "$ARCH" --data "$DATA" --out "$MODEL" ${EPOCHS:+--epochs $EPOCHS} ${TRAIN_OPTIONS:-} || finish $?
 # shellcheck disable=SC2086

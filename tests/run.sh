@@ -4,7 +4,8 @@
 #
 #   CIFAR10_DIR, CIFAR100_DIR   folders of the CIFAR binary versions; tests that need one are skipped where it is unset
 set -eu
-home=$(cd "$(dirname "$0")/.." && pwd)
+unset CDPATH
+home=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
 . "$home/jobs/common.sh"
 
 # shellcheck disable=SC2086 # a list of words

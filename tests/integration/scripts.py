@@ -1,6 +1,7 @@
 """The job scripts in small: the quickstart ends with table and figures and reuses what is done; vgg16_sweep.sh without Slurm
 trains, sweeps, and passes exit codes on."""
 import os
+import shutil
 import subprocess
 import sys
 
@@ -43,4 +44,52 @@ assert "sweep: complete" in text and os.path.exists(f"{here}/job/vgg6-sweep.h5")
 script("vgg16_sweep.sh", expect=3, **{**sweep, "PROBE_EPOCHS": 3})
 script("vgg16_sweep.sh", expect=2, **{**sweep, "DATA": ""})
 script("vgg16_sweep.sh", expect=2, **{**sweep, "FILTERSCOPE": f"{here}/nowhere"})
-print("vgg16_sweep.sh: complete; mismatch 3; usage 2")
+script("vgg16_sweep.sh", expect=2, **{**sweep, "STATUS_EVERY": "often"})
+script("vgg16_sweep.sh", expect=2, **{**sweep, "SLURM_ARRAY_TASK_ID": "x"})
+script("vgg16_sweep.sh", expect=1, **{**sweep, "OUT": "/proc/nowhere"})
+script("vgg16_sweep.sh", expect=70, **{**sweep, "LAUNCH": "true", "OUT": f"{here}/nothing"})  # a launcher that starts nothing
+print("vgg16_sweep.sh: complete; mismatch 3; usage 2; no folder 1; nothing done 70")
+
+# A user's shell at its worst, in a tree whose name has a blank, from elsewhere, by a symbolic link.
+tree, elsewhere = f"{here}/a tree", f"{here}/else where"
+os.makedirs(f"{elsewhere}/tmp")
+for name in ("jobs", "analysis"):
+    shutil.copytree(os.path.join(jobs, "..", name), f"{tree}/{name}")
+os.symlink(os.path.dirname(BINARY), f"{tree}/build")
+with open(f"{here}/bash_env", "w") as file:
+    file.write("echo from BASH_ENV\nset -eC\nIFS=/x\nshopt -s expand_aliases\nalias echo=false mkdir=false\ncd() { builtin cd / && pwd; }\n")
+with open(f"{here}/net.txt", "w") as file:
+    file.write("conv 4 3x3 pad 1\nrelu\nglobalavg\nfc K\n")
+os.mkdir(f"{elsewhere}/tree")  # where CDPATH leads
+user = {**os.environ, "CDPATH": f".:{elsewhere}:/", "BASH_ENV": f"{here}/bash_env", "ENV": f"{here}/bash_env", "GREP_OPTIONS": "-v",
+        "GREP_COLOR": "x", "POSIXLY_CORRECT": "1", "LC_ALL": "tr_TR.UTF-8", "TZ": "Asia/Kathmandu", "SLURM_TIME_FORMAT": "relative",
+        "TMPDIR": f"{elsewhere}/tmp", "BASH_FUNC_cd%%": "() {  builtin cd / && pwd\n}", "SHELLOPTS": "noclobber:noglob", "home": "/",
+        "LS_COLORS": "*", "DATA": data, "EPOCHS": "1", "PROBE_EPOCHS": "1", "SLURM_EXPORT_ENV": "NONE"}
+for name in ("HOME", "SHELL", "LOGNAME", "USER"):
+    user.pop(name, None)
+
+
+def as_user(name, log, umask=0o077, **settings):
+    os.makedirs(f"{elsewhere}/links", exist_ok=True)
+    link = f"{elsewhere}/links/{name}"
+    if not os.path.exists(link):
+        os.symlink(os.path.relpath(f"{tree}/jobs/{name}", f"{elsewhere}/links"), link)
+    with open(f"{here}/{log}", "w+") as file:
+        done = subprocess.run([f"./links/{name}"], cwd=elsewhere, stdout=file, stderr=subprocess.STDOUT, timeout=600,
+                              umask=umask, env={**user, **settings})
+        file.seek(0)
+        text = file.read()
+    assert done.returncode == 0, f"{name}: exit code {done.returncode}\n{text}"
+    return text
+
+
+text = as_user("vgg16_sweep.sh", "sweep.log", ARCH=f"{here}/net.txt", OUT="../out put", MODEL="../out put/net.h5",
+               RESULTS="../out put/net-sweep.h5", LAUNCH=sweep["LAUNCH"], TRAIN_OPTIONS="--batch 20", SWEEP_OPTIONS="--batch 20")
+assert os.path.exists(f"{here}/out put/net-sweep.h5") and "sweep: complete" in text, text
+text = as_user("reproduce.sh", "reproduce.log", ARCHS="vgg6", OUT="../out put", SEEDS="1", LAUNCH=sweep["LAUNCH"], PYTHON=sys.executable,
+               TRAIN_OPTIONS="--batch 20", SWEEP_OPTIONS="--batch 20 --layers 5")
+assert os.path.getsize(f"{here}/out put/reproduce.md") > 100 and "SR rises with depth" in text, text
+text = as_user("quickstart.sh", "quick.log", OUT="../quick start", ARCH="vgg6", DATA=data, PYTHON=sys.executable, RANKS="2",
+               TRAIN_OPTIONS="--batch 20", SWEEP_OPTIONS="--batch 20", PROBE_IMAGES="40")
+assert os.path.getsize(f"{here}/quick start/report.html") > 100 and "done in" in text, text
+print("the scripts work whatever the user's shell is set to")
