@@ -35,9 +35,9 @@
 #
 # --signal=B: sends the signal to this shell alone, which passes it on to the launcher: srun and mpirun both forward USR1 to
 # every rank. (Without B: Slurm would signal the steps of srun but not the ranks that mpirun starts.)
-# Exit codes: 0 complete; 75 stopped with work left: a Slurm job is requeued then, unless it was cancelled. Where a rank was lost
-# (70, or 128 and more) the job is requeued, too, up to three times in a row, which the job's comment counts. Others are errors and
-# are not requeued.
+# Exit codes: 0 complete; 75 stopped with work left: a Slurm job is requeued then, unless it was cancelled. Where a rank or a host was
+# lost (70; the launcher's own codes of 128 and more become that) the job is requeued, too, up to three times in a row, which the job's
+# comment counts. Others are errors and are not requeued.
 set -u
 # Whatever the user's shell is set to, and hands down: where cd leads, what is read before a script, how words are split.
 unset CDPATH ENV BASH_ENV GREP_OPTIONS POSIXLY_CORRECT
@@ -75,9 +75,15 @@ if [ "$(id -u)" -eq 0 ]; then # Open MPI refuses root unless told otherwise
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
 export SLURM_EXPORT_ENV=ALL # what this script has is what the ranks need, whatever sbatch was told to hand down
-# mpirun notices within 20 s that a host does not answer any more, not only after minutes: of Open MPI 4 and 5.
+# mpirun, of Open MPI 4 and 5, notices after 18 s that a host does not answer any more, not only after 480. That is sooner than the
+# ranks, at 20 s: what it would tell its lost daemon of their end would keep it waiting. So many probes are not all lost by chance.
+set_default() {
+    [ -n "${!1:-}" ] || export "$1=$2"
+}
 for prefix in OMPI_MCA PRTE_MCA; do
-    export "${prefix}_oob_tcp_keepalive_time=5" "${prefix}_oob_tcp_keepalive_intvl=5" "${prefix}_oob_tcp_keepalive_probes=3"
+    set_default ${prefix}_oob_tcp_keepalive_time 2
+    set_default ${prefix}_oob_tcp_keepalive_intvl 1
+    set_default ${prefix}_oob_tcp_keepalive_probes 16
 done
 
 [ -n "${DATA:-}" ] || usage "set DATA to the data set, as cifar10:DIR"
@@ -164,6 +170,7 @@ run() {
         [ "$code" -eq 3 ] || [[ $state =~ \;\ complete($|$'\n') ]] || code=70
     fi
     echo "$(date '+%F %T') exit code $code"
+    [ "$code" -lt 128 ] || code=70
     return "$code"
 }
 
@@ -190,7 +197,7 @@ finish() {
         echo "work is left: run the same command again to go on"
     elif [ "$1" -eq 75 ]; then
         requeue 0 "work is left"
-    elif [ -n "$job" ] && { [ "$1" -eq 70 ] || [ "$1" -ge 128 ]; }; then
+    elif [ "$1" -eq 70 ] && [ -n "$job" ]; then
         lost=$(ask 'Comment=filterscope: lost \([0-9]\{1,6\}\)')
         if [ "${lost:-0}" -lt 3 ]; then
             requeue $((${lost:-0} + 1)) "a rank was lost"

@@ -59,8 +59,18 @@ def expected(epochs, arch="vgg6"):
     return path
 
 
+def progress():
+    """What the jobs have logged so far: while it grows, other work on the machine is all that makes them slow."""
+    return sum(entry.stat().st_size for each in os.scandir(here) if each.is_dir() for entry in os.scandir(each)
+               if entry.name.startswith("log"))
+
+
+def wait(condition, seconds, what):
+    cluster.wait(condition, seconds, what, progress)
+
+
 def finish(name, job, started, epochs, arch="vgg6", seconds=240):
-    cluster.wait(lambda: cluster.show(job, "JobState") in ("COMPLETED", "FAILED", "NODE_FAIL", "TIMEOUT"), seconds, f"{name}'s job")
+    wait(lambda: cluster.show(job, "JobState") in ("COMPLETED", "FAILED", "NODE_FAIL", "TIMEOUT"), seconds, f"{name}'s job")
     took = time.monotonic() - started
     state = cluster.show(job, "JobState")
     assert state == "COMPLETED", f"{name}: {state}\n{log(name)}"
@@ -76,8 +86,8 @@ def in_sweep(name, start=1):
 
 def start_at_once(name, job, restarts):
     """After a requeue, for which Slurm would wait two minutes. (A few seconds it needs to be rid of the steps.)"""
-    cluster.wait(lambda: cluster.show(job, "Restarts") == str(restarts), 120, f"{name}'s requeue")
-    cluster.wait(lambda: cluster.show(job, "JobState") in ("PENDING", "RUNNING"), 30, "pending")
+    wait(lambda: cluster.show(job, "Restarts") == str(restarts), 120, f"{name}'s requeue")
+    wait(lambda: cluster.show(job, "JobState") in ("PENDING", "RUNNING"), 30, "pending")
     status(name, f"before start {restarts + 1}")
     time.sleep(5)
     cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now", "TimeLimit=10")
@@ -99,7 +109,8 @@ def srun():
 
 
 def mpirun():
-    two_nodes("mpirun", LAUNCH="mpirun --bind-to none")
+    """As with a site's default of --export=NONE, which Slurm hands down to the srun that starts mpirun's daemons."""
+    two_nodes("mpirun", LAUNCH="mpirun --bind-to none", SLURM_EXPORT_ENV="NONE")
 
 
 def limit():
@@ -110,7 +121,7 @@ def limit():
                  SWEEP_OPTIONS=f"{SWEEP} --reserve 45")
     start_at_once("limit", job, 1)
     assert "the job's time is nearly over" in log("limit"), log("limit")
-    cluster.wait(in_sweep("limit", 2), 60, "the second start")
+    wait(in_sweep("limit", 2), 60, "the second start")
     cluster.ask("scancel", "--batch", "--signal=USR1", job)
     start_at_once("limit", job, 2)
     finish("limit", job, started, LONG)
@@ -121,10 +132,10 @@ def scancel():
     """In the middle, then submitted again."""
     started = time.monotonic()
     job = submit("scancel", PROBE_EPOCHS=LONG)
-    cluster.wait(in_sweep("scancel"), 120, "the sweep")
+    wait(in_sweep("scancel"), 120, "the sweep")
     cluster.ask("scancel", job)
-    cluster.wait(lambda: cluster.show(job, "JobState") == "CANCELLED", 60, "cancelled")
-    cluster.wait(lambda: "Slurm is ending the job" in log("scancel"), 30, "the script's last word")
+    wait(lambda: cluster.show(job, "JobState") == "CANCELLED", 60, "cancelled")
+    wait(lambda: "Slurm is ending the job" in log("scancel"), 30, "the script's last word")
     status("scancel", "before")
     finish("scancel", submit("scancel", PROBE_EPOCHS=LONG), started, LONG)
 
@@ -133,23 +144,54 @@ def node():
     """A node dies, all of its processes at once: Slurm or the script requeues the job, which goes on elsewhere."""
     started = time.monotonic()
     job = submit("node", PROBE_EPOCHS=LONG)
-    cluster.wait(in_sweep("node"), 120, "the sweep")
+    wait(in_sweep("node"), 120, "the sweep")
     last = cluster.ask("scontrol", "show", "hostnames", cluster.show(job, "NodeList")).split()[-1]
     cluster.kill_node(last)
     start_at_once("node", job, 1)
     finish("node", job, started, LONG)
     cluster.start_node(last)
-    cluster.wait(lambda: "idle" in cluster.ask("sinfo", "-h", "-n", last, "-o", "%T"), 60, f"{last} is back")
+    wait(lambda: "idle" in cluster.ask("sinfo", "-h", "-n", last, "-o", "%T"), 60, f"{last} is back")
 
 
 def array():
-    """A network for each element."""
+    """A network for each element. The last element, whose job number is also the array's, is stopped and requeued: it alone."""
     started = time.monotonic()
     os.makedirs(f"{here}/array")
-    job = cluster.submit(script, "--array=0-1", "--ntasks=2", f"--output={here}/array/log-%a",
-                         **{**SETTINGS, "OUT": f"{here}/array", "ARCH": "vgg6 avgg6", "PROBE_EPOCHS": 20})
+    job = cluster.submit(script, "--array=0-1", "--ntasks=2", f"--output={here}/array/log-%a", "--job-name=x EndTime=1 JobState=FAILED",
+                         **{**SETTINGS, "OUT": f"{here}/array", "ARCH": "vgg6 avgg6", "PROBE_EPOCHS": 60,
+                            "SLURM_TIME_FORMAT": "relative", "TZ": "Asia/Kathmandu", "SLURM_JOB_END_TIME": "1"})
+
+    def said(element):
+        with open(f"{here}/array/log-{element}") as file:
+            return file.read()
+
+    wait(lambda: cluster.show(f"{job}_1", "JobState") == "RUNNING" and "epoch 2/" in said(1).partition("sweep --model")[2], 240,
+         "element 1's sweep")
+    end = int(cluster.ask("date", "+%s", "-d", cluster.show(f"{job}_1", "EndTime")))
+    for each in ("0", "1"):
+        assert abs(end_time_of(f"{here}/array", each) - end) < 120, f"element {each}'s end time"
+    cluster.ask("scancel", "--batch", "--signal=USR1", f"{job}_1")
+    wait(lambda: cluster.show(f"{job}_1", "Restarts") == "1", 120, "element 1's requeue")
+    time.sleep(5)
+    cluster.ask("scontrol", "update", f"JobId={job}_1", "StartTime=now", "TimeLimit=20")
     for element, arch in enumerate(("vgg6", "avgg6")):
-        finish("array", f"{job}_{element}", started, 20, arch)
+        finish("array", f"{job}_{element}", started, 60, arch)
+        assert cluster.show(f"{job}_{element}", "Restarts") == str(element), f"element {element} was requeued, or was not"
+
+
+def end_time_of(out, element):
+    """When the ranks of a running element believe that its job ends: SLURM_JOB_END_TIME of the filterscope that works in `out`."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                found = dict(word.split("=", 1) for word in file.read().decode(errors="replace").split("\0") if "=" in word)
+            with open(f"/proc/{pid}/comm") as file:
+                program = file.read().strip()
+        except OSError:
+            continue
+        if program == "filterscope" and found.get("OUT") == out and found.get("SLURM_ARRAY_TASK_ID") == element:
+            return int(found.get("SLURM_JOB_END_TIME", 0))
+    sys.exit(f"element {element} has no rank")
 
 
 def reproduce():
@@ -159,7 +201,7 @@ def reproduce():
     job = cluster.submit(f"{tree}/jobs/reproduce.sh", "--array=1", "--ntasks=2", f"--output={here}/reproduce/log",
                          **{**SETTINGS, "OUT": f"{here}/reproduce", "ARCHS": "vgg16 vgg6", "SEEDS": 1, "PROBE_EPOCHS": LONG,
                             "FILTERSCOPE_HOME": tree, "PYTHON": sys.executable}) + "_1"
-    cluster.wait(in_sweep("reproduce"), 120, "the sweep")
+    wait(in_sweep("reproduce"), 120, "the sweep")
     cluster.ask("scancel", "--batch", "--signal=USR1", job)
     start_at_once("reproduce", job, 1)
     finish("reproduce", job, started, LONG)

@@ -160,9 +160,13 @@ class Cluster:
     def ask(self, *words):
         return subprocess.run(words, capture_output=True, text=True, timeout=60).stdout.strip()
 
-    def wait(self, condition, seconds, what):
-        deadline = time.monotonic() + seconds
+    def wait(self, condition, seconds, what, progress=lambda: None):
+        """Until condition(); for so many seconds after progress() last changed."""
+        deadline, last = time.monotonic() + seconds, progress()
         while not condition():
+            now = progress()
+            if now != last:
+                deadline, last = time.monotonic() + seconds, now
             if time.monotonic() > deadline:
                 print(self.ask("scontrol", "show", "job"), self.ask("sinfo", "-N"))
                 subprocess.run(f"tail -n 30 {self.here}/*.log {self.here}/*.out", shell=True)
@@ -178,7 +182,8 @@ class Cluster:
         return done.stdout.strip()
 
     def show(self, job, key):
-        found = re.search(rf"\b{key}=(\S*)", self.ask("scontrol", "show", "job", job))
+        text = self.ask("scontrol", "show", "job", job).partition("\n")[2]  # its first line has the job's name, which may be anything
+        found = re.search(rf"\b{key}=(\S*)", text)
         return found[1] if found else ""
 
     def wait_for_state(self, job, state, seconds):
