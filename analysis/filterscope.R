@@ -56,6 +56,14 @@ fs_tables <- c("layers", "filters", "probes", "history", "cluster_sizes")
     !any(vapply(leads, type$detect_class, TRUE))
 }
 
+# Whether all of a dataset lies within the file.
+.fs_holds <- function(path, set) {
+  type <- set$get_type()
+  on.exit(type$close())
+  bytes <- prod(as.numeric(set$dims)) * as.numeric(type$get_size())
+  bytes == 0 || as.numeric(set$get_storage_size()) > 0 && as.numeric(set$get_offset()) + bytes <= file.size(path)
+}
+
 # Stops where something in the file leads elsewhere.
 .fs_check_contained <- function(path, group, above = character()) {
   for (name in names(group)) {
@@ -66,6 +74,7 @@ fs_tables <- c("layers", "filters", "probes", "history", "cluster_sizes")
     if (inherits(node, "H5Group") && length(above) < 3) .fs_check_contained(path, node, c(above, name))
     else if (!inherits(node, "H5D") || !.fs_in_place(node))
       stop(where, " is not in this file, in one piece and as it is", call. = FALSE)
+    else if (!.fs_holds(path, node)) stop(where, ", ", paste(rev(node$dims), collapse = " x "), ", is larger than the file", call. = FALSE)
     node$close()
   }
 }

@@ -10,6 +10,8 @@
 The tables are those of `filterscope export`, column by column. `fs.COLUMNS[table][column]` is (unit, meaning); each table has
 its units in `.attrs["units"]`. Every access reads the file anew and leaves it closed. Errors are ValueError, naming file and cause.
 """
+import contextlib
+import math
 import os
 
 os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")  # read while another program writes
@@ -113,6 +115,9 @@ def _check_contained(group, depth=0):
             plain = made.get_layout() == h5py.h5d.CONTIGUOUS and not made.get_external_count()
             if not plain or typed.committed() or node.dtype.hasobject:  # references, texts of varying length
                 raise ValueError(f"{where} is not in this file, in one piece and as it is")
+            place, bytes = node.id.get_offset(), math.prod(node.shape) * node.dtype.itemsize
+            if bytes and (place is None or place + bytes > os.path.getsize(node.file.filename)):
+                raise ValueError(f"{where}, {' x '.join(map(str, node.shape))}, is larger than the file")
         elif isinstance(node, h5py.Group) and depth < 3:
             _check_contained(node, depth + 1)
         else:
@@ -179,13 +184,17 @@ class Results(_Tables):
     def __repr__(self):
         return f"<filterscope results {self.path}: {self.arch}, {len(self._layers)} layers, K = {len(self.labels)}>"
 
+    @contextlib.contextmanager
     def _file(self):
         if not os.path.exists(self.path):
             raise ValueError(f"{self.path}: no such file")
         try:
-            return h5py.File(self.path, "r")
+            with h5py.File(self.path, "r") as file:
+                yield file
         except OSError as error:
             raise ValueError(f"{self.path}: cannot be read as HDF5: {error}") from None
+        except MemoryError as error:
+            raise ValueError(f"{self.path}: too large for the memory: {error}") from None
 
     def _with_names(self, table):
         table["name"] = table["layer"].map(dict(zip(self._layers["layer"], self._layers["name"])))

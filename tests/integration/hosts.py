@@ -78,6 +78,7 @@ os.mkdir("/run/netns")
 with open(f"{here}/hosts", "w") as file:
     file.write("127.0.0.1 localhost\n" + "".join(f"10.77.0.{number + 1} {host}\n" for number, host in enumerate(HOSTS)))
 subprocess.run(["mount", "--bind", f"{here}/hosts", "/etc/hosts"], check=True)
+ip("link", "set", "lo", "up")
 switch = Switch()
 with open(f"{here}/agent", "w") as file:  # as ssh: AGENT HOST COMMAND...
     file.write('#!/bin/sh\nhost=$1\nshift\nexec ip netns exec "$host" unshare --uts sh -c "hostname $host; $*"\n')

@@ -158,14 +158,14 @@ def array():
     started = time.monotonic()
     os.makedirs(f"{here}/array")
     job = cluster.submit(script, "--array=0-1", "--ntasks=2", f"--output={here}/array/log-%a", "--job-name=x EndTime=1 JobState=FAILED",
-                         **{**SETTINGS, "OUT": f"{here}/array", "ARCH": "vgg6 avgg6", "PROBE_EPOCHS": 60,
+                         **{**SETTINGS, "OUT": f"{here}/array", "ARCH": "vgg6 avgg6", "PROBE_EPOCHS": 40,
                             "SLURM_TIME_FORMAT": "relative", "TZ": "Asia/Kathmandu", "SLURM_JOB_END_TIME": "1"})
 
     def said(element):
         with open(f"{here}/array/log-{element}") as file:
             return file.read()
 
-    wait(lambda: cluster.show(f"{job}_1", "JobState") == "RUNNING" and "epoch 2/" in said(1).partition("sweep --model")[2], 240,
+    wait(lambda: cluster.show(f"{job}_1", "JobState") == "RUNNING" and "epoch 20/" in said(1).partition("sweep --model")[2], 240,
          "element 1's sweep")
     end = int(cluster.ask("date", "+%s", "-d", cluster.show(f"{job}_1", "EndTime")))
     for each in ("0", "1"):
@@ -175,7 +175,7 @@ def array():
     time.sleep(5)
     cluster.ask("scontrol", "update", f"JobId={job}_1", "StartTime=now", "TimeLimit=20")
     for element, arch in enumerate(("vgg6", "avgg6")):
-        finish("array", f"{job}_{element}", started, 60, arch)
+        finish("array", f"{job}_{element}", started, 40, arch)
         assert cluster.show(f"{job}_{element}", "Restarts") == str(element), f"element {element} was requeued, or was not"
 
 

@@ -146,5 +146,22 @@ for name, message in (("gone.h5", "no such file"), ("data10/t10k-labels-idx1-uby
         sys.exit(f"{name} was opened")
     except ValueError as error:
         assert message in str(error) and name in str(error), error
+
+# A table of more rows than the file can hold is not even tried to be read.
+shutil.copy(f"{here}/sweep10.h5", f"{here}/vast.h5")
+with h5py.File(f"{here}/vast.h5", "r+") as file:
+    kind = h5py.h5t.py_create(file["units"].dtype, logical=True)
+    del file["units"]
+    h5py.h5d.create(file.id, b"units", kind, h5py.h5s.create_simple((1 << 40,)))
+try:
+    fs.open(f"{here}/vast.h5")
+    sys.exit("a table of 2^40 rows was opened")
+except ValueError as error:
+    assert str(error) == f"{here}/vast.h5: /units, 1099511627776, is larger than the file", error
+if has_r:
+    done = subprocess.run(["Rscript", "-e", f'source("{ANALYSIS}/filterscope.R"); fs_open("{here}/vast.h5")'], capture_output=True,
+                          text=True)
+    assert done.returncode and "vast.h5: /units, 1099511627776, is larger than the file" in done.stderr, done.stderr
+print("a table of 2^40 rows: refused")
 if not has_r:
     print("R with hdf5r is not installed (Debian: r-base-core r-cran-hdf5r): R was not compared")
