@@ -31,9 +31,9 @@ def submit(name, *options, **settings):
                           **{**SETTINGS, "OUT": f"{here}/{name}", **settings})
 
 
-def log(name):
+def log(name, part="log"):
     try:
-        with open(f"{here}/{name}/log") as file:
+        with open(f"{here}/{name}/{part}") as file:
             return file.read()
     except FileNotFoundError:
         return ""
@@ -161,12 +161,7 @@ def array():
                          **{**SETTINGS, "OUT": f"{here}/array", "ARCH": "vgg6 avgg6", "PROBE_EPOCHS": 40,
                             "SLURM_TIME_FORMAT": "relative", "TZ": "Asia/Kathmandu", "SLURM_JOB_END_TIME": "1"})
 
-    def said(element):
-        with open(f"{here}/array/log-{element}") as file:
-            return file.read()
-
-    wait(lambda: cluster.show(f"{job}_1", "JobState") == "RUNNING" and "epoch 20/" in said(1).partition("sweep --model")[2], 240,
-         "element 1's sweep")
+    wait(lambda: "epoch 20/" in log("array", "log-1").partition("sweep --model")[2], 240, "element 1's sweep")
     end = int(cluster.ask("date", "+%s", "-d", cluster.show(f"{job}_1", "EndTime")))
     for each in ("0", "1"):
         assert abs(end_time_of(f"{here}/array", each) - end) < 120, f"element {each}'s end time"
