@@ -195,7 +195,8 @@ def clip(graph, node, value, low=None, high=None):
     word = {6: "relu6"}.get(high, "relu" if high > 1e38 else None)
     if low != 0 or not word:
         raise Failure(f"{node.place}: between {low:g} and {high:g}")
-    return value.with_layer(layers.plain(value.layer, node.place, word))
+    source = value.layer.inputs[0] if value.layer.word == "relu" else value.layer  # PyTorch writes relu6 as both
+    return value.with_layer(layers.plain(source, node.place, word))
 
 
 def hard_sigmoid(graph, node, value):
@@ -367,16 +368,42 @@ def combined(word, factor, offset):
     return make
 
 
+def is_affine(layer, source, factor, offset):
+    return (layer.affine is not None and layer.inputs[0] is source and np.allclose(layer.affine[0], factor, rtol=1e-5)
+            and np.allclose(layer.affine[1], offset, rtol=1e-5))
+
+
+def unscaled(layer):
+    """(what a layer multiplies, by how much); others are their own."""
+    if layer.affine and not layer.affine[1].any():
+        return layer.inputs[0], layer.affine[0]
+    return layer, 1
+
+
+def known_product(one, other):
+    """(x, an activation, a factor) where one times other is the activation of x, written out: x sigmoid(x), x min(max(x + 3, 0), 6) / 6,
+    x (1 + erf(x / sqrt 2)) / 2; else None."""
+    (source, factor), (gate, more) = unscaled(one), unscaled(other)
+    inner, factor = gate.inputs[0] if gate.inputs else gate, factor * more
+    if gate.word in ("sigmoid", "hardsigmoid") and inner is source:
+        return source, {"sigmoid": "silu", "hardsigmoid": "hardswish"}[gate.word], factor
+    if gate.word == "relu6" and is_affine(inner, source, 1, 3):
+        return source, "hardswish", 6 * factor
+    if (gate.affine and inner.word == "erf" and (gate.affine[0] == gate.affine[1]).all()
+            and is_affine(inner.inputs[0], source, 0.5**0.5, 0)):
+        return source, "gelu", 2 * factor * gate.affine[0]
+    return None
+
+
 def both(node, word, one, other):
-    """An operator on two maps; x sigmoid(x) and its like are activations."""
+    """An operator on two maps."""
     if not word:
         raise Failure(f"{node.place}: of two maps")
     if one.axes != other.axes and (one.layer.shape[:2] != (1, 1) or other.layer.shape[:2] != (1, 1)):
         raise Failure(f"{node.place}: of maps whose axes are in another order")
-    for source, gate in ((one, other), (other, one)):
-        name = {"sigmoid": "silu", "hardsigmoid": "hardswish"}.get(gate.layer.word)
-        if word == "scale" and name and gate.layer.inputs[0] is source.layer:
-            return source.with_layer(layers.plain(source.layer, node.place, name))
+    known = word == "scale" and (known_product(one.layer, other.layer) or known_product(other.layer, one.layer))
+    if known:
+        return one.with_layer(layers.affine(layers.plain(known[0], node.place, known[1]), node.place, known[2], 0))
     return one.with_layer(layers.join([one.layer, other.layer], node.place, word))
 
 
@@ -411,7 +438,8 @@ OPERATORS = {
     "Conv": conv, "BatchNormalization": batch_norm, "MaxPool": pool("maxpool"), "AveragePool": pool("avgpool"),
     "GlobalAveragePool": whole_pool("globalavg"), "GlobalMaxPool": whole_pool("globalmax"), "ReduceMean": reduced("globalavg"),
     "ReduceMax": reduced("globalmax"), "Relu": activation("relu"), "LeakyRelu": activation("leakyrelu 0.01"),
-    "Elu": activation("elu 1"), "Sigmoid": activation("sigmoid"), "Tanh": activation("tanh"), "HardSwish": activation("hardswish"),
+    "Elu": activation("elu 1"), "Sigmoid": activation("sigmoid"), "Tanh": activation("tanh"), "Erf": activation("erf"),
+    "HardSwish": activation("hardswish"),
     "HardSigmoid": hard_sigmoid, "Clip": clip, "PRelu": prelu, "Gelu": gelu, "Softmax": softmax, "LogSoftmax": softmax,
     "Dropout": dropout, "Pad": padding, "Flatten": flatten, "Reshape": reshape, "Squeeze": squeezed, "Unsqueeze": unsqueezed,
     "Transpose": transpose, "Gemm": gemm, "MatMul": matmul, "Concat": concat, "Sum": summed, "Identity": passed, "Cast": passed,

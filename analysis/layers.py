@@ -44,11 +44,12 @@ class Layer:
     arrays   {role: () -> array as the model file holds it}
     pads     of a padding
     scaling  of the input: (factor [channels], what is then added [channels]), where layers before the first line did that
+    affine   the same of a layer that affine() made
     """
 
     def __init__(self, line, place, inputs, shape, flat=None, arrays=None):
         self.line, self.place, self.inputs, self.shape = line, place, list(inputs), tuple(map(int, shape))
-        self.flat, self.arrays, self.pads, self.scaling = flat, arrays or {}, NO_PADS, None
+        self.flat, self.arrays, self.pads, self.scaling, self.affine = flat, arrays or {}, NO_PADS, None, None
         if min(self.shape) < 1:
             raise Failure(f"{place}: its map would be {size_text(self.shape)}")
 
@@ -199,9 +200,16 @@ def affine(source, place, factor, offset):
     factor, offset = (np.broadcast_to(np.asarray(values, np.float64), channels) for values in (factor, offset))
     if not np.isfinite(factor).all() or not np.isfinite(offset).all() or not factor.all():
         raise Failure(f"{place}: scales by {factor.tolist()} and adds {offset.tolist()}")
+    if source.affine:
+        first, shift = source.affine
+        return affine(source.inputs[0], place, first * factor, shift * factor + offset)
     if not source.is_input:
+        if np.allclose(factor, 1, atol=1e-6) and not offset.any():
+            return source
         zeros, ones = (constant(place, np.full(channels, value, np.float32)) for value in (0, 1))
-        return batch_norm(source, place, constant(place, factor), constant(place, offset), zeros, ones, 0)
+        result = batch_norm(source, place, constant(place, factor), constant(place, offset), zeros, ones, 0)
+        result.affine = factor, offset
+        return result
     first, shift = source.scaling or (np.ones(channels), np.zeros(channels))
     result = network_input(source.place, source.shape)
     result.scaling = (first * factor, shift * factor + offset)

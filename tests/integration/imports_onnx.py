@@ -61,12 +61,13 @@ NETWORKS = {
     "scaled": [Call(shifted), Call(lambda maps: 2 * maps - 0.5), conv(3, 4, 3), relu(), nn.AdaptiveMaxPool2d(1), nn.Flatten(),
                nn.Linear(4, 3)],
     "activations": [conv(3, 4, 3), nn.LeakyReLU(0.2), conv(4, 4, 1), nn.ELU(), conv(4, 4, 1), nn.SiLU(), conv(4, 4, 1), nn.Hardswish(),
-                    conv(4, 4, 1), nn.Tanh(), conv(4, 4, 1), nn.Sigmoid(), nn.ReLU6(), nn.Flatten(), nn.Linear(320, 3)],
+                    conv(4, 4, 1), nn.Tanh(), conv(4, 4, 1), nn.GELU(), conv(4, 4, 1),
+                    Call(lambda maps: maps * nn.functional.relu6(maps + 3) / 6), nn.Sigmoid(), nn.ReLU6(), nn.Flatten(), nn.Linear(320, 3)],
     "grouped": [conv(3, 6, 3, groups=3), relu(), conv(6, 4, (1, 3), padding=(0, 1)), conv(4, 4, 3, dilation=2), nn.Flatten(),
                 nn.Linear(96, 3)],
     "residual": [Residual()],
 }
-SEQUENTIAL = ("plain", "view", "pools", "heads", "scaled")
+SEQUENTIAL = ("plain", "view", "pools", "heads", "scaled", "activations")
 
 
 def export(name, modules, opset, **options):
