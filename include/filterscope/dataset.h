@@ -58,7 +58,8 @@ typedef enum fs_split { FS_TRAIN, FS_TEST } fs_split;
  *   data   out  owned by the caller after FS_OK; zeroed after any failure.
  * A CIFAR file may hold any number of records >= 1. The name files are optional; fs_label_names_read has what may be in them,
  * as many as the set has labels. K of an IDX set is (largest label of the training labels file) + 1 for both splits, so that
- * the test split needs that file, too. Both headers of a split agree before anything is unpacked.
+ * the test split needs that file, too. Both headers of a split agree before anything is unpacked; what is
+ * no .gz behind the last part of one is ignored, as gunzip does.
  * Returns FS_OK; FS_USAGE (unknown spec, negative limit); FS_ERROR (missing, truncated or oversized file, bad magic, label
  * out of range, empty set, images and labels that differ in number, several sets, no memory), the message naming file, record
  * (from 0) and value. */
