@@ -8,6 +8,7 @@ import contextlib
 import io
 import os
 
+import matching
 import model_file
 import state_dict
 from model_file import Failure, shown
@@ -139,8 +140,8 @@ def rename(state, rows, text, options):
     """`state` under the names, and in the order, of --like."""
     like, ordered = state_dict.read(options.like, options)
     if not options.chain:
-        state_dict.check_chain(text, like)
-    assigned, layout = state_dict.assign(rows, like, ordered, options.order)
+        matching.check_chain(text, like)
+    assigned, layout = matching.assign(rows, like, ordered, options.order)
     if layout != "torch":
         raise Failure(f"{options.like}: has TensorFlow's axes")
     names = {}

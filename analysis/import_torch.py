@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """A model file from a network that PyTorch trained: import_torch.py model.pth --arch FILE --out model.h5 --pixels LOW,HIGH
 
-model.pth holds a state dict (torch.save(model.state_dict(), "model.pth")), is a checkpoint around one, a pickled module or a TorchScript
-program; .safetensors and NumPy's .npz
-(numpy.savez("model.npz", **{name: values.numpy() for name, values in model.state_dict().items()})) are read, too. PyTorch is not
-needed, and nothing in a file is run. A tensor's name tells what it is: weight, bias, running_mean, running_var, or Keras' kernel, gamma,
-beta, moving_mean, moving_variance. Modules go to the layers of the architecture in order, every shape has to fit, and the mapping is
-printed. --pixels, --mean and --std say how the images were scaled that it was trained with: x = (low + (high - low) p / 255 -
-mean) / std for a pixel p of 0..255. torchvision's ToTensor and Normalize(mean, std) is --pixels 0,1 --mean ... --std ...
+model.pth holds a state dict (torch.save(model.state_dict(), "model.pth")), a checkpoint around one, a pickled module or a TorchScript
+program; .safetensors and NumPy's .npz (numpy.savez("model.npz", **{name: values.numpy() for name, values in
+model.state_dict().items()})) are read, too. PyTorch is not needed, and nothing in a file is run. A tensor's name tells what it is:
+weight, bias, running_mean, running_var, or Keras' kernel, gamma, beta, moving_mean, moving_variance. Modules go to the layers of the
+architecture in order, every shape has to fit, and the mapping is printed. --pixels, --mean and --std say how the images were scaled
+that it was trained with: x = (low + (high - low) p / 255 - mean) / std for a pixel p of 0..255. torchvision's ToTensor and
+Normalize(mean, std) is --pixels 0,1 --mean ... --std ...
+
 --check compares the logits with those that the network gave in PyTorch:
 numpy.savez("check.npz", images=uint8 [images, height, width, channels], logits=[images, labels]).
 """
@@ -17,6 +18,7 @@ import os
 import numpy as np
 
 import import_common
+import matching
 import model_file
 import state_dict
 from model_file import EPSILON, Failure, Usage, shown, with_our_epsilon
@@ -36,7 +38,7 @@ def arguments():
 
 def epsilon(options, tensors):
     if options.bn_eps is None:
-        keras = next((name for name in tensors if state_dict.parts_of(name)[-1] in state_dict.OF_KERAS), None)
+        keras = next((name for name in tensors if matching.parts_of(name)[-1] in matching.OF_KERAS), None)
         if keras:
             raise Usage(f"--bn-eps is needed: '{shown(keras)}' is a name of Keras', whose epsilon is 1e-3 unless the network says otherwise")
         return EPSILON
@@ -54,9 +56,11 @@ def fit(assigned, tensors, layout, eps):
             if role in module.tensors:
                 tensor = module.tensors[role]
                 said, values = shown(tensor), convert(row, role, numbers_of(tensor, tensors[tensor], role))
+                if row["kind"] == "prelu":
+                    values = np.resize(values, row["out_channels"])
             else:  # affine=False
                 said, values = "(not in the file)", np.full(row["out_channels"], role == "weight", np.float32)
-            print(f"  {said:32s} {state_dict.text_of(values.shape if role not in module.tensors else tensors[tensor].shape):20s} -> "
+            print(f"  {said:32s} {matching.text_of(values.shape if role not in module.tensors else tensors[tensor].shape):20s} -> "
                   f"{name:16s} line {row['line']}: {row['text']}")
             arrays[name] = values
         if row["kind"] == "bn" and eps != EPSILON:
@@ -68,19 +72,21 @@ def fit(assigned, tensors, layout, eps):
 def label_counts(tensors):
     """How many labels the network may have, the likeliest first: outputs of its last linear layer."""
     weights = [(name, tensor.shape) for name, tensor in tensors.items() if len(tensor.shape) in (2, 4)]
-    counts = [shape[-1 if state_dict.parts_of(name)[-1] == "kernel" else 0] for name, shape in reversed(weights)]
+    counts = [shape[-1 if matching.parts_of(name)[-1] == "kernel" else 0] for name, shape in reversed(weights)]
     return list(dict.fromkeys(count for count in counts if count > 1))
 
 
 def matched(binary, options, tensors, ordered):
-    """(text, rows of the architecture, state_dict.assign()) with the number of labels that fits."""
+    """(text, rows of the architecture, matching.assign()) with the number of labels that fits."""
     first = None
     for labels in label_counts(tensors):
         try:
             text, rows = model_file.layers(binary, options.arch, options.input, labels)
             if not options.input and not text.startswith("input "):
                 raise Usage(f"--input is needed: {options.arch} has no input line")
-            return text, rows, state_dict.assign(rows, tensors, ordered, options.order)
+            if not options.chain:
+                matching.check_chain(text, tensors)
+            return text, rows, matching.assign(rows, tensors, ordered, options.order)
         except Usage:
             raise
         except Failure as failure:
@@ -94,8 +100,6 @@ def run():
     tensors, ordered = state_dict.read(options.weights, options)
     eps = epsilon(options, tensors)
     text, rows, (assigned, layout) = matched(binary, options, tensors, ordered)
-    if not options.chain:
-        state_dict.check_chain(text, tensors)
     size = "x".join(str(rows[0][key]) for key in ("height", "width", "channels"))
     print(f"{options.weights}: {len(tensors)} tensors, {rows[-1]['out_channels']} labels, {size} images")
     arrays = fit(assigned, tensors, layout, eps)

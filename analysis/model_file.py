@@ -258,7 +258,7 @@ def read(binary, path):
 def shape_of(row, role, layout):
     """Shape of one array's tensor with the axes of PyTorch ("torch") or of TensorFlow ("tensorflow")."""
     shape = torch_shape(row, role)
-    if layout == "torch" or role != "weight" or row["kind"] == "bn":
+    if layout == "torch" or len(shape) == 1:
         return shape
     return (*shape[2:], *reversed(shape[:2]))
 

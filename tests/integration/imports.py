@@ -40,7 +40,8 @@ def call(script, *words):
 
 def imports(weights, out, *words, arch="net.txt", size="8x8x1"):
     return call("import_torch.py", weights, "--arch", arch, "--out", out, *(["--input", size] if size else []),
-                *([] if "--pixels" in words or "no pixels" in words else ["--pixels", "-1,1"]), *(word for word in words if word != "no pixels"))
+                *([] if "--pixels" in words or "no pixels" in words else ["--pixels", "-1,1"]),
+                *(word for word in words if word != "no pixels"))
 
 
 save("good.npz", good)
@@ -79,7 +80,8 @@ for words, pattern in CASES:
     before = sorted(os.listdir("."))
     done = imports(*words)
     said = done.stderr.splitlines()
-    fine = done.returncode == (2 if pattern.startswith("--") else 1) and len(said) == 1 and re.search(pattern, said[0]) and sorted(os.listdir(".")) == before
+    code = 2 if pattern.startswith("--") else 1
+    fine = done.returncode == code and len(said) == 1 and re.search(pattern, said[0]) and sorted(os.listdir(".")) == before
     failures += not fine
     print("ok  " if fine else "FAIL", said)
 assert "--input is needed" in imports("good.npz", "n.h5", size=None).stderr
@@ -134,7 +136,8 @@ torch.save(torch.nn.Sequential(torch.nn.Linear(2, 2)), "whole.pth")
 for name in ("whole.pth", "text.npz"):
     os.replace(name, "refused.pth")
     done = imports("refused.pth", "n.h5")
-    assert done.returncode == 1 and ("tensor '0.weight' is [2, 2]" if name == "whole.pth" else "no file of tensors") in done.stderr, done.stderr
+    word = "tensor '0.weight' is [2, 2]" if name == "whole.pth" else "no file of tensors"
+    assert done.returncode == 1 and word in done.stderr, done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
 done = call("export_torch.py", "data", "--out", "n.pth")
 assert done.returncode == 1 and done.stderr.count("\n") == 1 and not os.path.exists("n.pth"), done.stderr

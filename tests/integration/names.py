@@ -10,7 +10,7 @@ import sys
 import h5py
 import numpy as np
 
-from common import BINARY, folder, run
+from common import BINARY, folder
 
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "analysis")
 sys.path.insert(0, SCRIPTS)
@@ -37,7 +37,8 @@ def write(name, text, encoding="utf-8"):
 def imports(state, arch, *words):
     """(exit code, what was said) of an import to out.h5; `state` is a file, or arrays or their shapes by names."""
     if isinstance(state, dict):
-        np.savez("state.npz", **{name: random.random(array).astype("f4") if isinstance(array, tuple) else array for name, array in state.items()})
+        np.savez("state.npz",
+                 **{name: random.random(array).astype("f4") if isinstance(array, tuple) else array for name, array in state.items()})
         state = "state.npz"
     with contextlib.suppress(FileNotFoundError):
         os.remove("out.h5")
@@ -77,7 +78,8 @@ def numbered(*sizes, first=1.0):
 
 NET = "input 8x8x1\nconv 4 3x3\nbn\nrelu\nmaxpool 2\nfc K bias\n"
 gamma, beta, mean, variance = numbered(4, 4, 4, 4)
-GOOD = {"a.weight": random.random((4, 1, 3, 3)).astype("f4"), "b.weight": gamma, "b.bias": beta, "b.running_mean": mean, "b.running_var": variance,
+GOOD = {"a.weight": random.random((4, 1, 3, 3)).astype("f4"), "b.weight": gamma, "b.bias": beta, "b.running_mean": mean,
+        "b.running_var": variance,
         "b.num_batches_tracked": np.array(7), "c.weight": random.random((3, 36)).astype("f4"), "c.bias": numbered(3)[0]}
 ROLES = {"bn1_gamma": gamma, "bn1_beta": beta, "bn1_mean": mean, "bn1_variance": variance}
 
@@ -98,6 +100,7 @@ for option in ("0", "-1", "nan", "inf"):
     refused(f"epsilon {option}", f"--bn-eps: {option} is not positive", GOOD, NET, "--bn-eps", option, code=2)
 refused("no role", "tensor 'b.gammas' [4]: its name does not tell", renamed(b_weight="b.gammas"), NET)
 refused("role in the beginning only", "tensor 'b.weight_decay' [4]: its name", renamed(b_weight="b.weight_decay"), NET)
+refused("a name without end", "a name of 2006 characters", {**GOOD, "a." * 1000 + "weight": (4,)}, NET)
 refused("two of a role", "tensors 'b.weight' and 'b.gamma' are both the weight", {**GOOD, "b.gamma": gamma}, NET, "--bn-eps", "1e-5")
 refused("gamma of a convolution", "'a.gamma' is batch normalisation's by its name, line 2 'conv 4 3x3' wants conv1.weight",
         renamed(a_weight="a.gamma"), NET, "--bn-eps", "1e-5")
@@ -113,10 +116,16 @@ refused("a part of a weight", "remove_weight_norm", {**GOOD, "a.weight_g": (4, 1
 plain = {"w1": (4, 1, 3, 3), "b1": numbered(4)[0], "w2": (3, 36), "b2": numbered(3)[0]}
 taken("names without roles, no doubt", plain, "input 8x8x1\nconv 4 3x3 bias\nrelu\nmaxpool 2\nfc K bias\n", conv1_bias=plain["b1"])
 
+# --- slopes
+slopes = {"0.weight": (4, 1, 3, 3), "1.weight": numbered(4)[0], "2.weight": (4, 4, 3, 3), "3.weight": np.full(1, 0.5), "5.weight": (3, 4)}
+PRELU = "input 8x8x1\nconv 4 3x3\nprelu\nconv 4 3x3\nprelu\nglobalavg\nfc K\n"
+taken("learned slopes", dict(sorted(slopes.items())), PRELU, prelu1_weight=slopes["1.weight"], prelu2_weight=np.full(4, 0.5))
+refused("slopes of another number", "tensor '1.weight' is [3], line 3 'prelu' wants prelu1.weight [4]", {**slopes, "1.weight": (3,)}, PRELU)
+
 # --- the bias that line 2 forgets, or has too much
 TWO = "input 8x8x1\nconv 4 3x3\nrelu\nconv 4 3x3\nrelu\nglobalavg\nfc K\n"
 two = {"0.weight": (4, 1, 3, 3), "0.bias": (4,), "2.weight": (4, 4, 3, 3), "6.weight": (3, 4)}
-refused("a bias forgotten", "tensor '0.bias' [4]: line 2 'conv 4 3x3' has no bias; with one it is 'conv 4 3x3 bias'", two, TWO)
+refused("a bias forgotten", "tensor '0.bias' [4]: line 2 'conv 4 3x3' has no bias, which the word bias gives it", two, TWO)
 refused("a bias too much", "line 4 'conv 4 3x3 bias' wants conv2.bias [4], but '2.weight' comes without", two,
         TWO.replace("conv 4 3x3", "conv 4 3x3 bias"))
 
@@ -140,12 +149,14 @@ for place, name in enumerate(("bn1", "bn2", "conv1", "conv2", "fc")):
         kinds[f"{name}.weight"] = np.full({"conv1": (4, 1, 3, 3), "conv2": (4, 4, 3, 3), "fc": (3, 4)}[name], place + 1, "f4")
 taken("bn1, bn2, conv1, conv2", kinds, KINDS, says="another order", bn1_beta=np.full(4, 1), bn2_beta=np.full(4, 2), conv2_bias=np.full(4, 4))
 refused("bn2 behind conv1", "(in the order of the names", {name.replace("bn1", "bn3"): values for name, values in kinds.items()}, KINDS)
-untold = {f"{name}.{leaf}": values for name, shape in (("left", (4, 4, 1, 1)), ("right", (4, 4, 1, 1)), ("stem", (4, 1, 1, 1)), ("top", (3, 4)))
+shapes = {"left": (4, 4, 1, 1), "right": (4, 4, 1, 1), "stem": (4, 1, 1, 1), "top": (3, 4)}
+untold = {f"{name}.{leaf}": values for name, shape in shapes.items()
           for leaf, values in (("bias", np.full(shape[0], len(name), "f4")), ("weight", np.full(shape, len(name), "f4")))}
 UNTOLD = "input 8x8x1\n" + "conv 4 1x1 bias\n" * 3 + "globalavg\nfc K bias\n"
 refused("words without an order", "--order gives one", untold, UNTOLD)
 taken("the order given", untold, UNTOLD, "--order", "stem,right.,left,top", conv2_bias=np.full(4, 5), conv3_bias=np.full(4, 4))
-refused("a beginning that is no part", "--order: tensor 'stem.bias' begins with none", untold, UNTOLD, "--order", "ste,right,left,top", code=2)
+refused("a beginning that is no part", "--order: tensor 'stem.bias' begins with none", untold, UNTOLD, "--order", "ste,right,left,top",
+        code=2)
 same = {name: values for name, values in untold.items() if not name.startswith("stem")}
 refused("two that could change places", "which of 'left' and 'right' comes first: --order", same, UNTOLD.replace("8x8x1", "8x8x4").replace(
     "conv 4 1x1 bias\n", "", 1))
@@ -159,8 +170,8 @@ refused("TensorFlow's or PyTorch's", "TensorFlow's axes and with PyTorch's", {"a
         "input 3x3x3\nconv 3 3x3\nfc K\n")
 
 # --- branches
-for name in ("layer1.0.conv1", "layer2.1.left.0", "net.shortcut", "a.convShortcut", "res1.0", "block1.layer.0.conv2", "stage1.0.downsample.0",
-             "conv2_x.0.residual_function.0", "Mixed_5b.branch1x1.conv", "fire2.squeeze"):
+for name in ("layer1.0.conv1", "layer2.1.left.0", "net.shortcut", "a.convShortcut", "res1.0", "block1.layer.0.conv2",
+             "stage1.0.downsample.0", "conv2_x.0.residual_function.0", "Mixed_5b.branch1x1.conv", "fire2.squeeze"):
     refused(f"branches: {name}", "speaks of a network with branches", renamed(a_weight=f"{name}.weight"), NET)
 for name in ("layer1.0", "features.0", "block1.conv1", "conv1_2", "highway.conv", "layers.0.conv", "compressed"):
     taken(f"a chain: {name}", renamed(a_weight=f"{name}.weight"), NET, **ROLES)
@@ -169,14 +180,16 @@ taken("branches, confirmed", renamed(a_weight="layer1.0.conv1.weight"), NET, "--
 # --- what is left out
 extra = {"n_averaged": np.array(3), **{f"module.{name}": values for name, values in GOOD.items()}, "module.a.total_ops": np.zeros(1)}
 taken("counters of others", extra, NET, says="left out: n_averaged, module.a.total_ops", **ROLES)
-refused("an auxiliary head", "tensor 'aux.weight' [3, 4] is left over: the architecture takes 7 of 8; --ignore 'aux.weight'", {**GOOD, "aux.weight": (3, 4)},
-        NET)
-taken("an auxiliary head left out", {**GOOD, "aux.weight": (3, 4), "aux.bias": (3,)}, NET, "--ignore", "aux.*", says="left out: aux.weight, aux.bias")
+refused("an auxiliary head", "tensor 'aux.weight' [3, 4] is left over: the architecture takes 7 of 8; --ignore 'aux.weight'",
+        {**GOOD, "aux.weight": (3, 4)}, NET)
+taken("an auxiliary head left out", {**GOOD, "aux.weight": (3, 4), "aux.bias": (3,)}, NET, "--ignore", "aux.*",
+      says="left out: aux.weight, aux.bias")
 refused("a pattern for nothing", "--ignore: 'aux' matches no tensor", GOOD, NET, "--ignore", "aux", code=2)
 
 # --- numbers that cannot be
 for role, values, word in (("c.weight", np.nan, "element [1, 2] is nan"), ("a.weight", np.inf, "element [1, 0, 2, 0] is inf"),
-                           ("b.running_var", -0.5, "element [2] is -0.5, a negative variance"), ("b.running_mean", -np.inf, "element [2] is -inf"),
+                           ("b.running_var", -0.5, "element [2] is -0.5, a negative variance"),
+                           ("b.running_mean", -np.inf, "element [2] is -inf"),
                            ("b.weight", 1e300, "element [2] is 1e+300, which float32 cannot hold")):
     wrong = GOOD[role].astype("f8")
     wrong[{"c.weight": (1, 2), "a.weight": (1, 0, 2, 0)}.get(role, 2)] = values
@@ -184,9 +197,11 @@ for role, values, word in (("c.weight", np.nan, "element [1, 2] is nan"), ("a.we
 refused("complex numbers", "'c.weight'", {**GOOD, "c.weight": np.zeros((3, 36), complex)}, NET)
 tiny = {**GOOD, "b.running_var": np.zeros(4, "f4")}
 taken("no variance, small epsilon", tiny, NET, "--bn-eps", "1e-7", bn1_variance=np.zeros(4), bn1_gamma=gamma * np.sqrt(1e-5 / 1e-7))
-for option, value, word in (("--std", "0.3,", "is no list of numbers"), ("--std", "0", "is not positive"), ("--mean", "nan", "is no list of numbers"),
+for option, value, word in (("--std", "0.3,", "is no list of numbers"), ("--std", "0", "is not positive"),
+                            ("--mean", "nan", "is no list of numbers"),
                             ("--mean", "1_0", "is no list"), ("--pixels", "0", "expected 2 numbers"), ("--pixels", "3,3", "is no range"),
-                            ("--std", "1e999", "expected 1 or 1 numbers"), ("--pixels", "0,255,", "is no list"), ("--mean", "-1,-2", "expected 1")):
+                            ("--std", "1e999", "expected 1 or 1 numbers"), ("--pixels", "0,255,", "is no list"),
+                            ("--mean", "-1,-2", "expected 1")):
     refused(f"{option} {value}", f"{option}: ", GOOD, NET, option, value, code=2)
     report(word in imports(GOOD, NET, option, value)[1], word)
 
@@ -212,8 +227,10 @@ for what, values in (("logits", logits), ("probabilities", np.exp(below)), ("log
     np.savez("check.npz", images=images, logits=values)
     taken(f"{what} agree", GOOD, NET, "--pixels", "0,1", "--check", "check.npz", says=f"largest difference of the {what}")
     refused(f"{what} of another range", "the same answer to", GOOD, NET, "--pixels", "0,255", "--check", "check.npz", code=3)
-for arrays, word in (({"images": images}, "images and logits (or probabilities) are needed"), ({"images": images, "logits": logits[1:]}, "expected [20, 3]"),
-                     ({"images": images / 255, "logits": logits}, "uint8 [images, 8, 8, 1]"), ({"images": images[:, 1:], "logits": logits}, "[20, 7, 8]"),
+for arrays, word in (({"images": images}, "images and logits (or probabilities) are needed"),
+                     ({"images": images, "logits": logits[1:]}, "expected [20, 3]"),
+                     ({"images": images / 255, "logits": logits}, "uint8 [images, 8, 8, 1]"),
+                     ({"images": images[:, 1:], "logits": logits}, "[20, 7, 8]"),
                      ({"images": images, "logits": logits * np.nan}, "logits of image 0 are not finite")):
     np.savez("wrong.npz", **arrays)
     refused("images of a check", word, GOOD, NET, "--check", "wrong.npz")
@@ -222,7 +239,8 @@ for arrays, word in (({"images": images}, "images and logits (or probabilities) 
 def limited(script, size, *words, **settings):
     """Under a limit of the size of files."""
     command = [sys.executable, f"{SCRIPTS}/{script}", *words]
-    return subprocess.run(command, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
                           **{"stdout": subprocess.DEVNULL, **settings})
 
 
@@ -231,7 +249,8 @@ np.savez("good.npz", **GOOD)
 write("net.txt", NET)
 for size in range(0, os.path.getsize("good.h5"), 2000):
     done = limited(IMPORT[0], size, *IMPORT[1:])
-    report(done.returncode == 1 and done.stderr == "import_torch.py: full.h5: File too large\n" and "full.h5" not in os.listdir("."), size, done.stderr.strip())
+    report(done.returncode == 1 and done.stderr == "import_torch.py: full.h5: File too large\n" and "full.h5" not in os.listdir("."), size,
+           done.stderr.strip())
 with open("/dev/full", "w") as full:
     done = subprocess.run([sys.executable, f"{SCRIPTS}/{IMPORT[0]}", *IMPORT[1:]], stdout=full, stderr=subprocess.PIPE, text=True)
 report(done.returncode == 1 and done.stderr == "import_torch.py: standard output: No space left on device\n", done.stderr.strip())
@@ -248,8 +267,8 @@ done = limited(EXPORT[0], 100, *EXPORT[1:])
 report(done.returncode == 1 and done.stderr.count("\n") == 1 and not {"back.pth", "back.py"} & set(os.listdir(".")), done.stderr.strip())
 done = limited(EXPORT[0], 1 << 30, *EXPORT[1:], "--like", "like.npz")
 back = torch.load("back.pth", weights_only=True)
-report(all(np.array_equal(back[f"net.{name}"].numpy(), values) for name, values in GOOD.items() if name[2:] != "num_batches_tracked"), "there and back",
-       list(back), done.stderr)
+report(all(np.array_equal(back[f"net.{name}"].numpy(), values) for name, values in GOOD.items() if name[2:] != "num_batches_tracked"),
+       "there and back", list(back), done.stderr)
 net = torch.nn.Linear(1, 2)
 several = {"model": {name: torch.from_numpy(values) for name, values in GOOD.items()}, "list": [net.state_dict(), 3], "acc": 0.5}
 several["ema"] = {name: values + 1 if values.is_floating_point() else values for name, values in several["model"].items()}
@@ -258,14 +277,13 @@ refused("several state dicts", "holds 3 state dicts, model, list.0, ema: --key",
 taken("one of several", "several.pth", NET, "--key", "ema", bn1_gamma=gamma + 1)
 refused("one that is not there", "--key: 'list.4': several.pth has no '4' there, but 0, 1", "several.pth", NET, "--key", "list.4", code=2)
 refused("one that is none", "is a int, no state dict", "several.pth", NET, "--key", "list.1", code=2)
-for wrapped in ({"net": several["model"], "acc": 91.2, "lr": np.float64(0.1)}, {"state_dict": {f"module.{name}": torch.nn.Parameter(values, requires_grad=False)
-                                                                                              for name, values in several["model"].items()},
-                                                                               "optimizer": {"state": {0: {"momentum_buffer": torch.ones(4, 1, 3, 3)}}}},
-                [several["model"]], several["model"]):
+lightning = {"state_dict": {f"module.{name}": torch.nn.Parameter(values, requires_grad=False) for name, values in several["model"].items()},
+             "optimizer": {"state": {0: {"momentum_buffer": torch.ones(4, 1, 3, 3)}}}}
+for wrapped in ({"net": several["model"], "acc": 91.2, "lr": np.float64(0.1)}, lightning, [several["model"]], several["model"]):
     torch.save(wrapped, "wrapped.pth")
     taken("wrapped", "wrapped.pth", NET, **ROLES)
-module = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.BatchNorm2d(4), torch.nn.ReLU(), torch.nn.MaxPool2d(2), torch.nn.Flatten(),
-                             torch.nn.Linear(36, 3))
+module = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.BatchNorm2d(4), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
+                             torch.nn.Flatten(), torch.nn.Linear(36, 3))
 torch.save({"net": module}, "module.pth")
 torch.jit.save(torch.jit.script(module), "script.pt")
 for name in ("module.pth", "script.pt"):
