@@ -115,8 +115,8 @@ def _check_contained(group, depth=0):
             plain = made.get_layout() == h5py.h5d.CONTIGUOUS and not made.get_external_count()
             if not plain or typed.committed() or node.dtype.hasobject:  # references, texts of varying length
                 raise ValueError(f"{where} is not in this file, in one piece and as it is")
-            place, bytes = node.id.get_offset(), math.prod(node.shape) * node.dtype.itemsize
-            if bytes and (place is None or place + bytes > os.path.getsize(node.file.filename)):
+            place, size = node.id.get_offset(), math.prod(node.shape) * node.dtype.itemsize
+            if size and (place is None or place + size > os.path.getsize(node.file.filename)):
                 raise ValueError(f"{where}, {' x '.join(map(str, node.shape))}, is larger than the file")
         elif isinstance(node, h5py.Group) and depth < 3:
             _check_contained(node, depth + 1)

@@ -105,10 +105,17 @@ if [ -z "${LAUNCH:-}" ]; then
 fi
 
 # This job alone: the last element of an array has the array's number as SLURM_JOB_ID, which scontrol takes for all elements, and the
-# first component of a heterogeneous job that of all components.
+# first component of a heterogeneous job that of all components. (SLURM_ARRAY_JOB_ID may be left from the shell that submitted it.)
+name_job() {
+    LC_ALL=C scontrol show job "$SLURM_JOB_ID" 2>/dev/null | sed -n \
+        -e "s/^JobId=$SLURM_JOB_ID ArrayJobId=\([0-9]*\) ArrayTaskId=\([0-9]*\) .*/\1_\2/p" \
+        -e "s/^JobId=$SLURM_JOB_ID HetJobId=\([0-9]*\) HetJobOffset=\([0-9]*\) .*/\1+\2/p"
+}
 job=${SLURM_JOB_ID:-}
-[ -z "${SLURM_ARRAY_JOB_ID:-}" ] || job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
-[ -z "${SLURM_HET_JOB_ID:-}" ] || job=$SLURM_HET_JOB_ID+0
+if [ -n "$job" ]; then
+    job=$(name_job)
+    job=${job:-$SLURM_JOB_ID}
+fi
 
 # ask PATTERN: what Slurm says of this job where a line begins so, times in seconds since 1970; nothing where it says nothing.
 ask() {
@@ -184,7 +191,7 @@ requeue() {
     echo "$2: requeueing the job"
     if ! scontrol update JobId="$job" Comment="filterscope: lost $1" && [ "$1" -gt 0 ]; then
         echo "Slurm does not keep how often a rank was lost: submit the job again to go on"
-    elif scontrol requeue "${job%+0}"; then
+    elif scontrol requeue "${job%+*}"; then
         sleep 60 # Slurm ends this script, which should not end by itself meanwhile
         exit 75
     else

@@ -117,7 +117,8 @@ def limit():
     """The time limit is too short: stopped before it by the clock, requeued by itself, resumed; then stopped by the signal that
     Slurm sends before the end, which for limits of a minute it would send at once (CONT: not that one)."""
     started = time.monotonic()
-    job = submit("limit", "--time=1", "--signal=B:CONT@1", PROBE_EPOCHS=LONG, TRAIN_OPTIONS=f"{TRAIN} --reserve 5",
+    job = submit("limit", "--time=1", "--signal=B:CONT@1", PROBE_EPOCHS=LONG, SLURM_ARRAY_JOB_ID="999",  # of the submitting shell
+                 TRAIN_OPTIONS=f"{TRAIN} --reserve 5",
                  SWEEP_OPTIONS=f"{SWEEP} --reserve 45")
     start_at_once("limit", job, 1)
     assert "the job's time is nearly over" in log("limit"), log("limit")
@@ -158,10 +159,10 @@ def array():
     started = time.monotonic()
     os.makedirs(f"{here}/array")
     job = cluster.submit(script, "--array=0-1", "--ntasks=2", f"--output={here}/array/log-%a", "--job-name=x EndTime=1 JobState=FAILED",
-                         **{**SETTINGS, "OUT": f"{here}/array", "ARCH": "vgg6 avgg6", "PROBE_EPOCHS": 40,
+                         **{**SETTINGS, "OUT": f"{here}/array", "ARCH": "vgg11 vgg6", "PROBE_EPOCHS": 40,
                             "SLURM_TIME_FORMAT": "relative", "TZ": "Asia/Kathmandu", "SLURM_JOB_END_TIME": "1"})
-
-    wait(lambda: "epoch 20/" in log("array", "log-1").partition("sweep --model")[2], 240, "element 1's sweep")
+    wait(lambda: all(words in log("array", f"log-{each}").partition("sweep --model")[2]
+                     for each, words in ((0, "phase two"), (1, "epoch 20/"))), 240, "both sweeps")
     end = int(cluster.ask("date", "+%s", "-d", cluster.show(f"{job}_1", "EndTime")))
     for each in ("0", "1"):
         assert abs(end_time_of(f"{here}/array", each) - end) < 120, f"element {each}'s end time"
@@ -169,7 +170,7 @@ def array():
     wait(lambda: cluster.show(f"{job}_1", "Restarts") == "1", 120, "element 1's requeue")
     time.sleep(5)
     cluster.ask("scontrol", "update", f"JobId={job}_1", "StartTime=now", "TimeLimit=20")
-    for element, arch in enumerate(("vgg6", "avgg6")):
+    for element, arch in enumerate(("vgg11", "vgg6")):
         finish("array", f"{job}_{element}", started, 40, arch)
         assert cluster.show(f"{job}_{element}", "Restarts") == str(element), f"element {element} was requeued, or was not"
 

@@ -104,6 +104,7 @@ class Cluster:
         os.environ["SLURM_CONF"] = f"{here}/slurm.conf"
         self.daemons = {}
         atexit.register(self.stop)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # the test's time is over
         self.run_daemon("munged", "--foreground", "--force", f"--key-file={here}/munge.key", f"--socket={here}/munge.socket",
                         f"--pid-file={here}/munge.pid", f"--log-file={here}/munge.log", f"--seed-file={here}/munge.seed")
         self.wait(lambda: os.path.exists(f"{here}/munge.socket"), 10, "munged")
@@ -121,13 +122,17 @@ class Cluster:
 
     def kill_node(self, node):
         """As if its power had gone: slurmd, the step daemons and all that they run."""
+        self.daemons[node].kill()
+        self.kill_steps(node)
+        self.daemons[node].wait()
+
+    def kill_steps(self, node):
         steps = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self.is_step(pid, node)]
-        for pid in [self.daemons[node].pid, *(each for step in steps for each in (step, *descendants(step)))]:
+        for pid in (each for step in steps for each in (*descendants(step), step)):
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        self.daemons[node].wait()
 
     def is_step(self, pid, node):
         """Whether this is a slurmstepd that has started something on the node of this cluster."""
@@ -156,6 +161,8 @@ class Cluster:
                 daemon.wait(10)
             except subprocess.TimeoutExpired:
                 daemon.kill()
+        for node in NODES:
+            self.kill_steps(node)  # of jobs that were still running
 
     def ask(self, *words):
         return subprocess.run(words, capture_output=True, text=True, timeout=60).stdout.strip()
