@@ -20,7 +20,7 @@
 enum { MOST_DEPTH = FS_LOCK_SUFFIX_BYTES / 5 - 1 };
 #define LOOK 0.2      /* seconds between two looks at a beat */
 #define OWN_GAP 5.0   /* a look that took longer was not let run */
-#define LAST_WORD 3.0 /* seconds that a job, whose rank ended it and removed the lock, is given to end in */
+#define LAST_WORD 5.0 /* seconds that a job, whose rank ended it and removed the lock, is given to end in */
 
 struct fs_lock {
     fs_lock_key key;
@@ -93,7 +93,8 @@ static int make_lock(const char *path, const fs_holder *holder)
 static void pause_for(double seconds)
 {
     struct timespec time = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
-    nanosleep(&time, NULL);
+    while (nanosleep(&time, &time) != 0 && errno == EINTR)
+        ;
 }
 
 /* What came of watching a lock. */

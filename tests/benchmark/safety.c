@@ -58,7 +58,7 @@ WRAP(fs_status, fs_results_write_state, (fs_results * results, int index, const 
      FS_OK)
 WRAP(fs_status, fs_results_write_start, (fs_results * results, int unit, int launch, int rank), (results, unit, launch, rank),
      FS_OK)
-WRAP(fs_status, fs_lock_check, (const fs_lock_key *key), (key), FS_OK)
+WRAP(fs_status, fs_target_check, (const fs_target *target), (target), FS_OK)
 WRAP(fs_watch *, fs_watch_start, (MPI_Comm comm), (comm), NULL)
 WRAP(int, fsync, (int file), (file), 0)
 
