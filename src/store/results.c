@@ -17,7 +17,7 @@
 #include "filterscope/stop.h"
 #include "store/store.h"
 
-enum { LONGEST_NAME = 200, NAME_BYTES = 32 }; /* for MPI; of a name in /proc */
+enum { NAME_BYTES = 32 }; /* of a name in /proc */
 
 static int cannot_end; /* HDF5, of this process */
 
@@ -40,24 +40,48 @@ static fs_status inspect(fs_results *results, int writing)
     return FS_OK;
 }
 
-/* Open MPI up to 5.0.9 has buffers of 256 bytes for a name and some more, and ends the process where that is longer. A longer
- * name is given as that of the open file, which every process has for itself. */
-static const char *name_for_mpi(const fs_results *results, char name[NAME_BYTES])
+/* The number of another descriptor of the file; -1 where there is none to be had.
+ *
+ * Open MPI 4 makes a semaphore for each open file, OMPIO_ and the last part of its name, for a shared file pointer that is not
+ * used here and cannot be declined. All jobs and users of a node share these: a foreign one keeps ours from opening its file,
+ * and that of a killed job may stay taken for ever. So the number, which is to be that last part, has no semaphore. */
+static int fresh_descriptor(const fs_results *results)
 {
-    snprintf(name, NAME_BYTES, "/proc/self/fd/%d", results->descriptor);
-    return strlen(results->path) > LONGEST_NAME ? name : results->path;
+    enum { FIRST = 64, NUMBERS = 800 }; /* limits are 1024 and more */
+    char semaphore[64];
+    int copy = -1, start = (int)(getpid() * 7L % NUMBERS);
+    for (int i = 0; i < NUMBERS && copy < 0; i++) {
+        int number = FIRST + (start + i) % NUMBERS;
+        snprintf(semaphore, sizeof semaphore, "/dev/shm/sem.OMPIO_%d", number);
+        if (access(semaphore, F_OK) != 0 && fcntl(number, F_GETFD) < 0)
+            copy = fcntl(results->descriptor, F_DUPFD_CLOEXEC, number);
+    }
+    return copy;
+}
+
+/* Through MPI-IO, under the name that the open file has in /proc, for this process alone. That is short, too: Open MPI up to
+ * 5.0.9 ends the process where a name and some more have over 256 bytes. Without /proc: under its own. */
+static hid_t open_for_writing(const fs_results *results, hid_t properties)
+{
+    char name[NAME_BYTES];
+    int copy = fresh_descriptor(results);
+    snprintf(name, sizeof name, "/proc/self/fd/%d", copy < 0 ? results->descriptor : copy);
+    hid_t file = H5Fopen(access(name, F_OK) == 0 ? name : results->path, H5F_ACC_RDWR, properties);
+    if (copy >= 0)
+        close(copy);
+    return file;
 }
 
 static fs_status open_file(fs_results *results, unsigned flags, MPI_Comm comm)
 {
-    char own[NAME_BYTES];
-    const char *name = comm == MPI_COMM_NULL ? results->path : name_for_mpi(results, own);
     hid_t access = fs_file_access();
     fs_status status = FS_OK;
     if (comm != MPI_COMM_NULL && H5Pset_fapl_mpio(access, comm, MPI_INFO_NULL) < 0)
         status = fs_hdf5_fail(FS_ERROR, results->path, "open it through MPI-IO");
     fs_file_watch_begin(results->path, "open");
-    if (!status && (results->file = H5Fopen(name, flags, access)) < 0)
+    if (!status)
+        results->file = flags == H5F_ACC_RDWR ? open_for_writing(results, access) : H5Fopen(results->path, flags, access);
+    if (!status && results->file < 0)
         status = fs_hdf5_fail(flags == H5F_ACC_RDONLY ? FS_MISMATCH : FS_ERROR, results->path, "open it");
     fs_file_watch_end();
     H5Pclose(access);

@@ -1,5 +1,6 @@
 """Ranks that are stuck, or that belong to another job on the same file: said within seconds, and the next
 start carries on."""
+import ctypes
 import os
 import re
 import signal
@@ -76,6 +77,19 @@ codes = sorted(process.wait(20) for process in several)
 assert codes == [1, 1, 1, 1, 75], codes
 run(1, "check", path)
 print("five at once, after one that was killed: exit codes", codes)
+
+# Semaphores of Open MPI's that killed jobs of anybody left, taken, for a file of this name and for descriptors.
+libc = ctypes.CDLL(None, use_errno=True)
+libc.sem_open.restype = ctypes.c_void_p
+left = [f"/OMPIO_{name}".encode() for name in ("taken.h5", *range(3, 60), *range(100, 600))]
+left = [name for name in left if libc.sem_open(name, os.O_CREAT | os.O_EXCL, 0o600, 0)]
+try:
+    for ranks in (1, 2):
+        run(ranks, *SWEEP, "--epochs", 1, "--out", f"{here}/taken.h5")
+finally:
+    for name in left:
+        libc.sem_unlink(name)
+print(f"{len(left)} semaphores of the name and of descriptors were taken: no matter")
 
 # What stuck ranks left is whole.
 run(1, *SWEEP, "--epochs", 60, "--out", f"{here}/whole.h5")
