@@ -45,8 +45,12 @@ def words_of(line):
 def constructor(row):
     kind = row["kind"]
     if kind == "conv":
+        if pair(row, "pad") != (row["pad_bottom"], row["pad_right"]):
+            raise Failure(f"line {row['line']} '{row['text']}': nn.Conv2d has no padding that differs from side to side")
+        dilation = "" if pair(row, "dilation") == (1, 1) else f", dilation={pair(row, 'dilation')}"
+        groups = "" if row["groups"] == 1 else f", groups={row['groups']}"
         return (f"nn.Conv2d({row['channels']}, {row['out_channels']}, {pair(row, 'kernel')}, stride={pair(row, 'stride')}, "
-                f"padding={pair(row, 'pad')}, bias={bool(row['bias'])})")
+                f"padding={pair(row, 'pad')}{dilation}{groups}, bias={bool(row['bias'])})")
     if kind == "bn":
         return f"nn.BatchNorm{'2d' if row['layer'] else '1d'}({row['channels']})"
     if kind in ("maxpool", "avgpool"):

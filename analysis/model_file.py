@@ -268,7 +268,7 @@ def torch_shape(row, role):
     if role != "weight" or row["kind"] in ("bn", "prelu"):
         return (row["out_channels"],)
     if row["kind"] == "conv":
-        return (row["out_channels"], row["channels"], row["kernel_height"], row["kernel_width"])
+        return (row["out_channels"], row["channels"] // row["groups"], row["kernel_height"], row["kernel_width"])
     return (row["out_channels"], row["channels"] * row["height"] * row["width"])
 
 

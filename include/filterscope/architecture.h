@@ -4,8 +4,10 @@
  * Words are separated by blanks; "#" starts a comment; empty lines do not count. SIZE is one number, or two as HEIGHTxWIDTH.
  *
  *     input HEIGHTxWIDTHxCHANNELS              optional, first: the only input that the network takes (without: any)
- *     conv FILTERS SIZE [stride N] [pad N] [bias]
- *                                              square kernel; stride 1, pad 0 (zeros) and no bias unless said otherwise
+ *     conv FILTERS SIZE [stride SIZE] [pad PAD] [dilation SIZE] [groups N] [bias]
+ *                                              stride and dilation 1, no padding, one group, no bias unless said otherwise.
+ *                                              PAD is SIZE, TOPxBOTTOMxLEFTxRIGHT, or "same" for TensorFlow's, which may be
+ *                                              one more at the end; zeros. Groups as many as channels and filters: depthwise
  *     bn                                       batch normalisation of each channel: epsilon 1e-5, momentum 0.1, with gamma and
  *                                              beta
  *     relu, relu6, silu, gelu, sigmoid, tanh, hardswish, hardsigmoid
@@ -47,8 +49,8 @@
  * that stands between it and the next conv or the first fc, a global pool included: after conv + bn + relu and the pool that
  * follows, as in method, phase two; for other orders this is the rule (ours). It also ends where another line reads the map or
  * branches meet, and a convolution on a branch, from "from" to where that meets another, has no probe. Where a line says
- * "probe", those lines alone are probed, each by the number of the last convolution before it that is on no branch (on a branch,
- * of the last one): a filter's map behind an add is the sum, not what its convolution gives (ours). A residual block:
+ * "probe", those lines alone are probed, each by the number of the last convolution before it that is on no branch (on a
+ * branch, of the last one): a filter's map behind an add is the sum, not what its convolution gives (ours). A residual block:
  *
  *     relu as a
  *     conv 16 3x3 pad 1

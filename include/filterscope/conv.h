@@ -4,26 +4,46 @@
 
 #include <stddef.h>
 
+/* A number for each axis, height first. */
+typedef struct fs_size {
+    int height, width;
+} fs_size;
+
 typedef struct fs_conv_shape {
-    int height; /* of the input map */
-    int width;
-    int channels; /* C, of the input */
-    int filters;  /* F, channels of the output */
-    int kernel;   /* kernel x kernel, >= 1 */
-    int stride;   /* >= 1 */
-    int pad;      /* zeros on each side, >= 0 */
-    int direct;   /* 1: im2col where Winograd's algorithm would do, too */
+    int height, width, channels; /* of the input map */
+    int filters;                 /* channels of the output */
+    fs_size kernel, stride;      /* >= 1 */
+    fs_size pad, pad_end;        /* zeros above and left, below and right, >= 0 */
+    fs_size dilation;            /* pixels from one tap of the kernel to the next, >= 1 */
+    int groups;                  /* >= 1: as many equal parts of channels and filters, each of which sees its own alone */
+    int direct;                  /* 1: im2col where Winograd's algorithm would do, too */
 } fs_conv_shape;
 
-/* Not collective, like everything here. Size of the output map along an axis of `size` pixels. */
-static inline int fs_conv_out(const fs_conv_shape *shape, int size)
+/* Not collective, like everything here. Size of the output map along an axis. */
+static inline int fs_conv_out(int size, int kernel, int stride, int pads, int dilation)
 {
-    return (size + 2 * shape->pad - shape->kernel) / shape->stride + 1;
+    return (size + pads - dilation * (kernel - 1) - 1) / stride + 1;
+}
+
+static inline int fs_conv_out_height(const fs_conv_shape *s)
+{
+    return fs_conv_out(s->height, s->kernel.height, s->stride.height, s->pad.height + s->pad_end.height, s->dilation.height);
+}
+
+static inline int fs_conv_out_width(const fs_conv_shape *s)
+{
+    return fs_conv_out(s->width, s->kernel.width, s->stride.width, s->pad.width + s->pad_end.width, s->dilation.width);
+}
+
+/* Floats of the weights. */
+static inline size_t fs_conv_weights(const fs_conv_shape *s)
+{
+    return (size_t)s->kernel.height * s->kernel.width * (s->channels / s->groups) * s->filters;
 }
 
 /* Arrays of the functions below; none may overlap another:
  *   x        [images][height][width][channels]
- *   weight   [kernel][kernel][channels][filters]
+ *   weight   [kernel y][kernel x][channels/groups][filters]
  *   prepared [fs_conv_prepared(shape)]: what fs_conv_prepare made of weight
  *   bias     [filters], or NULL for none
  *   y        [images][out height][out width][filters]
@@ -31,7 +51,8 @@ static inline int fs_conv_out(const fs_conv_shape *shape, int size)
  *   scratch  [fs_conv_scratch(shape, images)], contents undefined before and after
  * Every output is overwritten. The result is a pure function of the arguments, the BLAS and the CPU: algorithm and blocking
  * depend on `shape` and `images` alone, so that every rank takes the same. 3x3 kernels of stride 1 and pad 1 whose channels and
- * filters are multiples of 16 take Winograd's algorithm, all others im2col + GEMM. */
+ * filters are multiples of 16 take Winograd's algorithm, filters of one channel each a kernel of their own, all others im2col +
+ * GEMM. */
 
 /* 1 where weights that are new for every `images` images are better not transformed: there are too few tiles to pay for it. A
  * function of the shape and the size of a slot, so that it is the same on every rank. */

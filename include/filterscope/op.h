@@ -11,11 +11,6 @@
 
 typedef struct fs_kind fs_kind;
 
-/* A number for each axis, height first. */
-typedef struct fs_size {
-    int height, width;
-} fs_size;
-
 enum { FS_UNITS_K = -1, FS_MOST_INPUTS = 32, FS_NAME_BYTES = 32 };
 #define FS_HERE "here" /* the name of the current map */
 
@@ -24,7 +19,9 @@ typedef struct fs_layer {
     const fs_kind *kind;
     int line;  /* from 1 */
     int units; /* filters, units, channels of the input; FS_UNITS_K for K */
-    fs_size size, stride, pad;
+    fs_size size, stride, pad, pad_end, dilation;
+    int same; /* of a convolution: pad so that the output is the input over the stride, rounded up */
+    int groups;
     int floor, ceil; /* of pools, as given */
     int bias;
     double alpha;             /* of an activation: its number */
@@ -59,11 +56,13 @@ typedef struct fs_op {
     int height, width, channels;             /* of the first input */
     int out_height, out_width, out_channels; /* of the output */
     fs_size kernel, stride, pad;             /* of convolutions and pools */
+    fs_size pad_end, dilation;               /* of convolutions */
+    int groups;                              /* likewise */
     float alpha;                             /* of activations, the number of their line */
     int plain;                               /* of pools: see src/ops/pool.c */
-    size_t weight, weights;       /* offset and number in fs_network.parameter: conv [kernel y][kernel x][channels][filters],
+    size_t weight, weights; /* offset and number in fs_network.parameter: conv [kernel y][kernel x][channels/groups][filters],
                                      batch norm gamma [channels], linear [outputs][inputs] */
-    size_t bias, biases;          /* likewise: bias, or batch norm's beta; biases = 0 for none */
+    size_t bias, biases;    /* likewise: bias, or batch norm's beta; biases = 0 for none */
     size_t statistic, statistics; /* likewise in fs_network.statistic: batch norm's mean and variance [channels] each */
     int line;                     /* of fs_network.text, from 1 */
 } fs_op;

@@ -78,10 +78,12 @@ static void print_row(const fs_op *op, int line, const char *text, int length)
 {
     if (!op)
         return;
-    printf("%d,%.*s,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%zu,%.0f,%.*s\n", line, (int)strcspn(text, " \n"), text,
-           op->layer, op->probed, op->height, op->width, op->channels, op->out_height, op->out_width, op->out_channels,
-           op->kernel.height, op->kernel.width, op->stride.height, op->stride.width, op->pad.height, op->pad.width,
-           op->biases > 0, op->weights + op->biases, fs_op_macs(op), length, text);
+    printf("%d,%.*s,%d,%d,%d,%d,%d,%d,%d,%d,", line, (int)strcspn(text, " \n"), text, op->layer, op->probed, op->height,
+           op->width, op->channels, op->out_height, op->out_width, op->out_channels);
+    printf("%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,", op->kernel.height, op->kernel.width, op->stride.height, op->stride.width,
+           op->pad.height, op->pad.width, op->pad_end.height, op->pad_end.width, op->dilation.height, op->dilation.width,
+           op->groups);
+    printf("%d,%zu,%.0f,%.*s\n", op->biases > 0, op->weights + op->biases, fs_op_macs(op), length, text);
 }
 
 static void print_shapes(const fs_network *net)
@@ -102,7 +104,8 @@ static fs_status print_table(const fs_network *net, const char *table)
         each_line(net, print_text);
     } else if (strcmp(table, "layers") == 0) {
         printf("line,kind,layer,probed,height,width,channels,out_height,out_width,out_channels,kernel_height,kernel_width,"
-               "stride_height,stride_width,pad_height,pad_width,bias,parameters,macs,text\n");
+               "stride_height,stride_width,pad_height,pad_width,pad_bottom,pad_right,dilation_height,dilation_width,groups,"
+               "bias,parameters,macs,text\n");
         each_line(net, print_row);
     } else {
         return fs_fail(FS_USAGE, "--table: '%s' is none of shapes, text, layers", table);

@@ -22,8 +22,7 @@ static fs_status allocate(struct layer *l)
 {
     const fs_conv_shape *s = &l->shape;
     size_t images = (size_t)l->images, in = (size_t)s->height * s->width * s->channels,
-           out = (size_t)fs_conv_out(s, s->height) * fs_conv_out(s, s->width) * s->filters,
-           weights = (size_t)s->kernel * s->kernel * s->channels * s->filters;
+           out = (size_t)fs_conv_out_height(s) * fs_conv_out_width(s) * s->filters, weights = fs_conv_weights(s);
     size_t largest = in > out ? in * images : out * images;
     const size_t size[ARRAYS] = {in * images,
                                  out * images,
@@ -96,8 +95,7 @@ static void print_layer(struct layer *l, int number, double seconds, double peak
 {
     const fs_conv_shape *s = &l->shape;
     int images = l->images;
-    double flops = 2.0 * l->images * fs_conv_out(s, s->height) * fs_conv_out(s, s->width) * s->kernel * s->kernel *
-                   s->channels * s->filters;
+    double flops = 2.0 * l->images * fs_conv_out_height(s) * fs_conv_out_width(s) * (double)fs_conv_weights(s);
     double took[PASSES], error[PASSES];
     for (int pass = 0; pass < PASSES; pass++) {
         took[pass] = time_of(l, (enum pass)pass, seconds);

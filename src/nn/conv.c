@@ -2,6 +2,7 @@
 #include "filterscope/conv.h"
 
 #include "filterscope/layers.h"
+#include "nn/depthwise.h"
 #include "nn/gemm.h"
 #include "nn/winograd.h"
 
@@ -22,6 +23,8 @@ int fs_conv_prefers_direct(const fs_conv_shape *shape, int images)
 int fs_conv_stands_alone(const fs_conv_shape *shape)
 {
     int panel = fs_gemm_panel();
+    if (fs_depthwise_fits(shape))
+        return 1;
     return panel && shape->filters % panel == 0 && (takes_winograd(shape) || fs_conv_im2col_takes_own_gemm(shape));
 }
 
@@ -32,6 +35,8 @@ size_t fs_conv_prepared(const fs_conv_shape *shape)
 
 size_t fs_conv_scratch(const fs_conv_shape *shape, int images)
 {
+    if (fs_depthwise_fits(shape))
+        return 0;
     if (!takes_winograd(shape))
         return fs_conv_im2col_scratch(shape, images);
     return fs_winograd_prepared(shape) + fs_winograd_scratch(shape, images); /* the first for the gradient of the weights */
@@ -55,15 +60,21 @@ void fs_conv_forward(const fs_conv_shape *shape, int images, const float *x, con
         fs_winograd_forward(shape, images, x, prepared, bias, after, y, scratch);
         return;
     }
-    fs_conv_im2col_forward(shape, images, x, weight, bias, y, scratch);
+    if (fs_depthwise_fits(shape))
+        fs_depthwise_forward(shape, images, x, weight, bias, y);
+    else
+        fs_conv_im2col_forward(shape, images, x, weight, bias, y, scratch);
     if (after & FS_CONV_RELU)
-        fs_relu_forward((size_t)images * fs_conv_out(shape, shape->height) * fs_conv_out(shape, shape->width) * shape->filters,
-                        y);
+        fs_relu_forward((size_t)images * fs_conv_out_height(shape) * fs_conv_out_width(shape) * shape->filters, y);
 }
 
 void fs_conv_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy, float *dweight,
                              float *dbias, float *scratch)
 {
+    if (fs_depthwise_fits(shape)) {
+        fs_depthwise_backward_weight(shape, images, x, dy, dweight, dbias);
+        return;
+    }
     if (!takes_winograd(shape)) {
         fs_conv_im2col_backward_weight(shape, images, x, dy, dweight, dbias, scratch);
         return;
@@ -78,6 +89,8 @@ void fs_conv_backward_input(const fs_conv_shape *shape, int images, const float 
 {
     if (takes_winograd(shape))
         fs_winograd_backward_input(shape, images, dy, prepared, dx, scratch);
+    else if (fs_depthwise_fits(shape))
+        fs_depthwise_backward_input(shape, images, dy, weight, dx);
     else
         fs_conv_im2col_backward_input(shape, images, dy, weight, dx, scratch);
 }

@@ -4,9 +4,9 @@
 #include "filterscope/conv.h"
 
 /* The input pixel under kernel place `k` of output place `out`; -1 in the padding. */
-static int source(const fs_conv_shape *shape, int out, int k, int size)
+static int source(int out, int k, int stride, int dilation, int pad, int size)
 {
-    int in = out * shape->stride + k - shape->pad;
+    int in = out * stride + k * dilation - pad;
     return in >= 0 && in < size ? in : -1;
 }
 
@@ -15,15 +15,17 @@ typedef void visit(const fs_conv_shape *shape, size_t x_pixel, size_t tap, size_
 /* Calls `each` for every pair of an input and an output pixel that a kernel place (tap) joins. */
 static void for_each_pair(const fs_conv_shape *shape, int images, visit *each, void *context)
 {
-    int out_height = fs_conv_out(shape, shape->height), out_width = fs_conv_out(shape, shape->width);
+    const fs_conv_shape *s = shape;
+    int out_height = fs_conv_out_height(s), out_width = fs_conv_out_width(s);
     for (int n = 0; n < images; n++)
         for (int oy = 0; oy < out_height; oy++)
             for (int ox = 0; ox < out_width; ox++)
-                for (int ky = 0; ky < shape->kernel; ky++)
-                    for (int kx = 0; kx < shape->kernel; kx++) {
-                        int iy = source(shape, oy, ky, shape->height), ix = source(shape, ox, kx, shape->width);
+                for (int ky = 0; ky < s->kernel.height; ky++)
+                    for (int kx = 0; kx < s->kernel.width; kx++) {
+                        int iy = source(oy, ky, s->stride.height, s->dilation.height, s->pad.height, s->height);
+                        int ix = source(ox, kx, s->stride.width, s->dilation.width, s->pad.width, s->width);
                         if (iy >= 0 && ix >= 0)
-                            each(shape, ((size_t)n * shape->height + iy) * shape->width + ix, (size_t)ky * shape->kernel + kx,
+                            each(shape, ((size_t)n * shape->height + iy) * shape->width + ix, (size_t)ky * s->kernel.width + kx,
                                  ((size_t)n * out_height + oy) * out_width + ox, context);
                     }
 }
@@ -34,13 +36,26 @@ struct product {
     double *sum;
 };
 
+/* Whether channel and filter are of one group, and the place of their weight at a tap. */
+static int joined(const fs_conv_shape *shape, int channel, int filter)
+{
+    return channel / (shape->channels / shape->groups) == filter / (shape->filters / shape->groups);
+}
+
+static size_t weight_at(const fs_conv_shape *shape, size_t tap, int channel, int filter)
+{
+    int channels = shape->channels / shape->groups;
+    return (tap * channels + channel % channels) * shape->filters + filter;
+}
+
 static void add_forward(const fs_conv_shape *shape, size_t x_pixel, size_t tap, size_t y_pixel, void *context)
 {
     struct product *p = context;
     for (int c = 0; c < shape->channels; c++)
         for (int f = 0; f < shape->filters; f++)
-            p->sum[y_pixel * shape->filters + f] +=
-                (double)p->x[x_pixel * shape->channels + c] * p->weight[(tap * shape->channels + c) * shape->filters + f];
+            if (joined(shape, c, f))
+                p->sum[y_pixel * shape->filters + f] +=
+                    (double)p->x[x_pixel * shape->channels + c] * p->weight[weight_at(shape, tap, c, f)];
 }
 
 static void add_weight(const fs_conv_shape *shape, size_t x_pixel, size_t tap, size_t y_pixel, void *context)
@@ -48,8 +63,9 @@ static void add_weight(const fs_conv_shape *shape, size_t x_pixel, size_t tap, s
     struct product *p = context;
     for (int c = 0; c < shape->channels; c++)
         for (int f = 0; f < shape->filters; f++)
-            p->sum[(tap * shape->channels + c) * shape->filters + f] +=
-                (double)p->x[x_pixel * shape->channels + c] * p->dy[y_pixel * shape->filters + f];
+            if (joined(shape, c, f))
+                p->sum[weight_at(shape, tap, c, f)] +=
+                    (double)p->x[x_pixel * shape->channels + c] * p->dy[y_pixel * shape->filters + f];
 }
 
 static void add_input(const fs_conv_shape *shape, size_t x_pixel, size_t tap, size_t y_pixel, void *context)
@@ -57,8 +73,9 @@ static void add_input(const fs_conv_shape *shape, size_t x_pixel, size_t tap, si
     struct product *p = context;
     for (int c = 0; c < shape->channels; c++)
         for (int f = 0; f < shape->filters; f++)
-            p->sum[x_pixel * shape->channels + c] +=
-                (double)p->dy[y_pixel * shape->filters + f] * p->weight[(tap * shape->channels + c) * shape->filters + f];
+            if (joined(shape, c, f))
+                p->sum[x_pixel * shape->channels + c] +=
+                    (double)p->dy[y_pixel * shape->filters + f] * p->weight[weight_at(shape, tap, c, f)];
 }
 
 static void sum_pairs(const fs_conv_shape *shape, int images, visit *each, struct product *p, size_t count, float *out)
@@ -74,7 +91,7 @@ static void sum_pairs(const fs_conv_shape *shape, int images, visit *each, struc
 
 static size_t pixels_out(const fs_conv_shape *shape, int images)
 {
-    return (size_t)images * fs_conv_out(shape, shape->height) * fs_conv_out(shape, shape->width);
+    return (size_t)images * fs_conv_out_height(shape) * fs_conv_out_width(shape);
 }
 
 void fs_conv_naive_forward(const fs_conv_shape *shape, int images, const float *x, const float *weight, const float *bias,
@@ -92,7 +109,7 @@ void fs_conv_naive_backward_weight(const fs_conv_shape *shape, int images, const
                                    float *dbias)
 {
     struct product p = {.x = x, .dy = dy};
-    size_t weights = (size_t)shape->kernel * shape->kernel * shape->channels * shape->filters;
+    size_t weights = fs_conv_weights(shape);
     sum_pairs(shape, images, add_weight, &p, weights, dweight);
     if (!dbias)
         return;

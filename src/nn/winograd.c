@@ -16,10 +16,15 @@
 
 enum { PAD = 16 }; /* floats behind each row of V and M that keep places out of each other's cache sets */
 
+static int is(fs_size size, int number)
+{
+    return size.height == number && size.width == number;
+}
+
 int fs_winograd_fits(const fs_conv_shape *shape)
 {
-    return shape->kernel == 3 && shape->stride == 1 && shape->pad == 1 && shape->channels % LANES == 0 &&
-           shape->filters % LANES == 0;
+    return is(shape->kernel, 3) && is(shape->stride, 1) && is(shape->pad, 1) && is(shape->pad_end, 1) &&
+           is(shape->dilation, 1) && shape->groups == 1 && shape->channels % LANES == 0 && shape->filters % LANES == 0;
 }
 
 /* Tiles of a batch: a grid on each image. */

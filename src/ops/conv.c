@@ -6,54 +6,103 @@
 #include "ops/ops.h"
 #include "ops/words.h"
 
+static fs_status read_groups(fs_words *w, fs_layer *layer)
+{
+    const char *word = fs_words_take(w), *rest = word ? word : "";
+    layer->groups = fs_words_number(&rest, FS_MOST_UNITS);
+    return layer->groups >= 1 && !*rest
+               ? FS_OK
+               : fs_words_fail(w, "'%s' is no number of groups in 1 .. %d", word ? word : "", FS_MOST_UNITS);
+}
+
 static fs_status read(fs_words *w, fs_layer *layer)
 {
     fs_status status = fs_words_units(w, "filters", &layer->units);
+    layer->dilation = (fs_size){1, 1};
+    layer->groups = 1;
     if (!status)
         status = fs_words_size(w, "size", 1, &layer->size);
     while (!status && w->next < w->count) {
         if (fs_words_take_if(w, "stride"))
             status = fs_words_size(w, "stride", 1, &layer->stride);
         else if (fs_words_take_if(w, "pad"))
-            status = fs_words_size(w, "pad", 0, &layer->pad);
+            status = fs_words_pads(w, layer);
+        else if (fs_words_take_if(w, "dilation"))
+            status = fs_words_size(w, "dilation", 1, &layer->dilation);
+        else if (fs_words_take_if(w, "groups"))
+            status = read_groups(w, layer);
         else if (fs_words_take_if(w, "bias"))
             layer->bias = 1;
         else
             break;
     }
-    if (status)
-        return status;
-    const fs_size *sizes[] = {&layer->size, &layer->stride, &layer->pad};
-    static const char *const names[] = {"kernel", "stride", "pad"};
-    for (int i = 0; i < 3; i++)
-        if (sizes[i]->height != sizes[i]->width)
-            return fs_words_fail(w, "%s %dx%d: a convolution's is square here", names[i], sizes[i]->height, sizes[i]->width);
-    return FS_OK;
+    return status;
 }
 
 static int conv_shape(const fs_op *op, fs_conv_shape *shape)
 {
-    *shape = (fs_conv_shape){op->height,        op->width,         op->channels,  op->out_channels,
-                             op->kernel.height, op->stride.height, op->pad.height};
+    *shape = (fs_conv_shape){.height = op->height,
+                             .width = op->width,
+                             .channels = op->channels,
+                             .filters = op->out_channels,
+                             .kernel = op->kernel,
+                             .stride = op->stride,
+                             .pad = op->pad,
+                             .pad_end = op->pad_end,
+                             .dilation = op->dilation,
+                             .groups = op->groups};
     return 1;
+}
+
+/* TensorFlow's: as little as gives the input over the stride, rounded up; what is odd goes to the end. */
+static void pad_same(int size, int kernel, int stride, int dilation, int *before, int *after)
+{
+    int all = ((size + stride - 1) / stride - 1) * stride + dilation * (kernel - 1) + 1 - size;
+    *before = all > 0 ? all / 2 : 0;
+    *after = all > 0 ? all - *before : 0;
+}
+
+static void take_window(const fs_layer *layer, fs_op *op)
+{
+    op->kernel = layer->size;
+    op->stride = layer->stride;
+    op->pad = layer->pad;
+    op->pad_end = layer->pad_end;
+    op->dilation = layer->dilation;
+    op->groups = layer->groups;
+    if (!layer->same)
+        return;
+    pad_same(op->height, op->kernel.height, op->stride.height, op->dilation.height, &op->pad.height, &op->pad_end.height);
+    pad_same(op->width, op->kernel.width, op->stride.width, op->dilation.width, &op->pad.width, &op->pad_end.width);
+}
+
+static fs_status check_window(const fs_place *place, const fs_op *op)
+{
+    int64_t height = (int64_t)op->dilation.height * (op->kernel.height - 1) + 1;
+    int64_t width = (int64_t)op->dilation.width * (op->kernel.width - 1) + 1;
+    if (op->channels % op->groups || op->out_channels % op->groups)
+        return fs_fail(FS_USAGE, "%d groups do not divide %d channels and %d filters", op->groups, op->channels,
+                       op->out_channels);
+    if (op->height + op->pad.height + op->pad_end.height < height || op->width + op->pad.width + op->pad_end.width < width)
+        return fs_fail(FS_USAGE, "a %dx%d kernel on a %dx%d map (%dx%d images)", (int)height, (int)width, op->height, op->width,
+                       place->image_height, place->image_width);
+    return FS_OK;
 }
 
 static fs_status shape(const fs_layer *layer, const fs_place *place, fs_op *op)
 {
     fs_conv_shape shape;
-    op->kernel = layer->size;
-    op->stride = layer->stride;
-    op->pad = layer->pad;
     op->out_channels = fs_units_of(layer, place);
+    take_window(layer, op);
+    fs_status status = check_window(place, op);
+    if (status)
+        return status;
     conv_shape(op, &shape);
-    if (op->height + 2 * op->pad.height < op->kernel.height || op->width + 2 * op->pad.width < op->kernel.width)
-        return fs_fail(FS_USAGE, "a %dx%d kernel on a %dx%d map (%dx%d images)", op->kernel.height, op->kernel.width,
-                       op->height, op->width, place->image_height, place->image_width);
-    op->out_height = fs_conv_out(&shape, op->height);
-    op->out_width = fs_conv_out(&shape, op->width);
-    op->weights = (size_t)op->kernel.height * op->kernel.width * op->channels * op->out_channels;
+    op->out_height = fs_conv_out_height(&shape);
+    op->out_width = fs_conv_out_width(&shape);
+    op->weights = fs_conv_weights(&shape);
     op->biases = layer->bias ? (size_t)op->out_channels : 0;
-    fs_status status = fs_op_check_size("map", op->out_height, op->out_width, (size_t)op->out_channels);
+    status = fs_op_check_size("map", op->out_height, op->out_width, (size_t)op->out_channels);
     return status ? status : fs_op_check_size("window", op->kernel.height, op->kernel.width, (size_t)op->channels);
 }
 
@@ -73,7 +122,7 @@ static int axes(const fs_op *op, size_t size[4])
 {
     size[0] = (size_t)op->kernel.height;
     size[1] = (size_t)op->kernel.width;
-    size[2] = (size_t)op->channels;
+    size[2] = (size_t)(op->channels / op->groups);
     size[3] = (size_t)op->out_channels;
     return 4;
 }

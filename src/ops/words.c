@@ -80,3 +80,39 @@ fs_status fs_words_real(fs_words *w, const char *what, double least, double most
         return fs_words_fail(w, "'%s' of '%s' is no %s in %g .. %g", word, w->word[0], what, least, most);
     return FS_OK;
 }
+
+/* Numbers with x between them, up to the end of the word; how many, 0 where it is none. */
+static int read_numbers(const char *word, int number[4])
+{
+    for (int count = 1; count <= 4; count++) {
+        number[count - 1] = fs_words_number(&word, FS_MOST_SIZE);
+        if (number[count - 1] < 0)
+            return 0;
+        if (!*word)
+            return count;
+        if (*word++ != 'x')
+            return 0;
+    }
+    return 0;
+}
+
+fs_status fs_words_pads(fs_words *w, fs_layer *layer)
+{
+    int n[4];
+    const char *word = fs_words_take(w);
+    if (!word)
+        return fs_words_fail(w, "'%s' wants pad", w->word[0]);
+    layer->same = strcmp(word, "same") == 0;
+    int count = layer->same ? 0 : read_numbers(word, n);
+    if (count == 1 || count == 2)
+        layer->pad = layer->pad_end = (fs_size){n[0], n[count - 1]};
+    else if (count == 4) {
+        layer->pad = (fs_size){n[0], n[2]};
+        layer->pad_end = (fs_size){n[1], n[3]};
+    }
+    if (layer->same || (count && count != 3))
+        return FS_OK;
+    return fs_words_fail(w,
+                         "'%s' is no pad: expected N, HEIGHTxWIDTH or TOPxBOTTOMxLEFTxRIGHT with numbers in 0 .. %d, or same",
+                         word, FS_MOST_SIZE);
+}

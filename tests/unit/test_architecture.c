@@ -147,6 +147,36 @@ static void pools_with_ceil_are_what_pytorch_prints(void **state)
         }
 }
 
+/* As TensorFlow pads: nothing where the window fits, and what is odd below and on the right. */
+static void windows_of_any_form_have_their_shapes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *conv;
+        int height, width, weights, top, bottom, left, right;
+    } convs[] = {
+        {"4 3x3 stride 2 pad same", 6, 5, 108, 0, 1, 1, 1},
+        {"4 2x5 pad same", 12, 9, 120, 0, 1, 2, 2},
+        {"4 1x1 stride 3 pad same", 4, 3, 12, 0, 0, 0, 0},
+        {"6 3x3 pad 1 groups 3", 12, 9, 54, 1, 1, 1, 1},
+        {"4 1x7 pad 0x3", 12, 9, 84, 0, 0, 3, 3},
+        {"4 3x3 dilation 2x3 pad 2x3", 12, 9, 108, 2, 2, 3, 3},
+        {"4 3x3 pad 0x1x2x3 stride 1x2", 11, 6, 108, 0, 1, 2, 3},
+    };
+    for (size_t i = 0; i < sizeof convs / sizeof *convs; i++) {
+        char text[100];
+        fs_network net;
+        snprintf(text, sizeof text, "conv %s\nfc K", convs[i].conv);
+        assert_int_equal(build(text, 12, 9, 2, &net), FS_OK);
+        const fs_op *op = net.op;
+        assert_true(op->out_height == convs[i].height && op->out_width == convs[i].width &&
+                    op->weights == (size_t)convs[i].weights && op->pad.height == convs[i].top &&
+                    op->pad_end.height == convs[i].bottom && op->pad.width == convs[i].left &&
+                    op->pad_end.width == convs[i].right);
+        fs_network_free(&net);
+    }
+}
+
 static void padding_of_any_width_is_taken(void **state)
 {
     (void)state;
@@ -181,7 +211,15 @@ static void what_is_wrong_is_named_with_line_and_word(void **state)
         {"conv 3 3x3\nmaxpool 2 floor ceil\n", "line 2: both 'floor' and 'ceil'"},
         {"conv 3 3x3\nmaxpool 3 stride 2\n",
          "line 2: 'maxpool 3 stride 2': a 3x3 pool of stride 2x2 does not divide the 6x6 map"},
-        {"conv 3 3x5\n", "line 1: kernel 3x5"},
+        {"conv 4 3x9\n", "line 1: 'conv 4 3x9': a 3x9 kernel on a 8x8 map"},
+        {"conv 4 3x3 dilation 4\n", "line 1: 'conv 4 3x3 dilation 4': a 9x9 kernel on a 8x8 map"},
+        {"conv 4 3x3 dilation 0\n", "line 1: '0' is no dilation"},
+        {"conv 4 3x3 groups 2\n", "line 1: 'conv 4 3x3 groups 2': 2 groups do not divide 3 channels and 4 filters"},
+        {"conv 4 3x3 groups 3\n", "3 groups do not divide 3 channels and 4 filters"},
+        {"conv 4 3x3 groups 0\n", "line 1: '0' is no number of groups in 1 .."},
+        {"conv 4 3x3 groups\n", "line 1: '' is no number of groups"},
+        {"conv 4 3x3 pad 1x2x3\n", "line 1: '1x2x3' is no pad: expected N, HEIGHTxWIDTH or TOPxBOTTOMxLEFTxRIGHT"},
+        {"conv 4 3x3 pad half\n", "line 1: 'half' is no pad"},
         {"conv 3 3x3 biased\n", "line 1: unexpected 'biased' after '3x3'"},
         {"conv 3 3x3 1 2\n", "line 1: unexpected '1' after '3x3'"},
         {"conv 3 3x3 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 "
@@ -427,6 +465,7 @@ int main(void)
         cmocka_unit_test(a_pool_that_leaves_a_rest_wants_floor),
         cmocka_unit_test(a_pool_of_any_stride_that_leaves_a_rest_wants_floor_or_ceil),
         cmocka_unit_test(pools_with_ceil_are_what_pytorch_prints),
+        cmocka_unit_test(windows_of_any_form_have_their_shapes),
         cmocka_unit_test(padding_of_any_width_is_taken),
         cmocka_unit_test(what_is_wrong_is_named_with_line_and_word),
         cmocka_unit_test(a_byte_order_mark_is_left_out_and_a_name_is_utf8),

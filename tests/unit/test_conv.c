@@ -13,6 +13,11 @@
 #include "nn/gemm.h"
 #include "support.h"
 
+#define SQUARE(height, width, channels, filters, size, step, zeros)                                                            \
+    {                                                                                                                          \
+        height, width, channels, filters, {size, size}, {step, step}, {zeros, zeros}, {zeros, zeros}, {1, 1}, 1                \
+    }
+
 struct problem {
     fs_conv_shape shape;
     int images;
@@ -24,8 +29,8 @@ static struct problem make(fs_conv_shape shape, int images)
 {
     struct problem p = {.shape = shape, .images = images};
     p.inputs = (size_t)images * shape.height * shape.width * shape.channels;
-    p.weights = (size_t)shape.kernel * shape.kernel * shape.channels * shape.filters;
-    p.outputs = (size_t)images * fs_conv_out(&shape, shape.height) * fs_conv_out(&shape, shape.width) * shape.filters;
+    p.weights = fs_conv_weights(&shape);
+    p.outputs = (size_t)images * fs_conv_out_height(&shape) * fs_conv_out_width(&shape) * shape.filters;
     size_t largest = p.inputs > p.outputs ? p.inputs : p.outputs;
     largest = largest > p.weights ? largest : p.weights;
     p.x = random_floats(1, p.inputs);
@@ -53,10 +58,31 @@ static const struct {
     fs_conv_shape shape;
     int images;
 } problems[] = {
-    {{32, 32, 1, 64, 3, 1, 1}, 2}, {{32, 32, 3, 64, 3, 1, 1}, 3},  {{7, 5, 3, 4, 3, 1, 1}, 1},   {{1, 1, 2, 3, 3, 1, 1}, 2},
-    {{2, 2, 33, 17, 3, 1, 1}, 5},  {{5, 9, 2, 3, 5, 2, 0}, 2},     {{6, 4, 3, 2, 5, 1, 4}, 2},   {{8, 8, 4, 4, 1, 1, 0}, 2},
-    {{9, 7, 2, 5, 3, 3, 2}, 3},    {{4, 4, 130, 66, 3, 1, 1}, 70}, {{3, 40, 1, 1, 3, 1, 1}, 30}, {{5, 4, 3, 2, 1, 1, 1}, 2},
-    {{4, 5, 2, 16, 1, 3, 5}, 2},   {{3, 2, 2, 3, 2, 5, 7}, 2},     {{2, 3, 1, 2, 9, 1, 4}, 2},
+    {SQUARE(32, 32, 1, 64, 3, 1, 1), 2},
+    {SQUARE(32, 32, 3, 64, 3, 1, 1), 3},
+    {SQUARE(7, 5, 3, 4, 3, 1, 1), 1},
+    {SQUARE(1, 1, 2, 3, 3, 1, 1), 2},
+    {SQUARE(2, 2, 33, 17, 3, 1, 1), 5},
+    {SQUARE(5, 9, 2, 3, 5, 2, 0), 2},
+    {SQUARE(6, 4, 3, 2, 5, 1, 4), 2},
+    {SQUARE(8, 8, 4, 4, 1, 1, 0), 2},
+    {SQUARE(9, 7, 2, 5, 3, 3, 2), 3},
+    {SQUARE(4, 4, 130, 66, 3, 1, 1), 70},
+    {SQUARE(3, 40, 1, 1, 3, 1, 1), 30},
+    {SQUARE(5, 4, 3, 2, 1, 1, 1), 2},
+    {SQUARE(4, 5, 2, 16, 1, 3, 5), 2},
+    {SQUARE(3, 2, 2, 3, 2, 5, 7), 2},
+    {SQUARE(2, 3, 1, 2, 9, 1, 4), 2},
+    /* rectangles, pads that differ, dilation, groups, filters of one channel each */
+    {{9, 7, 3, 4, {1, 5}, {1, 1}, {0, 2}, {0, 2}, {1, 1}, 1}, 2},
+    {{6, 8, 5, 3, {4, 2}, {2, 3}, {1, 0}, {2, 3}, {1, 1}, 1}, 3},
+    {{11, 9, 2, 16, {3, 2}, {1, 2}, {2, 1}, {0, 4}, {2, 3}, 1}, 2},
+    {{7, 8, 6, 9, {3, 3}, {2, 1}, {1, 1}, {1, 1}, {1, 1}, 3}, 3},
+    {{9, 8, 8, 8, {3, 2}, {1, 1}, {2, 1}, {2, 1}, {2, 2}, 2}, 2},
+    {{8, 9, 5, 5, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, 5}, 3},
+    {{8, 9, 33, 33, {5, 5}, {2, 2}, {1, 2}, {2, 2}, {1, 1}, 33}, 2},
+    {{8, 6, 16, 16, {3, 4}, {1, 2}, {4, 0}, {3, 5}, {2, 1}, 16}, 2},
+    {{6, 6, 4, 8, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, 4}, 2},
 };
 enum { PROBLEMS = sizeof problems / sizeof *problems };
 
@@ -107,7 +133,7 @@ static void im2col_agrees_with_the_naive_kernel_on_input_gradients(void **state)
 static void padding_may_be_wider_than_the_kernel(void **state)
 {
     (void)state;
-    const fs_conv_shape shape = {1, 2, 1, 1, 1, 1, 1};
+    const fs_conv_shape shape = SQUARE(1, 2, 1, 1, 1, 1, 1);
     const float x[2] = {3, 5}, weight = 2, bias = 0.5f,
                 expected[12] = {0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 6.5f, 10.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f};
     struct problem p = make(shape, 1);
@@ -122,9 +148,25 @@ static const struct {
     fs_conv_shape shape;
     int images;
 } fast[] = {
-    {{32, 32, 64, 64, 3, 1, 1}, 2}, {{4, 4, 8, 16, 3, 1, 1}, 1}, {{2, 2, 16, 24, 3, 1, 1}, 200},
-    {{7, 9, 24, 8, 3, 1, 1}, 3},    {{3, 2, 8, 8, 3, 1, 1}, 5},  {{2, 2, 8, 8, 3, 1, 1}, 1},
-    {{1, 5, 16, 8, 3, 1, 1}, 2},    {{8, 8, 3, 8, 3, 1, 1}, 2},  {{4, 4, 256, 136, 3, 1, 1}, 150},
+    {SQUARE(32, 32, 64, 64, 3, 1, 1), 2},
+    {SQUARE(4, 4, 8, 16, 3, 1, 1), 1},
+    {SQUARE(2, 2, 16, 24, 3, 1, 1), 200},
+    {SQUARE(7, 9, 24, 8, 3, 1, 1), 3},
+    {SQUARE(3, 2, 8, 8, 3, 1, 1), 5},
+    {SQUARE(2, 2, 8, 8, 3, 1, 1), 1},
+    {SQUARE(1, 5, 16, 8, 3, 1, 1), 2},
+    {SQUARE(8, 8, 3, 8, 3, 1, 1), 2},
+    {SQUARE(4, 4, 256, 136, 3, 1, 1), 150},
+    /* rectangles, pads that differ, dilation, groups, filters of one channel each */
+    {{9, 7, 3, 4, {1, 5}, {1, 1}, {0, 2}, {0, 2}, {1, 1}, 1}, 2},
+    {{6, 8, 5, 3, {4, 2}, {2, 3}, {1, 0}, {2, 3}, {1, 1}, 1}, 3},
+    {{11, 9, 2, 16, {3, 2}, {1, 2}, {2, 1}, {0, 4}, {2, 3}, 1}, 2},
+    {{7, 8, 6, 9, {3, 3}, {2, 1}, {1, 1}, {1, 1}, {1, 1}, 3}, 3},
+    {{9, 8, 8, 8, {3, 2}, {1, 1}, {2, 1}, {2, 1}, {2, 2}, 2}, 2},
+    {{8, 9, 5, 5, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, 5}, 3},
+    {{8, 9, 33, 33, {5, 5}, {2, 2}, {1, 2}, {2, 2}, {1, 1}, 33}, 2},
+    {{8, 6, 16, 16, {3, 4}, {1, 2}, {4, 0}, {3, 5}, {2, 1}, 16}, 2},
+    {{6, 6, 4, 8, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, 4}, 2},
 };
 enum { FAST = sizeof fast / sizeof *fast };
 
@@ -204,7 +246,8 @@ static void narrower_kernels_agree_too(void **state)
 static void few_tiles_are_left_to_the_direct_kernel(void **state)
 {
     (void)state;
-    fs_conv_shape deep = {4, 4, 512, 512, 3, 1, 1}, early = {32, 32, 64, 64, 3, 1, 1}, odd = {4, 4, 3, 512, 3, 1, 1};
+    fs_conv_shape deep = SQUARE(4, 4, 512, 512, 3, 1, 1), early = SQUARE(32, 32, 64, 64, 3, 1, 1),
+                  odd = SQUARE(4, 4, 3, 512, 3, 1, 1);
     assert_true(fs_conv_prefers_direct(&deep, 7));
     assert_false(fs_conv_prefers_direct(&deep, 25));
     assert_false(fs_conv_prefers_direct(&early, 1));
@@ -221,19 +264,24 @@ static double objective(const struct problem *p, float *y)
 static void naive_gradients_are_central_differences(void **state)
 {
     (void)state;
-    struct problem p = make((fs_conv_shape){5, 4, 2, 3, 3, 2, 1}, 2);
-    float *y = random_floats(10, p.outputs), *dbias = random_floats(11, 3);
-    fs_conv_naive_backward_weight(&p.shape, p.images, p.x, p.dy, p.expected, dbias);
-    for (size_t i = 0; i < p.weights; i++)
-        assert_slope(central_difference(&p.weight[i], 0.5f, (objective_function *)objective, &p, y), p.expected[i], 1e-5);
-    for (size_t i = 0; i < 3; i++)
-        assert_slope(central_difference(&p.bias[i], 0.5f, (objective_function *)objective, &p, y), dbias[i], 1e-5);
-    fs_conv_naive_backward_input(&p.shape, p.images, p.dy, p.weight, p.expected);
-    for (size_t i = 0; i < p.inputs; i++)
-        assert_slope(central_difference(&p.x[i], 0.5f, (objective_function *)objective, &p, y), p.expected[i], 1e-5);
-    free(y);
-    free(dbias);
-    release(&p);
+    static const fs_conv_shape shapes[] = {SQUARE(5, 4, 2, 3, 3, 2, 1),
+                                           {7, 6, 4, 6, {3, 2}, {2, 1}, {1, 0}, {0, 2}, {2, 3}, 2}};
+    for (int s = 0; s < 2; s++) {
+        struct problem p = make(shapes[s], 2);
+        size_t filters = (size_t)shapes[s].filters;
+        float *y = random_floats(10, p.outputs), *dbias = random_floats(11, filters);
+        fs_conv_naive_backward_weight(&p.shape, p.images, p.x, p.dy, p.expected, dbias);
+        for (size_t i = 0; i < p.weights; i++)
+            assert_slope(central_difference(&p.weight[i], 0.5f, (objective_function *)objective, &p, y), p.expected[i], 1e-5);
+        for (size_t i = 0; i < filters; i++)
+            assert_slope(central_difference(&p.bias[i], 0.5f, (objective_function *)objective, &p, y), dbias[i], 1e-5);
+        fs_conv_naive_backward_input(&p.shape, p.images, p.dy, p.weight, p.expected);
+        for (size_t i = 0; i < p.inputs; i++)
+            assert_slope(central_difference(&p.x[i], 0.5f, (objective_function *)objective, &p, y), p.expected[i], 1e-5);
+        free(y);
+        free(dbias);
+        release(&p);
+    }
 }
 
 int main(void)

@@ -111,6 +111,13 @@ static const fs_arch branching = {
     "fc 6 bias\nadd h\nfc K",
     {0}};
 
+/* Convolutions of any form. */
+static const fs_arch forms = {
+    "forms",
+    "conv 6 2x3 stride 2x1 pad same\nrelu\nconv 6 3x3 pad 1 groups 6 bias\nbn\nrelu\nconv 4 3x2 dilation 2 pad "
+    "0x1x2x3 groups 2\ntanh\nconv 8 1x3 groups 4\nglobalavg\nfc K",
+    {0}};
+
 struct batch {
     fs_network net;
     fs_slots own;
@@ -210,6 +217,14 @@ static void training_gradients_of_branches_are_central_differences(void **state)
     }
 }
 
+static void training_gradients_of_any_convolution_are_central_differences(void **state)
+{
+    (void)state;
+    struct batch *b = make_batch_of(&forms, 10, 11, 4);
+    compare_with_differences(b, 0.8);
+    free_batch(b);
+}
+
 static void slots_change_no_more_than_rounding(void **state)
 {
     (void)state;
@@ -278,6 +293,7 @@ static void inference_agrees_with_training_when_the_statistics_do(void **state)
     compare_inference(make_batch_of(&odd, 13, 11, 1));
     compare_inference(make_batch_of(&active, 10, 11, 1));
     compare_inference(make_batch_of(&branching, 10, 11, 1));
+    compare_inference(make_batch_of(&forms, 10, 11, 1));
 }
 
 int main(int argc, char **argv)
@@ -291,6 +307,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(training_gradients_of_an_unusual_network_are_central_differences),
         cmocka_unit_test(training_gradients_of_every_activation_are_central_differences),
         cmocka_unit_test(training_gradients_of_branches_are_central_differences),
+        cmocka_unit_test(training_gradients_of_any_convolution_are_central_differences),
         cmocka_unit_test(slots_change_no_more_than_rounding),
         cmocka_unit_test(inference_visits_every_layer_and_stops_where_it_is_told),
         cmocka_unit_test(inference_agrees_with_training_when_the_statistics_do),
