@@ -44,7 +44,7 @@ class Entry:
         if ">" in self.kind or module.split(".")[0] not in ("keras", "tf_keras", "tensorflow") or ".ops." in module:
             raise Failure(f"{self.place}: is not one of Keras' layers, and no code of its maker is run")
         for old, new in RENAMED.items():
-            if old in self.config and not (old == "alpha" and self.kind == "GaussianDropout"):
+            if old in self.config:
                 self.config.setdefault(new, self.config[old])
 
     def get(self, key, *default):
@@ -98,6 +98,8 @@ class Model:
         if not self.backend and self.format == "channels_first":
             raise Failure(f"{file.path}: channels_first, by a Keras that did not record its backend: --backend theano or tensorflow "
                           "is needed (Theano turns kernels by 180 degrees)")
+        if not self.backend:
+            print("  kernels are taken as TensorFlow applies them, since the file does not tell; --backend theano turns them")
 
     def output(self):
         """The layer at the end."""
@@ -129,13 +131,12 @@ class Model:
         return current
 
     def _input(self, entry, shape=None):
-        """The network's input, by the first layer that tells it; its shape is [images, ...]."""
-        nested = entry.config.get("layers") if entry.kind in NETWORKS else None
-        while nested:
-            first = nested[0]
-            shape = first["config"].get("batch_input_shape") or first["config"].get("batch_shape") or shape
-            nested = first["config"].get("layers") if first["class_name"] in NETWORKS else None
-        shape = entry.config.get("batch_input_shape") or entry.config.get("batch_shape") or shape
+        """The network's input, by the first layer that tells it, in networks in the network, too; its shape is [images, ...]."""
+        first, kind = entry.config, entry.kind
+        while first:
+            shape = first.get("batch_input_shape") or first.get("batch_shape") or shape
+            nested = first.get("layers") if kind in NETWORKS else None
+            first, kind = (nested[0]["config"], nested[0]["class_name"]) if nested else (None, None)
         place = f"the input ({entry.place})"
         if self.size:
             return layers.network_input(place, self.size)
@@ -178,10 +179,9 @@ class Model:
             if entry.kind in NETWORKS:
                 return self._network(entry.description, sources, lambda named: entry._weights.inside(entry.name, named), entry.place)
             maker = LAYERS.get(entry.kind)
-            if entry.kind in ("Lambda", "TFOpLambda", "SlicingOpLambda"):
-                raise Failure(f"{entry.place}: holds code, and none is run")
             if not maker:
-                raise Failure(f"{entry.place}: there is no such layer here")
+                code = entry.kind in ("Lambda", "TFOpLambda", "SlicingOpLambda")
+                raise Failure(f"{entry.place}: {'holds code, and none is run' if code else 'there is no such layer here'}")
             if len(sources) > 1 and entry.kind not in JOINS:
                 raise Failure(f"{entry.place}: has {len(sources)} inputs")
             result = maker(entry, sources if entry.kind in JOINS else sources[0])
@@ -346,7 +346,6 @@ def check_axis(entry, source, axis):
 def batch_norm(entry, source):
     if entry.get("mode", 0) != 0:
         raise Failure(f"{entry.place}: mode {shown(str(entry.get('mode')))}: only the mean and variance of the training can be taken")
-    entry.model.format == "channels_first" and entry.config.setdefault("data_format", "channels_first")
     check_axis(entry, source, entry.get("axis", -1))
     roles = [role for role, setting in (("gamma", "scale"), ("beta", "center")) if entry.get(setting, True)]
     found, channels = taken(entry, *roles, "moving_mean", "moving_variance"), source.shape[2]

@@ -172,7 +172,9 @@ def reduced(word):
 
 
 def batch_norm(graph, node, value, *tensors):
-    node.wants("spatial", 1), node.wants("training_mode", 0), node.wants("is_test", 0, 1), node.get("momentum")
+    node.get("momentum"), node.get("is_test")
+    node.wants("spatial", 1)
+    node.wants("training_mode", 0)
     if value.axes not in ("chw", "n") or value.axes == "n" and value.layer.shape[:2] != (1, 1):
         raise Failure(f"{node.place}: its channels are not at the second axis")
     tensors = [fixed(node, one, "statistics") for one in tensors]
@@ -223,7 +225,7 @@ def softmax(graph, node, value):
 
 
 def dropout(graph, node, value, ratio=None, training=None):
-    node.get("seed"), node.wants("is_test", 0, 1)
+    node.get("seed"), node.get("is_test")
     if training and numbers(node, training).any():
         raise Failure(f"{node.place}: is one of training")
     ratio = node.get("ratio", 0.5) if ratio is None else float(numbers(node, ratio))

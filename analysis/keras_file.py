@@ -140,7 +140,7 @@ class File:
             raise Failure(f"{path}: neither HDF5 nor a zip archive, as Keras writes them, or cut off")
 
     def _version(self, text):
-        numbers = re.findall(r"\d+", str(text or "1"))
+        numbers = re.findall(r"\d+", str(text)) or ["1"]
         self.version = int(numbers[0]), int(numbers[1]) if len(numbers) > 1 else 0
 
     def _attribute(self, file, name):
@@ -151,17 +151,17 @@ class File:
         with damage(self.path, "no sound HDF5 file"):
             file = h5py.File(self.path, "r")
             group = file["model_weights"] if "model_weights" in file else file
+            numbered = "layers" in group or "_layer_checkpoint_dependencies" in group  # by Keras 3
             text = self._attribute(file, "model_config")
-            self._version(self._attribute(file, "keras_version") or self._attribute(group, "keras_version"))
-            self.backend = self._attribute(file, "backend") or self._attribute(group, "backend")
+            self._version(self._attribute(file, "keras_version") or self._attribute(group, "keras_version") or (3 if numbered else 1))
+            self.backend = self._attribute(file, "backend") or self._attribute(group, "backend") or ("tensorflow" if numbered else None)
         if json_path:
             with open(json_path, encoding="utf-8", errors="replace") as source:
                 text = source.read(MOST_CONFIG + 1)
         elif text is None:
-            weights = "layer_names" in group.attrs or "layers" in file or "_layer_checkpoint_dependencies" in file
-            raise Failure(f"{self.path}: " + (WEIGHTS_ONLY if weights else "HDF5, but no network of Keras (no model_config)"))
+            weights_only = numbered or "layer_names" in group.attrs
+            raise Failure(f"{self.path}: " + (WEIGHTS_ONLY if weights_only else "HDF5, but no network of Keras (no model_config)"))
         self.config = parsed(json_path or self.path, text, "model_config")
-        numbered = "layers" in group or "_layer_checkpoint_dependencies" in group
         self.weights = (lambda layers: NumberedWeights(group, layers)) if numbered else lambda layers: NamedWeights(group)
 
     def _member(self, archive, name):
