@@ -12,6 +12,7 @@
  *                 eio     the call fails with EIO
  *                 enospc  this call and all later writes fail with ENOSPC
  *                 alloc   allocation number FAULT_AT fails; files are let alone
+ *   FAULT_READS   with it, what only reads is counted, too: open, read, pread, close
  *   FAULT_LOG     a file to which each counted call is appended: number, call, path, offset, bytes */
 #undef _FILE_OFFSET_BITS /* else pwrite would be another name of pwrite64: both are wanted here */
 #ifndef _GNU_SOURCE
@@ -34,6 +35,7 @@ enum fault { NONE, KILL, TORN, AFTER, STOP, SHORT, EIO_ONCE, FULL, ALLOC };
 static enum fault fault;
 static long at;
 static const char *folder, *log_path;
+static int reads;
 static atomic_long calls;
 
 __attribute__((constructor)) static void read_orders(void)
@@ -44,6 +46,7 @@ __attribute__((constructor)) static void read_orders(void)
         return;
     folder = getenv("FAULT_FOLDER");
     log_path = getenv("FAULT_LOG");
+    reads = getenv("FAULT_READS") != NULL;
     at = getenv("FAULT_AT") ? atol(getenv("FAULT_AT")) : 0;
     for (size_t i = 0; order && i < sizeof names / sizeof *names; i++)
         if (strcmp(order, names[i]) == 0)
@@ -62,10 +65,10 @@ static void note(long number, const char *call, const char *path, off_t offset, 
 {
     char line[4400];
     int length = snprintf(line, sizeof line, "%ld %s %s %lld %zu\n", number, call, path, (long long)offset, bytes);
-    int file = open(log_path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    int file = ((int (*)(const char *, int, ...))next("open"))(log_path, O_WRONLY | O_CREAT | O_APPEND, 0600);
     if (file < 0 || ((ssize_t(*)(int, const void *, size_t))next("write"))(file, line, (size_t)length) != length)
         abort();
-    close(file);
+    ((int (*)(int))next("close"))(file);
 }
 
 /* What to do with this call. Before it: SIGKILL and SIGSTOP. */
@@ -147,6 +150,70 @@ ssize_t pwrite(int file, const void *bytes, size_t count, off_t offset)
 ssize_t pwrite64(int file, const void *bytes, size_t count, off_t offset)
 {
     return write_at("pwrite64", file, bytes, count, offset);
+}
+
+/* Of calls that only read, `full` disks fail none. */
+static int read_fails(enum fault order)
+{
+    return order != FULL && fails(order);
+}
+
+static int open_file(const char *name, const char *path, int flags, mode_t mode)
+{
+    enum fault order = reads ? order_for("open", path, -1, 0) : NONE;
+    if (read_fails(order))
+        return -1;
+    int file = ((int (*)(const char *, int, ...))next(name))(path, flags, mode);
+    end_after(order);
+    return file;
+}
+
+/* The mode that follows where a file may be made. */
+#define OPEN(name)                                                                                                             \
+    int name(const char *path, int flags, ...)                                                                                 \
+    {                                                                                                                          \
+        va_list arguments;                                                                                                     \
+        va_start(arguments, flags);                                                                                            \
+        mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(arguments, mode_t) : 0;                                           \
+        va_end(arguments);                                                                                                     \
+        return open_file(#name, path, flags, mode);                                                                            \
+    }
+OPEN(open)
+OPEN(open64)
+
+ssize_t read(int file, void *bytes, size_t count)
+{
+    enum fault order = reads ? order_for_file("read", file, -1, count) : NONE;
+    if (read_fails(order))
+        return -1;
+    return ((ssize_t(*)(int, void *, size_t))next("read"))(file, bytes, part(order, count));
+}
+
+static ssize_t read_at(const char *name, int file, void *bytes, size_t count, off_t offset)
+{
+    enum fault order = reads ? order_for_file("pread", file, offset, count) : NONE;
+    if (read_fails(order))
+        return -1;
+    return ((ssize_t(*)(int, void *, size_t, off_t))next(name))(file, bytes, part(order, count), offset);
+}
+
+ssize_t pread(int file, void *bytes, size_t count, off_t offset)
+{
+    return read_at("pread", file, bytes, count, offset);
+}
+
+ssize_t pread64(int file, void *bytes, size_t count, off_t offset)
+{
+    return read_at("pread64", file, bytes, count, offset);
+}
+
+/* As Linux does it: what fails is closed all the same. */
+int close(int file)
+{
+    enum fault order = reads ? order_for_file("close", file, -1, 0) : NONE;
+    int done = ((int (*)(int))next("close"))(file);
+    end_after(order);
+    return read_fails(order) ? -1 : done;
 }
 
 static int sync_file(const char *name, int file)

@@ -18,7 +18,7 @@ import time
 import h5py
 import numpy as np
 
-from common import BUILD, VARYING, folder, identical, make_idx, run, train_small
+from common import BUILD, VARYING, folder, identical, launch, make_idx, run, train_small, wait_until
 
 TRACE, JUDGE = os.path.join(BUILD, "tests", "libtrace.so"), os.path.join(BUILD, "tests", "judge")
 PAGE, SECTOR = 4096, 512
@@ -274,6 +274,23 @@ def fail_and_look(name, whole, events, truth, states, resumes):
         shutil.rmtree(scratch)
 
 
+def save_amid_an_epoch():
+    """The model is written in a long epoch, too: after a kill, training goes on in it, to the same bits."""
+    words = ["train", "--arch", "vgg6", "--data", make_idx(f"{here}/long", labels=3, train=600, test=30), "--epochs", 1, "--lr", 0.001,
+             "--fc-lr", 0.001, "--batch", 20, "--slots", 4, "--out"]
+    run(1, *words, f"{here}/long.h5")
+    path = f"{here}/amid.h5"
+    process = subprocess.Popen(launch(1, *words, path, "--save-every", 0.1), stdout=subprocess.DEVNULL)
+    wait_until(lambda: os.path.exists(path), 60, "a model amid an epoch")
+    process.kill()
+    process.wait()
+    with h5py.File(path) as file:
+        assert file.attrs["epoch"] == 0 and file.attrs["batch"] > 0, dict(file.attrs)
+    run(1, *words, path)
+    assert identical(f"{here}/long.h5", path, ("/history",))
+
+
+save_amid_an_epoch()
 count.update({"wrong": 0, "lost": 0, "resumes that differ": 0})
 started = time.monotonic()
 for name in JOBS:
