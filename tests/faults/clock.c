@@ -1,5 +1,5 @@
-/* Preloaded into filterscope by a test: somebody sets the wall clock all the time. Whoever asks for it gets another day: a day or
- * two behind or ahead of the one that the kernel has. Other clocks are let alone. */
+/* Preloaded into filterscope by a test: somebody sets the wall clock all the time. Whoever asks for it gets another day: a day
+ * or two behind or ahead of the one that the kernel has. Other clocks are let alone. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif

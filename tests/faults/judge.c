@@ -1,6 +1,6 @@
 /* What is there after a power failure: reads names of results and model files from standard input and prints a line for each.
  *
- *     results OPENED CHECKED COMPLETE DONE LAYER:EPOCH:BATCH:CRC ...    DONE: a 0 or 1 a unit; a state a layer, EPOCH -1 for none
+ *     results OPENED CHECKED COMPLETE DONE LAYER:EPOCH:BATCH:CRC ...    DONE: a 0 or 1 a unit; a state a layer, EPOCH -1: none
  *     model   OPENED EPOCH:BATCH
  *
  * OPENED and CHECKED are exit codes. A name that ends in .model is a model's. */

@@ -1,5 +1,5 @@
-/* Preloaded into filterscope by a test: appends to a file what each process does to the files below a folder, with the bytes, so
- * that the test can make of it what a power failure at any moment may leave.
+/* Preloaded into filterscope by a test: appends to a file what each process does to the files below a folder, with the bytes,
+ * so that the test can make of it what a power failure at any moment may leave.
  *
  *   TRACE_FOLDER  only files whose path begins so
  *   TRACE_FILE    a record for each call: struct record, the path, for renames and links the new path, the bytes written */
@@ -22,8 +22,8 @@ enum kind { WRITE = 1, SIZE, GROW, SYNC_BEGINS, SYNC_ENDS, RENAME, LINK, UNLINK 
 struct record {
     double time; /* seconds */
     int32_t kind, process;
-    int64_t offset;   /* of a write; the new size */
-    uint64_t content; /* bytes written */
+    int64_t offset;         /* of a write; the new size */
+    uint64_t content;       /* bytes written */
     uint32_t path, path_to; /* bytes of the names that follow */
 };
 
