@@ -4,10 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/superblock.h"
 #include "filterscope/memory.h"
 
 /* Ours are at /GROUP/LAYER/SET at the deepest, and a file of 1,024 layers has some 7,000. */
-enum { MOST_DEPTH = 3, MOST_OBJECTS = 1 << 14, SUPERBLOCK_BYTES = 48, NAME_BYTES = 256 };
+enum { MOST_DEPTH = 3, MOST_OBJECTS = 1 << 14, NAME_BYTES = 256 };
 
 /* Bytes of the file that belong to one dataset. */
 struct extent {
@@ -132,7 +133,7 @@ static int by_offset(const void *left, const void *right)
 
 static fs_status check_overlaps(struct walk *walk)
 {
-    uint64_t free_from = SUPERBLOCK_BYTES;
+    uint64_t free_from = FS_SUPERBLOCK_BYTES;
     qsort(walk->extent, (size_t)walk->extents, sizeof *walk->extent, by_offset);
     for (int i = 0; i < walk->extents; i++) {
         if (walk->extent[i].first < free_from)

@@ -1,11 +1,10 @@
 #include "base/superblock.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-enum { BYTES = 48 };
 
 /* With offsets of eight bytes: signature, versions, flags, base, extension, end, root. Ours begin at 0 and have no extension,
  * in which HDF5 would look for other drivers. */
@@ -21,8 +20,14 @@ uint64_t fs_superblock_end_of(const void *block)
 
 uint64_t fs_superblock_end(int descriptor)
 {
-    unsigned char block[BYTES];
+    unsigned char block[FS_SUPERBLOCK_BYTES];
     return pread(descriptor, block, sizeof block, 0) == (ssize_t)sizeof block ? fs_superblock_end_of(block) : 0;
+}
+
+fs_status fs_unless_unread(const char *path, fs_status status)
+{
+    int failed = errno == EIO || errno == EREMOTEIO || errno == ENXIO || errno == ESTALE || errno == ETIMEDOUT;
+    return failed && status == FS_MISMATCH ? fs_fail(FS_ERROR, "%s: cannot be read: %s", path, strerror(errno)) : status;
 }
 
 int fs_superblock_fits(const char *path)

@@ -441,15 +441,19 @@ fs_status fs_model_load(const char *path, fs_model *model)
     set_up_hdf5();
     if (access(path, R_OK) != 0)
         return fs_fail(FS_ERROR, "%s: %s", path, strerror(errno));
+    errno = 0;
     hid_t file = open_whole(path);
     if (file < 0)
-        return fs_fail(FS_MISMATCH, "%s: not an HDF5 file, or truncated, or not of the format 1.8 that model files have", path);
+        return fs_unless_unread(path, fs_fail(FS_MISMATCH,
+                                              "%s: not an HDF5 file, or truncated, or not of the format 1.8 that "
+                                              "model files have",
+                                              path));
     fs_status status = fs_hdf5_contained(file);
     if (!status)
         status = read_all(file, model);
     H5Fclose(file);
     if (status)
-        fs_fail(status, "%s: %s", path, fs_message());
+        status = fs_unless_unread(path, fs_fail(status, "%s: %s", path, fs_message()));
     else
         status = check_values(path, model);
     if (status)

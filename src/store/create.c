@@ -232,10 +232,14 @@ static fs_status close_file(struct creation *c, fs_status status)
 {
     if (!status)
         status = reserve_the_rest(c);
+    if (!status && H5Fflush(c->file, H5F_SCOPE_LOCAL) < 0)
+        status = fail_hdf5(c, "its metadata");
     if (status)
         divert(c);
-    if (H5Fclose(c->file) < 0 && !status)
-        status = fail_hdf5(c, "closing");
+    if (H5Fclose(c->file) < 0) {
+        status = status ? status : fail_hdf5(c, "closing");
+        fs_store_set_cannot_end();
+    }
     return status;
 }
 

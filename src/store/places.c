@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/hdf5_attribute.h"
 #include "filterscope/crc32c.h"
@@ -116,8 +117,9 @@ static int has_extent(const fs_place *place, uint64_t file_bytes)
            bytes <= file_bytes - offset;
 }
 
-fs_status fs_place_open(fs_place *place, hid_t file, uint64_t file_bytes)
+fs_status fs_place_open(fs_place *place, hid_t file, int descriptor, uint64_t file_bytes)
 {
+    place->descriptor = descriptor;
     place->set = H5Dopen2(file, place->path, H5P_DEFAULT);
     if (place->set < 0)
         return fs_hdf5_fail(FS_MISMATCH, place->file, "open %s", place->path);
@@ -127,6 +129,7 @@ fs_status fs_place_open(fs_place *place, hid_t file, uint64_t file_bytes)
                         : !has_type(place)               ? "is of another type"
                         : !has_extent(place, file_bytes) ? "is not wholly in this file, in one piece"
                                                          : NULL;
+    place->offset = wrong ? 0 : H5Dget_offset(place->set);
     return wrong ? fs_fail(FS_MISMATCH, "%s: %s %s", place->file, place->path, wrong) : FS_OK;
 }
 
@@ -168,55 +171,62 @@ static hid_t select_block(const fs_place *place, const hsize_t *start, const hsi
     return space;
 }
 
-static fs_status fail_move(const fs_place *place, const char *what)
+static fs_status fail_write(const fs_place *place)
 {
     if (errno) /* the system's word, which MPI-IO keeps from HDF5 */
-        return fs_fail(FS_ERROR, "%s: cannot %s %s: %s", place->file, what, place->path, strerror(errno));
-    return fs_hdf5_fail(FS_ERROR, place->file, "%s %s", what, place->path);
+        return fs_fail(FS_ERROR, "%s: cannot write %s: %s", place->file, place->path, strerror(errno));
+    return fs_hdf5_fail(FS_ERROR, place->file, "write %s", place->path);
 }
 
-/* Reads `into` or writes `from`, whichever is given. Independent of other ranks: the default transfer properties. A call that
- * the system served in part, without an error, is repeated: MPI-IO does not go on with the rest. */
-static fs_status move_block(const fs_place *place, const hsize_t *start, const hsize_t *block, uint64_t count, void *into,
-                            const void *from)
+/* Independent of other ranks: the default transfer properties. A call that the system served in part, without an error, is
+ * repeated: MPI-IO does not go on with the rest. */
+static fs_status write_block(const fs_place *place, const hsize_t *start, const hsize_t *block, uint64_t count,
+                             const void *from)
 {
     hsize_t elements = count;
     hid_t memory = H5Screate_simple(1, &elements, NULL), file = select_block(place, start, block);
     herr_t moved = -1;
     errno = 0;
     for (int attempt = 0; attempt < 3 && moved < 0 && !errno; attempt++)
-        moved = into ? H5Dread(place->set, place->type, memory, file, H5P_DEFAULT, into)
-                     : H5Dwrite(place->set, place->type, memory, file, H5P_DEFAULT, from);
-    fs_status status = moved < 0 ? fail_move(place, into ? "read" : "write") : FS_OK;
+        moved = H5Dwrite(place->set, place->type, memory, file, H5P_DEFAULT, from);
+    fs_status status = moved < 0 ? fail_write(place) : FS_OK;
     H5Sclose(memory);
     H5Sclose(file);
     return status;
 }
 
-static fs_status move(const fs_place *place, uint64_t first, uint64_t count, char *into, const char *from)
+fs_status fs_place_write(const fs_place *place, uint64_t first, uint64_t count, const void *elements)
 {
     uint64_t most = most_bytes / place->form->bytes;
+    const char *from = elements;
     fs_status status = FS_OK;
     while (count && !status) {
         hsize_t start[FS_MOST_DIMENSIONS], block[FS_MOST_DIMENSIONS];
         uint64_t now = cut_block(place, first, count < most ? count : most, start, block);
-        status = move_block(place, start, block, now, into, from);
+        status = write_block(place, start, block, now, from);
         first += now;
         count -= now;
-        into = into ? into + now * place->form->bytes : NULL;
-        from = from ? from + now * place->form->bytes : NULL;
+        from += now * place->form->bytes;
     }
     return status;
 }
 
 fs_status fs_place_read(const fs_place *place, uint64_t first, uint64_t count, void *elements)
 {
-    return move(place, first, count, elements, NULL);
-}
-
-fs_status fs_place_write(const fs_place *place, uint64_t first, uint64_t count, const void *elements)
-{
-    return move(place, first, count, NULL, elements);
+    uint64_t left = count * place->form->bytes;
+    off_t offset = (off_t)(place->offset + first * place->form->bytes);
+    for (char *into = elements; left;) {
+        ssize_t got = pread(place->descriptor, into, left, offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return fs_fail(FS_ERROR, "%s: cannot read %s: %s", place->file, place->path,
+                           got ? strerror(errno) : "the file ends before");
+        into += got;
+        offset += got;
+        left -= (uint64_t)got;
+    }
+    return FS_OK;
 }
 
 fs_status fs_place_sum(const fs_place *place, uint64_t first, uint64_t count, void *buffer, uint32_t *crc)

@@ -7,6 +7,8 @@
 typedef struct fs_place {
     const char *file; /* path, for messages; borrowed */
     const fs_form *form;
+    int descriptor;  /* of the file, borrowed: what is read comes by it */
+    uint64_t offset; /* of the dataset in the file */
     hid_t set;
     hid_t type;
     int rank;
@@ -29,14 +31,15 @@ hid_t fs_file_access(void);
 /* Names and shapes the place; opens nothing. */
 void fs_place_describe(fs_place *place, const char *file, fs_place_name name, const fs_results_plan *plan, int index);
 
-/* Opens a described place. FS_MISMATCH where it is missing, shaped or typed otherwise, not contiguous or not wholly within
+/* Opens a described place of the file that `descriptor` has open, too. FS_MISMATCH where it is missing, shaped or typed otherwise, not contiguous or not wholly within
  * the first `file_bytes` bytes of the file. */
-fs_status fs_place_open(fs_place *place, hid_t file, uint64_t file_bytes);
+fs_status fs_place_open(fs_place *place, hid_t file, int descriptor, uint64_t file_bytes);
 
 /* Closes what is open; a zeroed place is allowed. FS_ERROR where that fails. */
 fs_status fs_place_close(fs_place *place);
 
-/* Elements first .. first+count-1 in file order. Exactly their bytes are touched. */
+/* Elements first .. first+count-1 in file order. Exactly their bytes are touched. Writing goes through HDF5 and MPI-IO, reading
+ * past both, as OMPIO calls a read that failed a success, for which HDF5 gives zeros. */
 fs_status fs_place_read(const fs_place *place, uint64_t first, uint64_t count, void *elements);
 fs_status fs_place_write(const fs_place *place, uint64_t first, uint64_t count, const void *elements);
 

@@ -67,7 +67,7 @@ static fs_status repair_file(const char *path, const fs_results_plan *plan, hid_
         fs_place_describe(&place, path, (fs_place_name)name, plan, 0);
         if (!place.form->fixed)
             continue;
-        status = fs_place_open(&place, hdf5, (uint64_t)found.st_size);
+        status = fs_place_open(&place, hdf5, file, (uint64_t)found.st_size);
         if (!status)
             status = repair_place(&place, (fs_place_name)name, plan, file, buffer);
         fs_place_close(&place);

@@ -21,6 +21,11 @@ enum { NAME_BYTES = 32 }; /* of a name in /proc */
 
 static int cannot_end; /* HDF5, of this process */
 
+void fs_store_set_cannot_end(void)
+{
+    cannot_end = 1;
+}
+
 /* What can be told without HDF5. O_NONBLOCK: the path may be a pipe's. */
 static fs_status inspect(fs_results *results, int writing)
 {
@@ -189,7 +194,7 @@ static fs_status open_place(fs_results *results, fs_place_name name, int index)
     if (place->form && place->set >= 0)
         return FS_OK;
     fs_place_describe(place, results->path, name, &results->plan, index);
-    return fs_place_open(place, results->file, results->bytes);
+    return fs_place_open(place, results->file, results->descriptor, results->bytes);
 }
 
 /* Rows that never change, against the sum that was recorded when they were made. */
@@ -216,6 +221,18 @@ static fs_status open_places(fs_results *results)
     return status;
 }
 
+/* After a close that failed with `error`. MPI-IO keeps the system's word to itself: what HDF5 writes then, the superblock that is
+ * there already, is written once more to hear it; else EBADF is all that OMPIO leaves of it. */
+static fs_status fail_close(const fs_results *results, int error)
+{
+    char block[FS_SUPERBLOCK_BYTES];
+    int writing = (fcntl(results->descriptor, F_GETFL) & O_ACCMODE) == O_RDWR;
+    if (writing && pread(results->descriptor, block, sizeof block, 0) == (ssize_t)sizeof block &&
+        pwrite(results->descriptor, block, sizeof block, 0) < 0)
+        error = errno;
+    return fs_fail(FS_ERROR, "%s: cannot close it: %s", results->path, strerror(error == 0 || error == EBADF ? EIO : error));
+}
+
 static fs_status close_file(fs_results *results)
 {
     fs_status status = FS_OK;
@@ -226,10 +243,9 @@ static fs_status close_file(fs_results *results)
     }
     errno = 0;
     if (results->file >= 0 && H5Fclose(results->file) < 0) {
-        cannot_end = 1;
-        if (!status)
-            status = errno ? fs_fail(FS_ERROR, "%s: cannot close it: %s", results->path, strerror(errno))
-                           : fs_hdf5_fail(FS_ERROR, results->path, "close it");
+        int error = errno;
+        fs_store_set_cannot_end();
+        status = status ? status : fail_close(results, error);
     }
     results->file = -1;
     fs_file_watch_end();
@@ -352,6 +368,8 @@ static fs_status open_parallel(fs_results *results, MPI_Comm comm, fs_status sta
     status = open_file(results, H5F_ACC_RDWR, MPI_COMM_SELF);
     if (!status)
         status = open_places(results);
+    if (status) /* OMPIO does not tell why a read failed, nor that it did */
+        status = fs_fail(FS_ERROR, "%s, though a moment ago it was sound: a read failed (%s)", fs_message(), strerror(EIO));
     if (!status)
         status = fs_store_sync(results); /* what a killed run has left in memory */
     return fs_agree(comm, status);
@@ -396,12 +414,14 @@ fs_status fs_results_open(const char *path, MPI_Comm comm, fs_results **results)
     fs_hdf5_quiet();
     if (writing && opened)
         MPI_Comm_rank(comm, &opened->rank);
+    errno = 0;
     if (!status)
         status = inspect(opened, writing);
     if (!status)
         status = open_file(opened, H5F_ACC_RDONLY, MPI_COMM_NULL);
     if (!status)
         status = read_plan(opened);
+    status = fs_unless_unread(path, status);
     if (writing && opened)
         status = open_parallel(opened, comm, status);
     else if (writing)

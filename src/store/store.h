@@ -35,6 +35,9 @@ struct fs_results {
     double writing;          /* seconds spent on states since fs_results_settle */
 };
 
+/* A file of this process could not be closed: see fs_results_cannot_end. */
+void fs_store_set_cannot_end(void);
+
 /* What of the file this node still holds in memory goes to the disk: all newest slots are durable after it. */
 fs_status fs_store_sync(fs_results *results);
 

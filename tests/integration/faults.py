@@ -25,7 +25,7 @@ everything = "--all" in sys.argv
 count, failures = collections.Counter(), 0
 
 
-def attempt(name, way, number, what, ranks=1, rank=0):
+def attempt(name, way, number, what, ranks=1, rank=0, more={}):
     """Runs the job with the fault at call `number` of a rank, then again without."""
     global failures
     words, varying = JOBS[name]
@@ -34,7 +34,7 @@ def attempt(name, way, number, what, ranks=1, rank=0):
     started = time.monotonic()
     done = run(ranks, *words, path, *TEAMS[name, ranks], expect=None,
                env={"LD_PRELOAD": FAULTS, "FAULT_FOLDER": f"{here}/try", "FAULT_DO": way, "FAULT_AT": str(number),
-                    "FAULT_RANK": str(rank)})
+                    "FAULT_RANK": str(rank), **more})
     took = time.monotonic() - started
     said = [line for line in done.stderr.splitlines() if line.startswith("filterscope:")]
     reasons = {"eio": "Input/output error", "enospc": "No space left", "alloc": "out of memory", "short": "write failed"}
@@ -65,6 +65,22 @@ def calls_of(name, ranks, rank, what):
     return sizes
 
 
+def fail_reads(name, ranks, rank):
+    """A read that fails is no damage, and never taken for zeros: opening, reading and closing the file, once each."""
+    os.mkdir(f"{here}/try")
+    reads = {"FAULT_READS": "1"}
+    run(ranks, *JOBS[name][0], f"{here}/try/x.h5", *TEAMS[name, ranks],
+        env={"LD_PRELOAD": FAULTS, "FAULT_FOLDER": f"{here}/try", "FAULT_LOG": f"{here}/log", "FAULT_RANK": str(rank), **reads})
+    shutil.rmtree(f"{here}/try")
+    with open(f"{here}/log") as file:
+        calls = [(int(number), call) for number, call, path, *_ in map(str.split, file) if path.endswith(".h5")]
+    os.remove(f"{here}/log")
+    for kind in ("open", "pread", "close"):
+        numbers = [number for number, call in calls if call == kind]
+        for number in numbers if everything else numbers[-1:] + numbers[len(numbers) // 3:][:kind == "pread"]:
+            attempt(name, "eio", number, kind, ranks, rank, reads)
+
+
 for name, (words, varying) in JOBS.items():
     run(1, *words, f"{here}/{name}.h5")
     points = write_places(words, f"{here}/{name}-places")
@@ -81,6 +97,9 @@ for name, (words, varying) in JOBS.items():
         found = calls_of(name, 3, 1, what)
         for number in range(1, len(found) + 1) if everything else {len(found) // 2 + 1, len(found)} if found else ():
             attempt(name, way, number, f"{found[number - 1]} bytes", 3, 1)
+    if name == "sweep":
+        fail_reads(name, 1, 0)
+        fail_reads(name, 3, 1)
     print(f"{name}: {len(points)} kinds of calls that change files, {len(sizes)} allocations of {len(set(sizes))} sizes")
 print(", ".join(f"{key}: {number}" for key, number in sorted(count.items())) + f"; {failures} failures")
 sys.exit(failures > 0)

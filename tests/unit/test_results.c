@@ -1083,7 +1083,7 @@ static void a_killed_writer_leaves_a_whole_file(void **state)
     for (int i = 0; i < 6; i++) {
         run_and_kill(1000 + 7321 * (useconds_t)i);
         int now = assert_whole();
-        assert_true(now > epoch); /* each child went on where the last one was killed */
+        assert_true(now >= epoch); /* what a child began with is there, even if it was killed amid a write */
         epoch = now;
     }
 }
