@@ -2,6 +2,8 @@
 #ifndef FILTERSCOPE_STATUS_H
 #define FILTERSCOPE_STATUS_H
 
+#include <stdio.h>
+
 /* What a function returns and, unchanged, what the program exits with. */
 typedef enum fs_status {
     FS_OK = 0,       /* complete */
@@ -21,5 +23,10 @@ fs_status fs_fail(fs_status status, const char *format, ...) __attribute__((form
 
 /* Not collective. The message of the last fs_fail in this thread; "" before the first. Owned by the library. */
 const char *fs_message(void);
+
+/* Not collective. Where what the program says beside its output goes: standard error; after fs_set_messages another stream,
+ * borrowed. Libraries keep `stderr` itself: Open MPI writes to its descriptor, which a stream with code behind it has not. */
+FILE *fs_messages(void);
+void fs_set_messages(FILE *stream);
 
 #endif

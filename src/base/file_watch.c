@@ -19,11 +19,11 @@ static int depth, seconds;
 static void expire(union sigval unused)
 {
     (void)unused;
-    fprintf(stderr,
+    fprintf(fs_messages(),
             "filterscope: %s: to %s it has not ended for %d s: the file system no longer answers. The job ends here; the same "
             "command goes on from what is recorded\n",
             file, action, seconds);
-    fflush(stderr);
+    fflush(fs_messages());
     fs_lock_abandon();
     _exit(FS_LOST);
 }

@@ -128,7 +128,7 @@ static enum verdict watch(const char *path, const fs_holder *holder, unsigned lo
     double last = fs_seconds(), until = last + patience;
     int late;
     fs_holder_print(holder, who, sizeof who);
-    fprintf(stderr, "filterscope: %s: locked by %s: waiting up to %.0f s for a sign of life\n", name, who, patience);
+    fprintf(fs_messages(), "filterscope: %s: locked by %s: waiting up to %.0f s for a sign of life\n", name, who, patience);
     do {
         pause_for(LOOK);
         double now = fs_seconds();
@@ -173,7 +173,7 @@ static fs_status clear(const char *path, const fs_holder *own, const fs_holder *
     if (same && unlink(path) != 0 && errno != ENOENT)
         status = fs_fail(FS_ERROR, "%s: cannot remove %s, which %s left: %s", name, path, who, strerror(errno));
     else if (same && depth == 0)
-        fprintf(stderr, "filterscope: %s: its lock was left by %s, which is dead: taken over\n", name, who);
+        fprintf(fs_messages(), "filterscope: %s: its lock was left by %s, which is dead: taken over\n", name, who);
     unlink(breaking);
     close(file);
     return status;
@@ -283,7 +283,7 @@ static void *keep_alive(void *context)
             continue;
         if (is_lost(&lock->key, &now)) {
             fail_lost(&lock->key, &now);
-            fprintf(stderr, "filterscope: %s\n", fs_message());
+            fprintf(fs_messages(), "filterscope: %s\n", fs_message());
             _exit(FS_ERROR);
         }
         write_lock(lock->file, &lock->own, beat); /* should it fail, the next beat may not */

@@ -1,9 +1,9 @@
 #include "filterscope/status.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 
 static _Thread_local char message[FS_MESSAGE_BYTES]; /* a thread's failure is its own */
+static FILE *messages;
 
 fs_status fs_fail(fs_status status, const char *format, ...)
 {
@@ -19,4 +19,14 @@ fs_status fs_fail(fs_status status, const char *format, ...)
 const char *fs_message(void)
 {
     return message;
+}
+
+FILE *fs_messages(void)
+{
+    return messages ? messages : stderr;
+}
+
+void fs_set_messages(FILE *stream)
+{
+    messages = stream;
 }

@@ -18,8 +18,8 @@ uint64_t fs_superblock_end_of(const void *block);
 /* 1 where `path` is a file of the length that its superblock, one of ours, says. */
 int fs_superblock_fits(const char *path);
 
-/* `status`, and where it calls the file `path` damaged although a read of it has failed since errno was 0, FS_ERROR and why: HDF5
- * does not tell the two apart. */
+/* `status`, and where it calls the file `path` damaged although a read of it has failed since errno was 0, FS_ERROR and why:
+ * HDF5 does not tell the two apart. */
 fs_status fs_unless_unread(const char *path, fs_status status);
 
 #endif

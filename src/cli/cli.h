@@ -40,8 +40,8 @@ fs_status fs_cli_check(int argc, char **argv);
 fs_status fs_cli_eval(int argc, char **argv);
 fs_status fs_cli_arch(int argc, char **argv);
 
-/* Not collective. First of all: standard output and standard error write UTF-8 without control characters but line feed and
- * tab from now on, others as \x1b or \u202e. A stream that the caller closed fails like a full one; a pipe without a reader,
+/* Not collective. First of all: standard output and fs_messages() write UTF-8 without control characters but line feed and tab
+ * from now on, others as \x1b or \u202e. A stream that the caller closed fails like a full one; a pipe without a reader,
  * too. */
 void fs_output_start(void);
 

@@ -50,7 +50,7 @@ static const struct command *find(const char *name)
 static void report(fs_status status)
 {
     if (status)
-        fprintf(stderr, "filterscope: %s\n", fs_message());
+        fprintf(fs_messages(), "filterscope: %s\n", fs_message());
 }
 
 /* Bytes of address space: 128 MiB for OpenBLAS' buffer, the rest for Open MPI on a node of many ranks. Without them MPI_Init
@@ -124,7 +124,7 @@ int main(int argc, char **argv)
         return (int)run_alone(NULL, argc, argv);
     const struct command *command = find(argv[1]);
     if (!command) {
-        fprintf(stderr, "filterscope: no command '%s' (filterscope --help lists them)\n", argv[1]);
+        fprintf(fs_messages(), "filterscope: no command '%s' (filterscope --help lists them)\n", argv[1]);
         return FS_USAGE;
     }
     fs_blas_start(argv);

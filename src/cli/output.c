@@ -137,7 +137,7 @@ void fs_output_start(void)
     keep_numbers();
     signal(SIGPIPE, SIG_IGN); /* a reader that has gone is an error like a full disk */
     stdout = open_stream(&output, stdout, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF);
-    stderr = open_stream(&errors, stderr, _IOLBF);
+    fs_set_messages(open_stream(&errors, stderr, _IOLBF));
 }
 
 fs_status fs_output_check(void)

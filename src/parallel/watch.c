@@ -118,7 +118,7 @@ static void check_peers(const fs_watch *w, double now)
         const struct peer *peer = &w->peer[r];
         if (peer->heard == 0 || now - peer->heard < FS_WATCH_PATIENCE)
             continue;
-        fprintf(stderr,
+        fprintf(fs_messages(),
                 "filterscope: rank %d (host %s, pid %d) has not been heard of for %.0f s: it died, is stopped, or its node is "
                 "down. The job ends here; the same command goes on from what is recorded\n",
                 r, peer->name.host, peer->name.pid, now - peer->heard);
@@ -137,7 +137,7 @@ static void check_movement(fs_watch *w, double now)
     }
     if (w->moved == 0 || now - w->moved < FS_WATCH_STALL)
         return;
-    fprintf(stderr,
+    fprintf(fs_messages(),
             "filterscope: no rank has finished a batch for %.0f s: a file system or the network no longer answers. The job "
             "ends here; the same command goes on from what is recorded\n",
             now - w->moved);

@@ -31,8 +31,8 @@ hid_t fs_file_access(void);
 /* Names and shapes the place; opens nothing. */
 void fs_place_describe(fs_place *place, const char *file, fs_place_name name, const fs_results_plan *plan, int index);
 
-/* Opens a described place of the file that `descriptor` has open, too. FS_MISMATCH where it is missing, shaped or typed otherwise, not contiguous or not wholly within
- * the first `file_bytes` bytes of the file. */
+/* Opens a described place of the file that `descriptor` has open, too. FS_MISMATCH where it is missing, shaped or typed
+ * otherwise, not contiguous or not wholly within the first `file_bytes` bytes of the file. */
 fs_status fs_place_open(fs_place *place, hid_t file, int descriptor, uint64_t file_bytes);
 
 /* Closes what is open; a zeroed place is allowed. FS_ERROR where that fails. */

@@ -50,7 +50,7 @@ static fs_status repair_place(const fs_place *place, fs_place_name name, const f
     else
         status = write_rows(place, file, known);
     if (!status)
-        fprintf(stderr, "filterscope: %s: %s was damaged (recorded CRC %08x, found %08x): written again\n", place->file,
+        fprintf(fs_messages(), "filterscope: %s: %s was damaged (recorded CRC %08x, found %08x): written again\n", place->file,
                 place->path, recorded, found);
     free(known);
     return status;

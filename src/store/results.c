@@ -221,18 +221,6 @@ static fs_status open_places(fs_results *results)
     return status;
 }
 
-/* After a close that failed with `error`. MPI-IO keeps the system's word to itself: what HDF5 writes then, the superblock that is
- * there already, is written once more to hear it; else EBADF is all that OMPIO leaves of it. */
-static fs_status fail_close(const fs_results *results, int error)
-{
-    char block[FS_SUPERBLOCK_BYTES];
-    int writing = (fcntl(results->descriptor, F_GETFL) & O_ACCMODE) == O_RDWR;
-    if (writing && pread(results->descriptor, block, sizeof block, 0) == (ssize_t)sizeof block &&
-        pwrite(results->descriptor, block, sizeof block, 0) < 0)
-        error = errno;
-    return fs_fail(FS_ERROR, "%s: cannot close it: %s", results->path, strerror(error == 0 || error == EBADF ? EIO : error));
-}
-
 static fs_status close_file(fs_results *results)
 {
     fs_status status = FS_OK;
@@ -243,9 +231,10 @@ static fs_status close_file(fs_results *results)
     }
     errno = 0;
     if (results->file >= 0 && H5Fclose(results->file) < 0) {
-        int error = errno;
+        int error = errno; /* the system's word, which MPI-IO keeps from HDF5 */
         fs_store_set_cannot_end();
-        status = status ? status : fail_close(results, error);
+        if (!status)
+            status = fs_fail(FS_ERROR, "%s: cannot close it: %s", results->path, strerror(error ? error : EIO));
     }
     results->file = -1;
     fs_file_watch_end();

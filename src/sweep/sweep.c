@@ -11,7 +11,7 @@
 
 void fs_sweep_abort(fs_sweep_run *run, fs_status status)
 {
-    fprintf(stderr, "filterscope: rank %d: %s\n", run->rank, fs_message());
+    fprintf(fs_messages(), "filterscope: rank %d: %s\n", run->rank, fs_message());
     fflush(NULL);
     fs_lock_abandon();
     MPI_Abort(run->world, (int)status);
@@ -23,9 +23,9 @@ static void name_unit(const fs_plan *plan, int unit)
     const fs_unit *u = &plan->unit[unit];
     int layer = plan->layer[u->index].layer;
     if (u->kind == FS_UNIT_PROBE)
-        fprintf(stderr, "filterscope: the probe of layer %d is damaged: it is trained again\n", layer);
+        fprintf(fs_messages(), "filterscope: the probe of layer %d is damaged: it is trained again\n", layer);
     else
-        fprintf(stderr, "filterscope: filters %d to %d of layer %d are damaged: they are measured again\n", u->first,
+        fprintf(fs_messages(), "filterscope: filters %d to %d of layer %d are damaged: they are measured again\n", u->first,
                 u->first + u->count - 1, layer);
 }
 
@@ -95,7 +95,7 @@ static fs_status run_phases(fs_sweep_run *run)
     int complete;
     fs_status status = find_done(run);
     if (!status)
-        status = fs_agree(run->world, run->rank == 0 ? fs_results_reset_provenance(run->results, stderr) : FS_OK);
+        status = fs_agree(run->world, run->rank == 0 ? fs_results_reset_provenance(run->results, fs_messages()) : FS_OK);
     if (!status)
         status = read_complete(run, &complete);
     if (status)
