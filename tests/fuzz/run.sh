@@ -42,7 +42,7 @@ export LSAN_OPTIONS="print_suppressions=0:suppressions=$home/tests/unit/leaks_of
 broken=0
 for target in "$@"; do
     # shellcheck disable=SC2086,SC2046
-    clang -fsanitize=fuzzer $flags "tests/fuzz/fuzz_$target.c" "$out"/objects/*.o "$built/libfilterscope.a" -o "$out/fuzz_$target" \
+    clang -fsanitize=fuzzer $flags "tests/fuzz/fuzz_$target.c" $(find "$out/objects" -name "*.o") "$built/libfilterscope.a" -o "$out/fuzz_$target" \
         $(pkg-config --libs ompi-c hdf5-openmpi openblas) -lz -lpthread -lm
     log=$out/$target.log
     code=0
