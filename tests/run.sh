@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing, builds and passes every test; with --quick a part of them, in less than five minutes. The last line is
+# Installs what is missing, builds and passes every test; with --quick a part of them. The last line is
 # "N passed, N failed, N skipped"; a failing or missing test makes the exit code non-zero.
 #
 #   CIFAR10_DIR, CIFAR100_DIR   folders of the CIFAR binary versions; tests that need one are skipped where it is unset
