@@ -53,7 +53,7 @@ typedef struct fs_model {
 fs_status fs_model_save(const char *path, const fs_model *model);
 
 /* Not collective; call on one rank. The same for the file that `target` holds with its contents; before the rename, whether it
- * is still that file (fs_target_check, whose failures are returned), and after it the new one is held. */
+ * is still that file (fs_target_check, whose failures are returned), and after it the new one is held (fs_target_take). */
 fs_status fs_model_replace(fs_target *target, const fs_model *model);
 
 /* Not collective. 1 where the file calls itself a model file of this format version; nothing else is verified. */

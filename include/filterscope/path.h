@@ -20,4 +20,10 @@ void fs_path_folder(const char *path, char folder[FS_PATH_BYTES]);
  * that is no regular file (a folder, a link, a pipe) or cannot be removed. */
 fs_status fs_path_clear(const char *path);
 
+/* Not collective. Renames, but never over a file that is there: 0, or -1 with errno (EEXIST: there is one). */
+int fs_path_rename_new(const char *from, const char *to);
+
+/* Not collective. The names in the folder of `path` to the disk; some file systems cannot, where nothing is done. */
+void fs_path_sync_folder(const char *path);
+
 #endif

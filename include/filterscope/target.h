@@ -3,6 +3,7 @@
  *     fs_target_find    where the name leads; refuses what cannot be kept apart from another's file
  *     fs_target_spare   refuses what would overwrite an input
  *     fs_target_hold    notes which file is there
+ *     fs_target_take    notes the file that has just been put in its place
  *     fs_target_check   before each write, and before saying that it is complete
  *     fs_target_drop
  *
@@ -35,8 +36,12 @@ typedef struct fs_target {
 fs_status fs_target_find(const char *name, fs_target *target);
 
 /* Not collective. Notes what is at target->path now, if anything is; whole: with its contents, for a file that nobody but this
- * process changes. To be called anew after it has replaced the file. FS_ERROR: it cannot be opened or read. */
+ * process changes. FS_ERROR: it cannot be opened or read. */
 fs_status fs_target_hold(fs_target *target, int whole);
+
+/* Not collective. Notes the file instead, open for reading, that this process has renamed to target->path, and closes it in the
+ * end: by its descriptor, as the name may lead elsewhere again by now. FS_ERROR: it cannot be read. */
+fs_status fs_target_take(fs_target *target, int file);
 
 /* Not collective. FS_OK while the lock is held and the name leads to what was noted. FS_ERROR: see fs_lock_check. FS_MISMATCH:
  * it leads to another file, to other contents, to none any more, or to one where there was none. */

@@ -1,6 +1,9 @@
+#define _GNU_SOURCE /* renameat2 */
+
 #include "filterscope/path.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,4 +85,33 @@ fs_status fs_path_clear(const char *path)
     if (!S_ISREG(found.st_mode))
         return fs_fail(FS_ERROR, "%s: is in the way and no file; remove it", path);
     return unlink(path) == 0 ? FS_OK : fs_fail(FS_ERROR, "%s: cannot be removed: %s", path, strerror(errno));
+}
+
+/* link() is the same promise for file systems without RENAME_NOREPLACE (NFS), and a look beforehand is all there is for those
+ * that cannot link either (FAT). */
+int fs_path_rename_new(const char *from, const char *to)
+{
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno == EEXIST)
+        return -1;
+    if (link(from, to) == 0)
+        return unlink(from);
+    struct stat found;
+    if (errno == EEXIST || lstat(to, &found) == 0) {
+        errno = EEXIST;
+        return -1;
+    }
+    return rename(from, to);
+}
+
+void fs_path_sync_folder(const char *path)
+{
+    char folder[FS_PATH_BYTES];
+    fs_path_folder(path, folder);
+    int directory = open(*folder ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory >= 0) {
+        fsync(directory);
+        close(directory);
+    }
 }

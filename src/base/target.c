@@ -104,17 +104,29 @@ static int sum_file(int file, uint32_t *crc)
     return bytes == 0;
 }
 
+static fs_status note(fs_target *o)
+{
+    if (fstat(o->held, &o->found) == 0 && (!o->whole || sum_file(o->held, &o->crc)))
+        return FS_OK;
+    return fs_fail(FS_ERROR, "%s: cannot read it: %s", o->name, strerror(errno));
+}
+
 /* A file that will be written in place is opened so: some file systems in layers (overlay) give it another inode then. */
 fs_status fs_target_hold(fs_target *target, int whole)
 {
     fs_target_drop(target);
     target->whole = whole;
     target->held = open(target->path, (whole ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_CLOEXEC);
-    if (target->held < 0 && errno == ENOENT)
-        return FS_OK;
-    if (target->held >= 0 && fstat(target->held, &target->found) == 0 && (!whole || sum_file(target->held, &target->crc)))
-        return FS_OK;
-    return fs_fail(FS_ERROR, "%s: cannot open it: %s", target->name, strerror(errno));
+    if (target->held >= 0)
+        return note(target);
+    return errno == ENOENT ? FS_OK : fs_fail(FS_ERROR, "%s: cannot open it: %s", target->name, strerror(errno));
+}
+
+fs_status fs_target_take(fs_target *target, int file)
+{
+    fs_target_drop(target);
+    target->held = file;
+    return note(target);
 }
 
 /* A time alone says nothing: people touch files to keep them from being tidied away. */

@@ -223,36 +223,28 @@ static fs_status build_image(const fs_model *model, void **image, size_t *size)
     return status;
 }
 
-/* 1 where all bytes are on the disk. */
+/* A new file, open, with all bytes on the disk; -1 with errno. */
 static int write_bytes(const char *path, const char *bytes, size_t size)
 {
-    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666), done = file >= 0;
+    int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666), done = file >= 0;
     while (done && size) {
         ssize_t written = write(file, bytes, size);
         done = written > 0 || (written < 0 && errno == EINTR);
         bytes += written > 0 ? written : 0;
         size -= written > 0 ? (size_t)written : 0;
     }
-    done = done && fsync(file) == 0;
-    if (file >= 0 && close(file) != 0)
-        done = 0;
-    return done;
-}
-
-static void sync_folder(const char *path)
-{
-    char folder[FS_PATH_BYTES];
-    fs_path_folder(path, folder);
-    int directory = open(*folder ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (directory >= 0) {
-        fsync(directory); /* some file systems cannot: the rename is done all the same */
-        close(directory);
-    }
+    if (done && fsync(file) == 0)
+        return file;
+    int failure = errno;
+    if (file >= 0)
+        close(file);
+    errno = failure;
+    return -1;
 }
 
 /* Bytes on the disk, then the new name, then the folder that holds the name. The file that goes is looked at at the last
- * moment: what takes long is writing. `target` may be NULL. */
-static fs_status publish(const char *path, const fs_target *target, const void *bytes, size_t size)
+ * moment: what takes long is writing; and what comes is held from before it has its name on. `target` may be NULL. */
+static fs_status publish(const char *path, fs_target *target, const void *bytes, size_t size)
 {
     char temporary[FS_PATH_BYTES];
     if (snprintf(temporary, sizeof temporary, "%s.tmp", path) >= FS_PATH_BYTES)
@@ -260,7 +252,8 @@ static fs_status publish(const char *path, const fs_target *target, const void *
     fs_status status = fs_path_clear(temporary);
     if (status)
         return status;
-    if (!write_bytes(temporary, bytes, size))
+    int file = write_bytes(temporary, bytes, size);
+    if (file < 0)
         status = fs_fail(FS_ERROR, "%s: cannot be written: %s", temporary, strerror(errno));
     if (!status && target)
         status = fs_target_check(target);
@@ -269,7 +262,11 @@ static fs_status publish(const char *path, const fs_target *target, const void *
     if (status)
         unlink(temporary);
     else
-        sync_folder(path);
+        fs_path_sync_folder(path);
+    if (!status && target)
+        return fs_target_take(target, file);
+    if (file >= 0)
+        close(file);
     return status;
 }
 
@@ -280,7 +277,7 @@ static void set_up_hdf5(void)
     setenv("HDF5_USE_FILE_LOCKING", "FALSE", 0);
 }
 
-static fs_status save(const char *path, const fs_target *target, const fs_model *model)
+static fs_status save(const char *path, fs_target *target, const fs_model *model)
 {
     void *image = NULL;
     size_t size = 0;
@@ -301,8 +298,7 @@ fs_status fs_model_save(const char *path, const fs_model *model)
 
 fs_status fs_model_replace(fs_target *target, const fs_model *model)
 {
-    fs_status status = save(target->path, target, model);
-    return status ? status : fs_target_hold(target, 1);
+    return save(target->path, target, model);
 }
 
 static fs_status read_header(hid_t file, struct numbers *n, char *arch, size_t arch_bytes)

@@ -1,9 +1,8 @@
 /* Creation: everything that a sweep will ever overwrite gets its place, and its place real disk blocks. */
-#define _GNU_SOURCE /* renameat2, memfd_create, fallocate */
+#define _GNU_SOURCE /* memfd_create, fallocate */
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -251,33 +250,6 @@ static int is_ours(const struct creation *c)
            ours.st_ino == found.st_ino;
 }
 
-/* Not over an existing file: link() is the same promise for file systems without RENAME_NOREPLACE (NFS), and a look
- * beforehand is all there is for those that cannot link either (FAT). */
-static int rename_no_replace(const char *from, const char *to)
-{
-    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
-        return 0;
-    if (errno == EEXIST)
-        return -1;
-    if (link(from, to) == 0)
-        return unlink(from);
-    struct stat found;
-    if (errno == EEXIST || lstat(to, &found) == 0)
-        return -1;
-    return rename(from, to);
-}
-
-static void sync_folder(const char *path)
-{
-    char *copy = strdup(path);
-    int folder = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (folder >= 0) {
-        fsync(folder); /* some file systems cannot; the file has its name all the same */
-        close(folder);
-    }
-    free(copy);
-}
-
 /* Blocks that were reserved beyond the end go; the contents reach the disk before the name does. */
 static fs_status publish(const struct creation *c)
 {
@@ -288,9 +260,9 @@ static fs_status publish(const struct creation *c)
         return fail(c, strerror(errno));
     if (!is_ours(c))
         return fail(c, "another process is creating it");
-    if (rename_no_replace(c->temporary, c->path) != 0)
+    if (fs_path_rename_new(c->temporary, c->path) != 0)
         return fail(c, strerror(errno));
-    sync_folder(c->path);
+    fs_path_sync_folder(c->path);
     return FS_OK;
 }
 

@@ -169,6 +169,30 @@ static void contents_tell_where_nobody_else_should_write(void **state)
     fs_target_drop(&target);
 }
 
+static void a_file_put_in_place_is_known_by_its_descriptor(void **state)
+{
+    (void)state;
+    fs_target target;
+    write_file("old", "text");
+    assert_int_equal(fs_target_find("old", &target), FS_OK);
+    assert_int_equal(fs_target_hold(&target, 1), FS_OK);
+    write_file("other", "new");
+    int file = open("other", O_RDONLY);
+    assert_int_equal(rename("other", "old"), 0);
+    assert_int_equal(fs_target_take(&target, file), FS_OK);
+    expect(&target, NULL);
+    write_file("other", "new2");
+    file = open("other", O_RDONLY);
+    assert_int_equal(rename("other", "old"), 0);
+    write_file("other", "another's, just after that");
+    assert_int_equal(rename("other", "old"), 0);
+    assert_int_equal(fs_target_take(&target, file), FS_OK);
+    expect(&target, "replaced");
+    unlink("old");
+    expect(&target, "removed");
+    fs_target_drop(&target);
+}
+
 static void only_what_a_crash_left_is_cleared(void **state)
 {
     (void)state;
@@ -192,6 +216,7 @@ int main(void)
         TEST(an_input_that_would_be_overwritten_is_refused),
         TEST(another_file_under_the_name_is_noticed),
         TEST(contents_tell_where_nobody_else_should_write),
+        TEST(a_file_put_in_place_is_known_by_its_descriptor),
         TEST(only_what_a_crash_left_is_cleared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
