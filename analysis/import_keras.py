@@ -240,8 +240,8 @@ def activation(entry, source, told):
         told = told.get("config")
     if told in (None, "linear"):
         return source
-    if told == "hard_sigmoid" and entry.model.version[0] >= 3:
-        return layers.plain(source, entry.place, "hardsigmoid")
+    if told == "hard_sigmoid":
+        return layers.plain(source, entry.place, "hardsigmoid" if entry.model.version[0] >= 3 else "hardsigmoid 0.2")
     if not isinstance(told, str) or told not in WORDS:
         name = told.get("class_name") if isinstance(told, dict) else told
         raise Failure(f"{entry.place}: there is no activation '{shown(str(name))}' here")

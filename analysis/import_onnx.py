@@ -203,9 +203,10 @@ def clip(graph, node, value, low=None, high=None):
 
 def hard_sigmoid(graph, node, value):
     alpha, beta = node.get("alpha", 0.2), node.get("beta", 0.5)
-    if abs(alpha - 1 / 6) > 1e-6 or beta != 0.5:
-        raise Failure(f"{node.place}: attributes alpha = {alpha:g}, beta = {beta:g}; 1/6 and 0.5 can be taken")
-    return value.with_layer(layers.plain(value.layer, node.place, "hardsigmoid"))
+    if not 1e-6 <= alpha <= 1000 or beta != 0.5:
+        raise Failure(f"{node.place}: attributes alpha = {alpha:g}, beta = {beta:g}; a slope alpha and 0.5 can be taken")
+    word = "hardsigmoid" if abs(alpha - 1 / 6) < 1e-6 else f"hardsigmoid {np.float32(alpha):.8g}"
+    return value.with_layer(layers.plain(value.layer, node.place, word))
 
 
 def gelu(graph, node, value):
@@ -240,10 +241,29 @@ def padding(graph, node, value, told=None, fill=None, axes=None):
     if len(pads) != 2 * len(axes) or mode != "constant" or fill:
         raise Failure(f"{node.place}: pads {pads}, mode {shown(mode)}, value {fill:g}: zeros can be taken")
     sides = {value.axis(axis): (pads[i], pads[len(axes) + i]) for i, axis in enumerate(axes)}
-    if any(any(side) for axis, side in sides.items() if axis not in "hw"):
-        raise Failure(f"{node.place}: pads {pads}: height and width can be padded")
-    pads = (*sides.get("h", (0, 0)), *sides.get("w", (0, 0)))
-    return value.with_layer(layers.padding(value.layer, node.place, pads))
+    if any(any(side) for axis, side in sides.items() if axis not in "hwc"):
+        raise Failure(f"{node.place}: pads {pads}: height, width and channels can be padded")
+    source = layers.padding(value.layer, node.place, (*sides.get("h", (0, 0)), *sides.get("w", (0, 0))))
+    channels = sides.get("c", (0, 0))
+    return value.with_layer(layers.zero_channels(source, node.place, *channels) if any(channels) else source)
+
+
+def strided(graph, node, value, *told):
+    """A slice of every so many rows and columns, from the first to the last."""
+    rank, names = 1 + len(value.axes), ("starts", "ends", "axes", "steps")
+    told = [None if one is None else numbers(node, one, name) for name, one in zip(names, told + (None,) * 4)]
+    starts, ends, axes, steps = (node.get(name) if one is None else one.tolist() for name, one in zip(names, told))
+    axes = axes_of(node, np.array(range(len(starts)) if axes is None else axes), rank)
+    steps, shape = steps or [1] * len(axes), value.shape(graph.images)
+    stride = {"h": 1, "w": 1}
+    for start, end, axis, step in zip(starts, ends, axes, steps):
+        whole = start in (0, -shape[axis]) and end >= shape[axis]
+        if not whole or step < 1 or step > 1 and value.axis(axis) not in "hw":
+            raise Failure(f"{node.place}: from {start} to {end} in steps of {step} of axis {axis}: all or every so many rows and columns "
+                          "can be taken")
+        stride[value.axis(axis)] = step
+    step = stride["h"], stride["w"]
+    return value if step == (1, 1) else value.with_layer(layers.subsample(value.layer, node.place, step))
 
 
 def vector(value, place):
@@ -387,8 +407,8 @@ def known_product(one, other):
     x (1 + erf(x / sqrt 2)) / 2; else None."""
     (source, factor), (gate, more) = unscaled(one), unscaled(other)
     inner, factor = gate.inputs[0] if gate.inputs else gate, factor * more
-    if gate.word in ("sigmoid", "hardsigmoid") and inner is source:
-        return source, {"sigmoid": "silu", "hardsigmoid": "hardswish"}[gate.word], factor
+    if gate.line in ("sigmoid", "hardsigmoid") and inner is source:
+        return source, {"sigmoid": "silu", "hardsigmoid": "hardswish"}[gate.line], factor
     if gate.word == "relu6" and is_affine(inner, source, 1, 3):
         return source, "hardswish", 6 * factor
     if (gate.affine and inner.word == "erf" and (gate.affine[0] == gate.affine[1]).all()
@@ -443,8 +463,9 @@ OPERATORS = {
     "Elu": activation("elu 1"), "Sigmoid": activation("sigmoid"), "Tanh": activation("tanh"), "Erf": activation("erf"),
     "HardSwish": activation("hardswish"),
     "HardSigmoid": hard_sigmoid, "Clip": clip, "PRelu": prelu, "Gelu": gelu, "Softmax": softmax, "LogSoftmax": softmax,
-    "Dropout": dropout, "Pad": padding, "Flatten": flatten, "Reshape": reshape, "Squeeze": squeezed, "Unsqueeze": unsqueezed,
-    "Transpose": transpose, "Gemm": gemm, "MatMul": matmul, "Concat": concat, "Sum": summed, "Identity": passed, "Cast": passed,
+    "Dropout": dropout, "Pad": padding, "Slice": strided, "Flatten": flatten, "Reshape": reshape, "Squeeze": squeezed,
+    "Unsqueeze": unsqueezed, "Transpose": transpose, "Gemm": gemm, "MatMul": matmul, "Concat": concat, "Sum": summed,
+    "Identity": passed, "Cast": passed,
     "Add": combined("add", lambda values, second: 1, lambda values, second: values),
     "Sub": combined(None, lambda values, second: 1 if second else -1, lambda values, second: -values if second else values),
     "Mul": combined("scale", lambda values, second: values, lambda values, second: 0),

@@ -222,12 +222,6 @@ def _not_negative(layer):
     return layer.word in ("relu", "relu6", "sigmoid", "hardsigmoid")
 
 
-def hanging(shape, kernel, stride, pads):
-    """pads with no more behind than before, where the last window may hang over the edge as well; None where it may not."""
-    even = (pads[0], pads[0], pads[2], pads[2])
-    return even if output_size(shape, kernel, stride, even, up=True) == output_size(shape, kernel, stride, pads) else None
-
-
 def pool(source, place, word, kernel, stride, pads, up=False, counts_zeros=False):
     """
     word           maxpool or avgpool
@@ -237,20 +231,36 @@ def pool(source, place, word, kernel, stride, pads, up=False, counts_zeros=False
     source, zeros = before(source, place)
     if word == "maxpool" and any(zeros) and not _not_negative(source):
         raise Failure(f"{place}: takes the maximum of zeros around a map with negative numbers")
-    if not counts_zeros and not any(zeros) and not up and hanging(source.shape, kernel, stride, pads):
-        pads, up = hanging(source.shape, kernel, stride, pads), True
-    if word == "avgpool" and any(pads) and not counts_zeros:
-        raise Failure(f"{place}: an average that leaves padding out of its count")
-    pads = added(zeros, pads, place)
+    inside = word == "avgpool" and any(pads) and not counts_zeros
+    if inside and any(zeros):
+        raise Failure(f"{place}: an average that counts zeros around a map, but not its own padding")
+    padded = [source.shape[0] + zeros[0] + zeros[1], source.shape[1] + zeros[2] + zeros[3]]
+    wanted, pads = output_size(padded, kernel, stride, pads, up=up), added(zeros, pads, place)
     size = output_size(source.shape, kernel, stride, pads, up=up)
+    if size != wanted:
+        raise Failure(f"{place}: its last window begins in the zeros around a map")
     fits = all((source.shape[i] + pads[2 * i] + pads[2 * i + 1] - kernel[i]) % stride[i] == 0 for i in (0, 1))
     words = [word, pair(kernel)] + options(None if tuple(stride) == tuple(kernel) else stride, pads)
-    return Layer(" ".join(words + ([] if fits else ["ceil" if up else "floor"])), place, [source], (*size, source.shape[2]))
+    words += ([] if fits else ["ceil" if up else "floor"]) + (["inside"] if inside else [])
+    return Layer(" ".join(words), place, [source], (*size, source.shape[2]))
 
 
 def whole_pool(source, place, word, flat=None):
     """word is globalmax or globalavg."""
     return Layer(word, place, [unpadded(source, place)], (1, 1, source.shape[2]), flat)
+
+
+def subsample(source, place, stride):
+    """The first of each so many pixels."""
+    size = [windows(size, 1, step, 0, 0) for size, step in zip(source.shape, stride)]
+    return Layer(f"subsample {pair(stride)}", place, [unpadded(source, place)], (*size, source.shape[2]))
+
+
+def zero_channels(source, place, before, behind):
+    """Channels of zeros around those of a map."""
+    added((0, 0), (before, behind), place)
+    return Layer(f"zeropad channels {before} {behind}", place, [unpadded(source, place)],
+                 (*source.shape[:2], before + source.shape[2] + behind))
 
 
 def plain(source, place, line):

@@ -12,15 +12,21 @@
  *                                              beta
  *     relu, relu6, silu, gelu, sigmoid, tanh, hardswish, hardsigmoid
  *     leakyrelu SLOPE, elu SCALE               below 0 SLOPE x, SCALE (exp(x) - 1); all activations are PyTorch's
+ *     hardsigmoid SLOPE                        SLOPE x + 0.5 between 0 and 1: 0.2 in Keras before 3; without, PyTorch's 1/6
  *     prelu                                    leakyrelu whose slope is learned, one for each channel, from 0.25
- *     maxpool SIZE [stride SIZE] [pad SIZE] [floor|ceil]
- *     avgpool SIZE [stride SIZE] [pad SIZE] [floor|ceil]
+ *     maxpool SIZE [stride SIZE] [pad PAD] [floor|ceil]
+ *     avgpool SIZE [stride SIZE] [pad PAD] [floor|ceil] [inside]
  *                                              stride = size, pad 0 unless said otherwise. Where the windows leave a rest of
  *                                              the map, one of the two must be said: "floor" leaves it out (PyTorch's
  *                                              default), "ceil" gives it a window of its own that reaches over the border
  *                                              (Caffe's rule, PyTorch's ceil_mode). An average counts the zeros of the
- *                                              padding, not what lies beyond it; pad is at most half the size: as in PyTorch
+ *                                              padding, not what lies beyond it, as in PyTorch; with "inside", and with
+ *                                              "pad same", which is TensorFlow's, it counts what is inside the map alone.
+ *                                              A pad is less than the size, and never wins a maximum
  *     globalmax, globalavg                     over the whole map
+ *     subsample SIZE                           the first of each so many pixels, as a stride does
+ *     zeropad channels A B                     A channels of zeros before the map's, B behind: with subsample the shortcut
+ *                                              without parameters of the CIFAR ResNets (option A)
  *     dropout P                                for the record: does nothing, in training neither (ours); the P of a network
  *                                              that was trained elsewhere stays in the text
  *     flatten                                  optional, where the maps end: fc implies it

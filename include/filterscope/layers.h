@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "filterscope/conv.h"
+
 /* Batch normalisation in training (Ioffe and Szegedy, 2015), in steps, so that the sums can be taken over all ranks in
  * between. xhat = (x - mean) * inverse, inverse = 1 / sqrt(variance + FS_BATCHNORM_EPSILON), y = gamma xhat + beta. */
 #define FS_BATCHNORM_EPSILON 1e-5
@@ -50,16 +52,16 @@ void fs_maxpool_backward(int images, int height, int width, int channels, int si
 void fs_avgpool_forward(int images, int height, int width, int channels, int size, const float *x, float *y);
 void fs_avgpool_backward(int images, int height, int width, int channels, int size, const float *dy, float *dx);
 
-/* Pools of any window: overlapping, padded, not reaching the far border or reaching over it, where out = (size + 2 pad -
- * kernel) / stride + 1, rounded down or up; rounded up, the last window still begins inside the map or the padding before it.
- * The padding never wins a maximum, and counts as zeros in an average, but not what lies beyond it: PyTorch's MaxPool2d and
- * AvgPool2d. */
+/* Pools of any window: overlapping, padded, not reaching the far border or reaching over it, where out = (size + pad + pad_end
+ * - kernel) / stride + 1, rounded down or up; rounded up, the last window still begins inside the map or the padding before it.
+ * The padding never wins a maximum. It counts as zeros in an average, but not what lies beyond it: PyTorch's MaxPool2d and
+ * AvgPool2d; with `inside` it does not count either: TensorFlow's "SAME", PyTorch's count_include_pad=False. */
 typedef struct fs_window {
     int height, width, channels; /* of the input */
     int out_height, out_width;
-    int kernel_height, kernel_width;
-    int stride_height, stride_width;
-    int pad_height, pad_width; /* at most half the kernel */
+    fs_size kernel, stride;
+    fs_size pad, pad_end; /* above and left, below and right; less than the kernel */
+    int inside;
 } fs_window;
 
 /* The backward pass of the maximum finds the winner again in x (row-major; the first at a tie). */

@@ -20,9 +20,10 @@ typedef struct fs_layer {
     int line;  /* from 1 */
     int units; /* filters, units, channels of the input; FS_UNITS_K for K */
     fs_size size, stride, pad, pad_end, dilation;
-    int same; /* of a convolution: pad so that the output is the input over the stride, rounded up */
+    int same; /* pad so that the output is the input over the stride, rounded up */
     int groups;
-    int floor, ceil; /* of pools, as given */
+    int floor, ceil, inside; /* of pools, as given */
+    int before, behind;      /* of zeropad */
     int bias;
     double alpha;             /* of an activation: its number */
     char name[FS_NAME_BYTES]; /* of its output; empty for none */
@@ -55,11 +56,13 @@ typedef struct fs_op {
     int probed;                              /* its output is what the probe of `layer` sees */
     int height, width, channels;             /* of the first input */
     int out_height, out_width, out_channels; /* of the output */
-    fs_size kernel, stride, pad;             /* of convolutions and pools */
-    fs_size pad_end, dilation;               /* of convolutions */
+    fs_size kernel, stride, pad, pad_end;    /* of convolutions and pools */
+    fs_size dilation;                        /* of convolutions */
     int groups;                              /* likewise */
     float alpha;                             /* of activations, the number of their line */
     int plain;                               /* of pools: see src/ops/pool.c */
+    int inside;                              /* of averages: without the padding */
+    int before;                              /* of zeropad: channels */
     size_t weight, weights; /* offset and number in fs_network.parameter: conv [kernel y][kernel x][channels/groups][filters],
                                      batch norm gamma [channels], linear [outputs][inputs] */
     size_t bias, biases;    /* likewise: bias, or batch norm's beta; biases = 0 for none */

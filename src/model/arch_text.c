@@ -98,7 +98,7 @@ fs_status fs_arch_next(const char *name, const char **text, int *line, fs_layer 
             return status;
     }
     *more = 1;
-    *layer = (fs_layer){.line = w.line, .stride = {1, 1}};
+    *layer = (fs_layer){.line = w.line, .stride = {1, 1}, .dilation = {1, 1}};
     join(&w, layer);
     fs_status status = take_marks(&w, layer);
     return status ? status : read_layer(&w, layer);

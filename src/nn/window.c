@@ -11,9 +11,9 @@ struct span {
 
 static struct span span_of(const fs_window *w, int oy, int ox)
 {
-    int y = oy * w->stride_height - w->pad_height, x = ox * w->stride_width - w->pad_width;
-    return (struct span){y < 0 ? 0 : y, y + w->kernel_height < w->height ? y + w->kernel_height : w->height, x < 0 ? 0 : x,
-                         x + w->kernel_width < w->width ? x + w->kernel_width : w->width};
+    int y = oy * w->stride.height - w->pad.height, x = ox * w->stride.width - w->pad.width;
+    return (struct span){y < 0 ? 0 : y, y + w->kernel.height < w->height ? y + w->kernel.height : w->height, x < 0 ? 0 : x,
+                         x + w->kernel.width < w->width ? x + w->kernel.width : w->width};
 }
 
 static size_t offset_of(const fs_window *w, int image, int y, int x)
@@ -70,8 +70,13 @@ static int smaller(int a, int b)
 /* Of each pixel in the average of output pixel (oy, ox): its window ends with the padding. */
 static float share_of(const fs_window *w, int oy, int ox)
 {
-    int rows = smaller(w->kernel_height, w->height + 2 * w->pad_height - oy * w->stride_height);
-    int columns = smaller(w->kernel_width, w->width + 2 * w->pad_width - ox * w->stride_width);
+    struct span s = span_of(w, oy, ox);
+    int rows = smaller(w->kernel.height, w->height + w->pad.height + w->pad_end.height - oy * w->stride.height);
+    int columns = smaller(w->kernel.width, w->width + w->pad.width + w->pad_end.width - ox * w->stride.width);
+    if (w->inside) {
+        rows = s.bottom - s.top;
+        columns = s.right - s.left;
+    }
     return 1.0f / ((float)rows * (float)columns);
 }
 

@@ -20,6 +20,12 @@ static fs_status read_slope(fs_words *w, fs_layer *layer)
     return fs_words_real(w, "slope below 0", 0, 1, &layer->alpha);
 }
 
+/* Keras' before 3 and ONNX' have a slope of 0.2. */
+static fs_status read_hard(fs_words *w, fs_layer *layer)
+{
+    return w->next < w->count ? fs_words_real(w, "slope", 1e-6, 1000, &layer->alpha) : FS_OK;
+}
+
 static fs_status read_scale(fs_words *w, fs_layer *layer)
 {
     return fs_words_real(w, "scale below 0", 0, 1000, &layer->alpha);
@@ -167,6 +173,17 @@ static inline float sigmoid(float v)
     return 1.0f / (1.0f + expf(-v));
 }
 
+/* Without a slope, PyTorch's. */
+static inline float hard_slope(float slope)
+{
+    return slope > 0 ? slope : 1.0f / 6.0f;
+}
+
+static inline float hard_sigmoid(float v, float slope)
+{
+    return slope > 0 ? clip(slope * v + 0.5f, 0.0f, 1.0f) : clip(v + 3.0f, 0.0f, 6.0f) / 6.0f;
+}
+
 static inline float gauss(float v)
 {
     return 0.5f * (1.0f + erff(v * (float)M_SQRT1_2));
@@ -184,7 +201,7 @@ ACTIVATION(leakyrelu,   read_slope, x > 0 ? x : a * x,                  y,     y
 ACTIVATION(elu,         read_scale, x > 0 ? x : a * expm1f(x),          y,     y > 0 ? 1.0f : y + a)
 ACTIVATION(sigmoid,     NULL,       sigmoid(x),                         y,     y * (1.0f - y))
 ACTIVATION(tanh,        NULL,       tanhf(x),                           y,     1.0f - y * y)
-ACTIVATION(hardsigmoid, NULL,       clip(x + 3.0f, 0.0f, 6.0f) / 6.0f,  y,     y > 0 && y < 1 ? 1.0f / 6.0f : 0.0f)
+ACTIVATION(hardsigmoid, read_hard,  hard_sigmoid(x, a),                 y,     y > 0 && y < 1 ? hard_slope(a) : 0.0f)
 ACTIVATION(silu,        NULL,       x * sigmoid(x),                     x,     sigmoid(x) * (1.0f + x * (1.0f - sigmoid(x))))
 ACTIVATION(gelu,        NULL,       x * gauss(x),                       x,     slope_gelu(x))
 ACTIVATION(hardswish,   NULL,       x * clip(x + 3.0f, 0.0f, 6.0f) / 6.0f, x,  x < -3 ? 0.0f : x <= 3 ? x / 3.0f + 0.5f : 1.0f)

@@ -18,7 +18,6 @@ static fs_status read_groups(fs_words *w, fs_layer *layer)
 static fs_status read(fs_words *w, fs_layer *layer)
 {
     fs_status status = fs_words_units(w, "filters", &layer->units);
-    layer->dilation = (fs_size){1, 1};
     layer->groups = 1;
     if (!status)
         status = fs_words_size(w, "size", 1, &layer->size);
@@ -54,28 +53,6 @@ static int conv_shape(const fs_op *op, fs_conv_shape *shape)
     return 1;
 }
 
-/* TensorFlow's: as little as gives the input over the stride, rounded up; what is odd goes to the end. */
-static void pad_same(int size, int kernel, int stride, int dilation, int *before, int *after)
-{
-    int all = ((size + stride - 1) / stride - 1) * stride + dilation * (kernel - 1) + 1 - size;
-    *before = all > 0 ? all / 2 : 0;
-    *after = all > 0 ? all - *before : 0;
-}
-
-static void take_window(const fs_layer *layer, fs_op *op)
-{
-    op->kernel = layer->size;
-    op->stride = layer->stride;
-    op->pad = layer->pad;
-    op->pad_end = layer->pad_end;
-    op->dilation = layer->dilation;
-    op->groups = layer->groups;
-    if (!layer->same)
-        return;
-    pad_same(op->height, op->kernel.height, op->stride.height, op->dilation.height, &op->pad.height, &op->pad_end.height);
-    pad_same(op->width, op->kernel.width, op->stride.width, op->dilation.width, &op->pad.width, &op->pad_end.width);
-}
-
 static fs_status check_window(const fs_place *place, const fs_op *op)
 {
     int64_t height = (int64_t)op->dilation.height * (op->kernel.height - 1) + 1;
@@ -93,7 +70,8 @@ static fs_status shape(const fs_layer *layer, const fs_place *place, fs_op *op)
 {
     fs_conv_shape shape;
     op->out_channels = fs_units_of(layer, place);
-    take_window(layer, op);
+    fs_op_take_window(layer, op);
+    op->groups = layer->groups;
     fs_status status = check_window(place, op);
     if (status)
         return status;

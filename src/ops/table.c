@@ -6,19 +6,13 @@
 #include "ops/ops.h"
 
 const fs_kind *const fs_kinds[] = {
-    &fs_kind_input,       &fs_kind_conv,
-    &fs_kind_bn,          &fs_kind_relu,
-    &fs_kind_relu6,       &fs_kind_leakyrelu,
-    &fs_kind_elu,         &fs_kind_prelu,
-    &fs_kind_silu,        &fs_kind_gelu,
-    &fs_kind_sigmoid,     &fs_kind_tanh,
-    &fs_kind_hardsigmoid, &fs_kind_hardswish,
-    &fs_kind_maxpool,     &fs_kind_avgpool,
-    &fs_kind_globalmax,   &fs_kind_globalavg,
-    &fs_kind_dropout,     &fs_kind_flatten,
-    &fs_kind_fc,          &fs_kind_from,
-    &fs_kind_add,         &fs_kind_concat,
-    &fs_kind_scale,       NULL,
+    &fs_kind_input,       &fs_kind_conv,      &fs_kind_bn,      &fs_kind_relu,
+    &fs_kind_relu6,       &fs_kind_leakyrelu, &fs_kind_elu,     &fs_kind_prelu,
+    &fs_kind_silu,        &fs_kind_gelu,      &fs_kind_sigmoid, &fs_kind_tanh,
+    &fs_kind_hardsigmoid, &fs_kind_hardswish, &fs_kind_maxpool, &fs_kind_avgpool,
+    &fs_kind_globalmax,   &fs_kind_globalavg, &fs_kind_dropout, &fs_kind_flatten,
+    &fs_kind_fc,          &fs_kind_from,      &fs_kind_add,     &fs_kind_concat,
+    &fs_kind_scale,       &fs_kind_subsample, &fs_kind_zeropad, NULL,
 };
 
 size_t fs_op_inputs(const fs_op *op)
@@ -45,6 +39,27 @@ void fs_op_initialise(const fs_op *op, uint64_t seed, int number, size_t fan_in,
 {
     fs_random_uniform(seed, FS_RANDOM_WEIGHTS, (uint32_t)number, 1.0f / sqrtf((float)fan_in), parameter,
                       op->weights + op->biases);
+}
+
+/* TensorFlow's: as little as gives the input over the stride, rounded up; what is odd goes to the end. */
+static void pad_same(int size, int kernel, int stride, int dilation, int *before, int *after)
+{
+    int all = ((size + stride - 1) / stride - 1) * stride + dilation * (kernel - 1) + 1 - size;
+    *before = all > 0 ? all / 2 : 0;
+    *after = all > 0 ? all - *before : 0;
+}
+
+void fs_op_take_window(const fs_layer *layer, fs_op *op)
+{
+    op->kernel = layer->size;
+    op->stride = layer->stride;
+    op->pad = layer->pad;
+    op->pad_end = layer->pad_end;
+    op->dilation = layer->dilation;
+    if (!layer->same)
+        return;
+    pad_same(op->height, op->kernel.height, op->stride.height, op->dilation.height, &op->pad.height, &op->pad_end.height);
+    pad_same(op->width, op->kernel.width, op->stride.width, op->dilation.width, &op->pad.width, &op->pad_end.width);
 }
 
 fs_status fs_op_check_size(const char *what, int height, int width, size_t channels)

@@ -28,7 +28,7 @@ int fs_words_number(const char **text, int most);
 fs_status fs_words_units(fs_words *w, const char *what, int *units);
 fs_status fs_words_size(fs_words *w, const char *what, int least, fs_size *size);
 
-/* The pads of a convolution: N, HEIGHTxWIDTH, TOPxBOTTOMxLEFTxRIGHT or same. */
+/* The pads of a convolution or pool: N, HEIGHTxWIDTH, TOPxBOTTOMxLEFTxRIGHT or same. */
 fs_status fs_words_pads(fs_words *w, fs_layer *layer);
 
 /* A number of `what` in least .. most. */

@@ -43,6 +43,17 @@ class Residual(nn.Module):
         return self.head(torch.cat([maps, first], 1).mean([2, 3]))
 
 
+class Shortcut(nn.Module):
+    """A residual block with the shortcut without parameters."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(5, 8, 3, stride=2, padding=1)
+
+    def forward(self, maps):
+        return self.conv(maps) + nn.functional.pad(maps[:, :, ::2, ::2], (0, 0, 0, 0, 1, 2))
+
+
 def shifted(maps):
     return (maps - torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1)) / torch.tensor([0.2, 0.3, 0.25]).view(1, 3, 1, 1)
 
@@ -65,6 +76,9 @@ NETWORKS = {
                     Call(lambda maps: maps * nn.functional.relu6(maps + 3) / 6), nn.Sigmoid(), nn.ReLU6(), nn.Flatten(), nn.Linear(320, 3)],
     "grouped": [conv(3, 6, 3, groups=3), relu(), conv(6, 4, (1, 3), padding=(0, 1)), conv(4, 4, 3, dilation=2), nn.Flatten(),
                 nn.Linear(96, 3)],
+    "padded": [conv(3, 4, 3), relu(), nn.AvgPool2d(3, 2, 1, count_include_pad=False), conv(4, 4, 1), relu(), nn.ZeroPad2d((0, 1, 1, 0)),
+               nn.MaxPool2d(2, 1), nn.ZeroPad2d((1, 0, 0, 2)), nn.AvgPool2d((3, 2), 1), conv(4, 5, 1), Shortcut(), nn.Flatten(),
+               nn.Linear(48, 3)],
     "residual": [Residual()],
 }
 
@@ -190,7 +204,8 @@ CASES = [
     (inserted("Clip", min=-1.0, max=1.0), r"node 'between' \(Clip\): between -1 and 1"),
     (inserted("Transpose", perm=[0, 1, 3, 2]), r"node 'between' \(Transpose\): attribute perm = \[0, 1, 3, 2\]"),
     (inserted("Softmax", axis=1), r"node 'between' \(Softmax\), 'softmax': 'softmax' is no layer"),
-    (inserted("HardSigmoid", alpha=0.3), r"\(HardSigmoid\): attributes alpha = 0.3, beta = 0.5"),
+    (inserted("HardSigmoid", alpha=0.3, beta=0.4), r"\(HardSigmoid\): attributes alpha = 0.3, beta = 0.4"),
+    (inserted("Slice", starts=[1], ends=[9], axes=[2]), r"\(Slice\): from 1 to 9 in steps of 1 of axis 2"),
     (inserted("Relu", mine=1), r"node 'between' \(Relu\): attribute 'mine' is not known here"),
     (inserted("If"), r"node 'between' \(If\): there is no such operator here"),
     (attribute("Conv", "auto_pad", "MINE"), r"\(Conv\): attribute auto_pad = MINE"),

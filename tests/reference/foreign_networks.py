@@ -100,7 +100,16 @@ def residual(k, kl):
     return k.Model(images, kl.Dense(3)(kl.GlobalMaxPooling2D()(kl.Multiply()([maps, gate]))))
 
 
-NETWORKS = (sequential, functional, binary, activations, strided, grouped, residual)
+def pooled(k, kl):
+    """Averages of what is inside the map, with odd zeros behind; a hard sigmoid, whose slope Keras 3 changed."""
+    maps = images = k.Input(SIZE)
+    maps = kl.AveragePooling2D(2, strides=1, padding="same")(kl.Conv2D(3, 3, activation="hard_sigmoid")(maps))
+    maps = kl.AveragePooling2D((3, 2), strides=2, padding="same")(kl.Conv2D(4, 1)(maps))
+    maps = kl.MaxPooling2D((2, 3), strides=(1, 2), padding="same")(maps)
+    return k.Model(images, kl.Dense(3)(kl.Flatten()(maps)))
+
+
+NETWORKS = (sequential, functional, binary, activations, strided, grouped, residual, pooled)
 
 
 def answers(network, images):

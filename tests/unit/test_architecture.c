@@ -109,14 +109,15 @@ static void a_pool_of_any_stride_that_leaves_a_rest_wants_floor_or_ceil(void **s
         }
 }
 
-/* PyTorch 1.13's max_pool2d and avg_pool2d with ceil_mode=True of x[i] = 7i mod 31, height 5, width 6. */
-static void pools_with_ceil_are_what_pytorch_prints(void **state)
+/* Of x[i] = 7i mod 31, height 5, width 6: PyTorch 1.13's max_pool2d and avg_pool2d with ceil_mode=True, then also with
+ * count_include_pad=False, then behind pad(); TensorFlow 2.16's with "SAME". */
+static void padded_pools_are_what_pytorch_and_tensorflow_print(void **state)
 {
     (void)state;
     static const struct {
         const char *pool;
         int count;
-        float max[12], average[12];
+        float max[30], average[30];
     } expected[] = {
         {"2x2 pad 1 ceil",
          12,
@@ -127,6 +128,28 @@ static void pools_with_ceil_are_what_pytorch_prints(void **state)
          {29, 28, 28, 29, 30, 30},
          {14.5555553f, 14.7777777f, 16.666666f, 15.8888893f, 16.1111107f, 18}},
         {"3x2 stride 2x3 pad 1x0 ceil", 6, {18, 28, 29, 30, 20, 30}, {6, 9.66666698f, 15.166667f, 15.5f, 7.33333349f, 11}},
+        {"3x3 stride 2 pad 1 ceil inside",
+         12,
+         {18, 25, 28, 15, 29, 29, 30, 26, 20, 27, 30, 17},
+         {9, 14.333333f, 12.833333f, 9.5f, 15.166667f, 15.333333f, 15.5555553f, 15.666667f, 11, 16.333334f, 14.833333f, 11.5f}},
+        {"3x3 stride 2 pad 1x0x0x2 floor",
+         6,
+         {25, 28, 28, 29, 30, 30},
+         {8.33333302f, 10.7777777f, 6.11111116f, 15.2222223f, 15.4444447f, 11.5555553f}},
+        {"2 stride 1 pad same",
+         30,
+         {18, 25, 25, 28, 28, 15, 29, 29, 25, 19, 26, 26, 29, 29, 23,
+          30, 30, 26, 20, 27, 27, 30, 30, 17, 20, 27, 27, 10, 17, 17},
+         {9,  16,     15.25f, 14.5f, 13.75f, 9.5f,   20,    19.25f, 10.75f, 10,    17,    20.5f, 15.5f, 14.75f, 14,
+          21, 20.25f, 16,     11,    18,     17.25f, 16.5f, 15.75f, 11.5f,  16.5f, 23.5f, 15,    6.5f,  13.5f,  17}},
+        {"3x3 stride 2 pad same",
+         9,
+         {25, 28, 28, 29, 30, 30, 27, 30, 30},
+         {12.5f, 16.166666f, 13.75f, 15.2222223f, 15.4444447f, 17.333334f, 14.5f, 18.166666f, 15.75f}},
+        {"2x4 stride 3x1 pad same",
+         12,
+         {25, 25, 28, 28, 28, 28, 27, 27, 30, 30, 30, 30},
+         {12.5f, 12.125f, 15.25f, 14.5f, 12.833333f, 13.75f, 14.5f, 14.125f, 17.25f, 16.5f, 14.833333f, 15.75f}},
     };
     float x[30];
     for (int i = 0; i < 30; i++)
@@ -135,8 +158,10 @@ static void pools_with_ceil_are_what_pytorch_prints(void **state)
         for (int average = 0; average < 2; average++) {
             char text[100];
             fs_network net;
-            float y[12];
-            snprintf(text, sizeof text, "conv 1 1x1\n%spool %s\nfc K", average ? "avg" : "max", expected[i].pool);
+            float y[30];
+            int words = (int)strlen(expected[i].pool), inside = !average && strstr(expected[i].pool, " inside");
+            snprintf(text, sizeof text, "conv 1 1x1\n%spool %.*s\nfc K", average ? "avg" : "max", words - (inside ? 7 : 0),
+                     expected[i].pool);
             assert_int_equal(build(text, 5, 6, 2, &net), FS_OK);
             const fs_step step = {.op = &net.op[1]};
             const fs_pass pass = {.step = &step, .images = 1, .x = {x}, .y = y};
@@ -261,7 +286,22 @@ static void what_is_wrong_is_named_with_line_and_word(void **state)
         {"conv 3 3x3\ntanh 1\n", "line 2: unexpected '1' after 'tanh'"},
         {"conv 3 3x3\nbn 3\n", "line 2: unexpected '3' after 'bn'"},
         {"conv 3 3x3\nmaxpool\n", "line 2: 'maxpool' wants size"},
-        {"conv 3 3x3\nmaxpool 2 pad 2\n", "line 2: pad 2x2 of a 2x2 pool: at most half"},
+        {"conv 3 3x3\nmaxpool 2 pad 2\n", "line 2: pad 2x2x2x2 of a 2x2 pool: less than its size"},
+        {"conv 3 3x3\navgpool 3x2 pad 0x0x0x2\n", "line 2: pad 0x0x0x2 of a 3x2 pool: less than its size"},
+        {"conv 3 3x3\nmaxpool 2 pad 1x2x3\n", "line 2: '1x2x3' is no pad"},
+        {"conv 3 3x3\nmaxpool 2 pad valid\n", "line 2: 'valid' is no pad"},
+        {"conv 3 3x3\nmaxpool 2 inside\n", "line 2: unexpected 'inside' after '2'"},
+        {"conv 3 3x3\nsubsample\n", "line 2: 'subsample' wants stride"},
+        {"conv 3 3x3\nsubsample 0\n", "line 2: '0' is no stride"},
+        {"conv 3 3x3\nsubsample 2 2\n", "line 2: unexpected '2' after '2'"},
+        {"conv 3 3x3\nzeropad 1 1\n", "line 2: 'zeropad' wants 'channels'"},
+        {"conv 3 3x3\nzeropad channels 1\n", "line 2: '' is no number of channels"},
+        {"conv 3 3x3\nzeropad channels 1 -1\n", "line 2: '-1' is no number of channels"},
+        {"conv 3 3x3 pad 2000\nzeropad channels 0 999\n",
+         "line 2: 'zeropad channels 0 999': a map of 4006x4006x1002 is too large"},
+        {"conv 3 3x3\nfc 3\nsubsample 2\n", "line 3: 'subsample 2': no such layer may follow a flatten or fc"},
+        {"subsample 2\n", "line 1: 'subsample 2': the first layer must be a conv"},
+        {"conv 3 3x3\nhardsigmoid 0\n", "line 2: '0' of 'hardsigmoid' is no slope in 1e-06 .. 1000"},
         {"conv 3 3x3\navgpool 9 floor\n", "line 2: 'avgpool 9 floor': a 9x9 pool on a 6x6 map"},
         {"conv 3 3x3\ndropout 1.5\n", "line 2: '1.5' of 'dropout'"},
         {"conv 3 3x3\nfc K\nconv 3 3x3\n", "line 3: 'conv 3 3x3': no such layer may follow a flatten or fc"},
@@ -373,16 +413,18 @@ static void a_file_is_an_architecture_named_as_it_is(void **state)
 
 enum { IMAGES = 2, HEIGHT = 7, WIDTH = 6, CHANNELS = 5, COUNT = IMAGES * HEIGHT * WIDTH * CHANNELS };
 
-/* By definition: the padding is -infinity for the maximum and 0 for the average, which counts nothing beyond it. */
+/* By definition: the padding is -infinity for the maximum and 0 for the average, which counts nothing beyond it, or nothing
+ * outside the map. */
 static float pool_pixel(const fs_window *w, int average, const float *x, int n, int oy, int ox, int c)
 {
     double sum = 0, most = -INFINITY;
     int count = 0;
-    for (int ky = 0; ky < w->kernel_height; ky++)
-        for (int kx = 0; kx < w->kernel_width; kx++) {
-            int y = oy * w->stride_height + ky - w->pad_height, column = ox * w->stride_width + kx - w->pad_width;
-            count += y < w->height + w->pad_height && column < w->width + w->pad_width;
-            if (y < 0 || y >= w->height || column < 0 || column >= w->width)
+    for (int ky = 0; ky < w->kernel.height; ky++)
+        for (int kx = 0; kx < w->kernel.width; kx++) {
+            int y = oy * w->stride.height + ky - w->pad.height, column = ox * w->stride.width + kx - w->pad.width;
+            int outside = y < 0 || y >= w->height || column < 0 || column >= w->width;
+            count += w->inside ? !outside : y < w->height + w->pad_end.height && column < w->width + w->pad_end.width;
+            if (outside)
                 continue;
             double value = x[((n * w->height + y) * w->width + column) * w->channels + c];
             sum += value;
@@ -420,23 +462,22 @@ static void compare_window(const fs_window *w)
 static void pools_of_any_window_are_what_their_definition_says(void **state)
 {
     (void)state;
-    static const int sizes[][8] = {/* the last two: what reaches over the border */
-                                   {2, 2, 2, 2, 0, 0, 0, 0}, {3, 3, 2, 2, 1, 1, 0, 0}, {3, 2, 1, 3, 1, 0, 0, 0},
-                                   {7, 6, 7, 6, 0, 0, 0, 0}, {2, 5, 3, 1, 1, 2, 0, 0}, {2, 4, 2, 3, 0, 0, 1, 1},
-                                   {3, 3, 3, 2, 0, 1, 2, 1}};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        const int *s = sizes[i];
-        fs_window w = {HEIGHT,
-                       WIDTH,
-                       CHANNELS,
-                       (HEIGHT + 2 * s[4] - s[0] + s[6]) / s[2] + 1,
-                       (WIDTH + 2 * s[5] - s[1] + s[7]) / s[3] + 1,
-                       s[0],
-                       s[1],
-                       s[2],
-                       s[3],
-                       s[4],
-                       s[5]};
+    static const int sizes[][10] = {{2, 2, 2, 2, 0, 0, 0, 0},      {3, 3, 2, 2, 1, 1, 1, 1}, {3, 2, 1, 3, 1, 1, 0, 0},
+                                    {7, 6, 7, 6, 0, 0, 0, 0},      {2, 5, 3, 1, 1, 1, 2, 2}, {2, 2, 1, 1, 0, 1, 0, 1},
+                                    {4, 3, 2, 3, 3, 0, 1, 2},      {5, 4, 1, 2, 0, 3, 2, 1}, {2, 4, 2, 3, 0, 0, 0, 0, 1, 1},
+                                    {3, 3, 3, 2, 0, 0, 1, 1, 2, 1}}; /* what reaches over the border */
+    for (size_t i = 0; i < 2 * sizeof sizes / sizeof *sizes; i++) {
+        const int *s = sizes[i / 2];
+        fs_window w = {.height = HEIGHT,
+                       .width = WIDTH,
+                       .channels = CHANNELS,
+                       .out_height = (HEIGHT + s[4] + s[5] - s[0] + s[8]) / s[2] + 1,
+                       .out_width = (WIDTH + s[6] + s[7] - s[1] + s[9]) / s[3] + 1,
+                       .kernel = {s[0], s[1]},
+                       .stride = {s[2], s[3]},
+                       .pad = {s[4], s[6]},
+                       .pad_end = {s[5], s[7]},
+                       .inside = i % 2};
         compare_window(&w);
     }
 }
@@ -464,7 +505,7 @@ int main(void)
         cmocka_unit_test(the_same_layers_have_the_same_fingerprint),
         cmocka_unit_test(a_pool_that_leaves_a_rest_wants_floor),
         cmocka_unit_test(a_pool_of_any_stride_that_leaves_a_rest_wants_floor_or_ceil),
-        cmocka_unit_test(pools_with_ceil_are_what_pytorch_prints),
+        cmocka_unit_test(padded_pools_are_what_pytorch_and_tensorflow_print),
         cmocka_unit_test(windows_of_any_form_have_their_shapes),
         cmocka_unit_test(padding_of_any_width_is_taken),
         cmocka_unit_test(what_is_wrong_is_named_with_line_and_word),

@@ -118,6 +118,14 @@ static const fs_arch forms = {
     "0x1x2x3 groups 2\ntanh\nconv 8 1x3 groups 4\nglobalavg\nfc K",
     {0}};
 
+/* Pools with another padding on each side, and the shortcut without parameters. */
+static const fs_arch padded = {
+    "padded",
+    "conv 3 3x3 pad 1\nbn\nmaxpool 3x2 stride 2 pad 1x0x0x1 floor as a\nconv 6 3x3 stride 2 pad 1 bias\nhardsigmoid 0.2 as b\n"
+    "from a\nsubsample 2\nzeropad channels 1 2\nadd b\ntanh\navgpool 3x2 stride 1 pad same\nconv 4 1x1\n"
+    "avgpool 2 stride 1 pad 1x0x0x1 inside\nglobalavg\nfc K",
+    {0}};
+
 struct batch {
     fs_network net;
     fs_slots own;
@@ -225,6 +233,14 @@ static void training_gradients_of_any_convolution_are_central_differences(void *
     free_batch(b);
 }
 
+static void training_gradients_of_padded_pools_are_central_differences(void **state)
+{
+    (void)state;
+    struct batch *b = make_batch_of(&padded, 10, 11, 4);
+    compare_with_differences(b, 0.8);
+    free_batch(b);
+}
+
 static void slots_change_no_more_than_rounding(void **state)
 {
     (void)state;
@@ -294,6 +310,7 @@ static void inference_agrees_with_training_when_the_statistics_do(void **state)
     compare_inference(make_batch_of(&active, 10, 11, 1));
     compare_inference(make_batch_of(&branching, 10, 11, 1));
     compare_inference(make_batch_of(&forms, 10, 11, 1));
+    compare_inference(make_batch_of(&padded, 10, 11, 1));
 }
 
 int main(int argc, char **argv)
@@ -308,6 +325,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(training_gradients_of_every_activation_are_central_differences),
         cmocka_unit_test(training_gradients_of_branches_are_central_differences),
         cmocka_unit_test(training_gradients_of_any_convolution_are_central_differences),
+        cmocka_unit_test(training_gradients_of_padded_pools_are_central_differences),
         cmocka_unit_test(slots_change_no_more_than_rounding),
         cmocka_unit_test(inference_visits_every_layer_and_stops_where_it_is_told),
         cmocka_unit_test(inference_agrees_with_training_when_the_statistics_do),

@@ -62,6 +62,9 @@ static const struct {
     {"hardsigmoid",
      {0, 0, 0, 0.291666657f, 0.416666657f, 0.5f, 0.541666687f, 0.666666687f, 0.958333313f, 1, 1, 1},
      {0, 0, 0, 0.166666672f, 0.166666672f, 0.166666672f, 0.166666672f, 0.166666672f, 0.166666672f, 0, 0, 0}},
+    {"hardsigmoid 0.2", /* clamp(0.2 x + 0.5, 0, 1) */
+     {0, 0, 0, 0.25f, 0.400000006f, 0.5f, 0.550000012f, 0.699999988f, 1, 1, 1, 1},
+     {0, 0, 0, 0.200000003f, 0.200000003f, 0.200000003f, 0.200000003f, 0.200000003f, 0, 0, 0, 0}},
 };
 enum { ACTIVATIONS = sizeof activations / sizeof *activations };
 
@@ -136,12 +139,46 @@ static void a_learned_slope_has_its_gradient_by_channel(void **state)
     fs_network_free(&net);
 }
 
+/* x[:, :, ::2, ::3] of PyTorch, and pad(x, (0, 0, 0, 0, 1, 2)); both are linear: <dy, f(x)> = <dx, x>. */
+static void the_shortcut_without_parameters_is_what_pytorch_gives(void **state)
+{
+    (void)state;
+    enum { HEIGHT = 5, WIDTH = 4, CHANNELS = 2, COUNT = 2 * HEIGHT * WIDTH * CHANNELS, MOST = 200 };
+    fs_network net;
+    const fs_arch arch = {.name = "mine", .text = "conv 2 1x1\nsubsample 2x3 as a\nfrom a\nzeropad channels 1 2\nfc K"};
+    assert_int_equal(fs_network_create(&arch, HEIGHT, WIDTH, 1, 2, 1, &net), FS_OK);
+    float *x = random_floats(1, COUNT), *dy = random_floats(2, MOST), *y = random_floats(3, MOST),
+          *dx = random_floats(4, COUNT);
+    for (int i = 1; i <= 2; i++) {
+        const fs_op *op = &net.op[i];
+        const fs_step step = {.op = op};
+        const fs_pass pass = {.step = &step, .images = 2, .x = {x}, .y = y};
+        assert_int_equal(fs_op_outputs(op), i == 1 ? 3 * 2 * 2 : 3 * 2 * 5);
+        op->kind->forward(&pass);
+        op->kind->backward(&pass, 0, dy, dx);
+        assert_true(fabs(dot(2 * fs_op_outputs(op), dy, y) - dot(2 * fs_op_inputs(op), dx, x)) < 1e-5);
+        for (size_t k = 0; k < 2 * fs_op_outputs(op); k++) {
+            size_t out = (size_t)op->out_channels, c = k % out, column = k / out % 2, row = k / out / 2 % 3, n = k / out / 6;
+            float wanted = i == 1           ? x[((n * HEIGHT + 2 * row) * WIDTH + 3 * column) * 2 + c]
+                           : c < 1 || c > 2 ? 0
+                                            : x[((n * 3 + row) * 2 + column) * 2 + c - 1];
+            assert_true(y[k] == wanted);
+        }
+    }
+    free(x);
+    free(dy);
+    free(y);
+    free(dx);
+    fs_network_free(&net);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(activations_are_what_pytorch_prints),
         cmocka_unit_test(a_value_that_is_no_number_stays_so),
         cmocka_unit_test(a_learned_slope_has_its_gradient_by_channel),
+        cmocka_unit_test(the_shortcut_without_parameters_is_what_pytorch_gives),
     };
     return cmocka_run_group_tests_name("ops", tests, NULL, NULL);
 }
