@@ -13,7 +13,7 @@ import tarfile
 
 import numpy as np
 
-from filterscope_output import run
+from filterscope_output import run_main
 
 RECONSTRUCT = np.zeros(0).__reduce__()[0]  # by which NumPy unpickles an array, wherever this release keeps it
 KNOWN = {"_codecs.encode": lambda text, encoding="latin1": text.encode("latin1"), "numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype,
@@ -108,4 +108,4 @@ def main():
 
 
 if __name__ == "__main__":
-    run("convert_cifar.py", main, tarfile.TarError, EOFError)
+    run_main("convert_cifar.py", main, tarfile.TarError, EOFError)

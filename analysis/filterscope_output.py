@@ -63,7 +63,7 @@ def _cause(error):
     return str(error)
 
 
-def run(program, main, *errors):
+def run_main(program, main, *errors):
     """Runs main(). Ends the program with exit code 1 and one line where that raises ValueError, OSError, ImportError or one of
     `errors`, or where what it printed could not be written."""
     if sys.stdout is None:

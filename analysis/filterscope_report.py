@@ -12,7 +12,7 @@ import sys
 
 import filterscope as fs
 import filterscope_figures as figures
-from filterscope_output import printable, run, written
+from filterscope_output import printable, run_main, written
 
 CITE = """Y. Tzach et al., "The mechanism underlying successful deep learning", arXiv:2305.18078 (2023), for the method; the
 filterscope repository, with its version, for the implementation."""
@@ -194,4 +194,4 @@ def report(options):
 
 
 def main():
-    run("report.py", lambda: report(read_options()))
+    run_main("report.py", lambda: report(read_options()))

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 import filterscope as fs
-from filterscope_output import run
+from filterscope_output import run_main
 from model_file import FORMAT, Failure, call, program
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5)
@@ -189,4 +189,4 @@ def main():
 
 
 if __name__ == "__main__":
-    run("reproduce.py", main, Failure)
+    run_main("reproduce.py", main, Failure)

@@ -54,6 +54,7 @@ def small_sum(ranks, size):
 measured = {}
 print("| ranks | images of a slot | training, h | probes, h | silencing, s | in all, h | speed-up | share of time in messages |")
 print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+first = None  # hours of one rank
 for ranks in [2 ** power for power in range(13)]:
     working = min(ranks, 128)  # slots of a batch of 100: the next power of two
     images = math.ceil(BATCH / working)
@@ -67,7 +68,7 @@ for ranks in [2 ** power for power in range(13)]:
     batches = EPOCHS * TRAIN / BATCH
     silencing = TEST / LABELS * math.ceil(LABELS / min(ranks, LABELS)) * measured[BATCH][3]
     total = batches * (train + train_messages + probe + probe_messages) + silencing
-    first = total if ranks == 1 else first
+    first = first or total
     print(f"| {ranks} | {images} | {batches * (train + train_messages) / 3600:.2f} | {batches * (probe + probe_messages) / 3600:.2f} "
           f"| {silencing:.1f} | {total / 3600:.2f} | {first / total:.1f} | {batches * (train_messages + probe_messages) / total:.2f} |",
           flush=True)

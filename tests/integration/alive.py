@@ -5,12 +5,11 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 
 import h5py
 
-from common import BINARY, FAULTS, epochs_done, folder, launch, make_idx, run, wait_until, write_places
+from common import FAULTS, epochs_done, folder, launch, make_idx, run, wait_until, write_places
 
 here = folder()
 os.chdir(here)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import h5py
-import numpy as np
 
 from common import folder, make_idx, run, train_small
 

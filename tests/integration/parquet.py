@@ -1,4 +1,5 @@
 """Tables written as Parquet come back with the same values."""
+import importlib.util
 import os
 import sys
 
@@ -10,13 +11,8 @@ sys.path.append(os.path.join(BUILD, "python"))  # where tests/run.sh puts pyarro
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "analysis"))
 import filterscope as fs  # noqa: E402 (found by the line above)
 
-try:
-    import pyarrow  # noqa: F401 (pandas uses it)
-except ImportError:
-    try:
-        import fastparquet  # noqa: F401
-    except ImportError:
-        skip("neither pyarrow nor fastparquet is installed (Debian 12 has neither: pip install 'pyarrow<16')")
+if not any(map(importlib.util.find_spec, ("pyarrow", "fastparquet"))):  # pandas uses either
+    skip("neither pyarrow nor fastparquet is installed (Debian 12 has neither: pip install 'pyarrow<16')")
 here = folder()
 data = make_idx(f"{here}/data", labels=10, train=40, test=20)
 train_small(f"{here}/model.h5", data, ranks=1)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from common import BINARY, VARYING, children, folder, identical, launch, lives, make_idx, run, train_small, wait_until, writer
+from common import VARYING, children, folder, identical, launch, lives, make_idx, run, train_small, wait_until, writer
 
 PATIENCE = 20  # seconds of silence after which a rank is lost
 here = folder()

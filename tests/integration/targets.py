@@ -97,8 +97,8 @@ with job(2, *SWEEP, *LONG, "--out", "runs/deep/long.h5"):
         done = subprocess.run([BINARY, *map(str, SWEEP), "--out", f"/dev/fd/{file.fileno()}"], pass_fds=[file.fileno()],
                               capture_output=True, text=True)
         assert done.returncode == 1 and "in use" in done.stderr, done
-    bound = subprocess.run(["unshare", "-m", "sh", "-ec", f"mkdir bound && mount --bind runs/deep bound && touch file.h5 && "
-                            f"mount --bind runs/deep/long.h5 file.h5"], capture_output=True, text=True)
+    bound = subprocess.run(["unshare", "-m", "sh", "-ec", "mkdir bound && mount --bind runs/deep bound && touch file.h5 && "
+                            "mount --bind runs/deep/long.h5 file.h5"], capture_output=True, text=True)
     if bound.returncode == 0:
         script = 'mount --bind runs/deep bound; mount --bind runs/deep/long.h5 file.h5; "$0" "$@"'
         for name, says in (("bound/long.h5", "in use"), ("file.h5", "mounted by itself")):
