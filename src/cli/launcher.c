@@ -74,6 +74,21 @@ fs_launched fs_read_launcher(void)
     return (fs_launched){"no launcher", 1};
 }
 
+static int on_one_host(void)
+{
+    const char *here = getenv("OMPI_COMM_WORLD_LOCAL_SIZE"), *all = getenv("OMPI_COMM_WORLD_SIZE");
+    const char *hosts = getenv("SLURM_STEP_NUM_NODES");
+    return here && all ? strcmp(here, all) == 0 : hosts && strcmp(hosts, "1") == 0;
+}
+
+/* Whether a rank can be reached, Open MPI 5 asks the kernel's routes: the one to the own host is by loopback, not by the network's
+ * interface, and so it complains of every rank there. By their addresses they are found; on several hosts the routes know better. */
+void fs_prepare_mpi(void)
+{
+    if (on_one_host())
+        setenv("OMPI_MCA_reachable", "weighted", 0);
+}
+
 fs_status fs_check_launcher(const fs_launched *launched)
 {
     int ranks, length;

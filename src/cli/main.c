@@ -68,6 +68,7 @@ static fs_status run_parallel(const struct command *command, int argc, char **ar
     }
     const fs_launched launched = fs_read_launcher();
     fs_blas_reserve();
+    fs_prepare_mpi();
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     status = fs_check_launcher(&launched);
