@@ -19,9 +19,14 @@ home=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
 
 # shellcheck disable=SC2086 # a list of words
 install_packages $build_packages libcmocka-dev hdf5-tools python3-h5py python3-numpy python3-pandas python3-matplotlib \
-    python3-torch python3-onnx dataset-fashion-mnist r-base-core r-cran-hdf5r r-cran-ggplot2 python3-pip python3-setuptools python3-wheel \
+    python3-onnx dataset-fashion-mnist r-base-core r-cran-hdf5r r-cran-ggplot2 python3-pip python3-setuptools python3-wheel \
     groff-base bash slurmctld slurmd slurm-client munge clang clang-format libclang-rt-dev util-linux e2fsprogs xfsprogs btrfs-progs \
     shellcheck pyflakes3 mandoc
+if [ -n "$(missing_packages python3-torch)" ] && [ -z "$(apt-cache madison python3-torch 2>/dev/null)" ]; then
+    say "no python3-torch to be had, as in Ubuntu 24.04: nothing is compared with PyTorch"
+else
+    install_packages python3-torch
+fi
 
 # A copy of CIFAR beside the source tree is used without being asked for.
 unpack=$home/../shared/data/unpack.sh
@@ -35,12 +40,14 @@ fi
 build tests
 cd "$home"
 
-# Debian 12 has no pyarrow: from PyPI, where that can be reached. Without it the test of Parquet is skipped.
+# Debian has no pyarrow: from PyPI, where that can be reached, for Debian 12's NumPy or else for a later Python. Without it the test
+# of Parquet is skipped.
 python=$(find_python pandas)
-if [ -z "$suite" ] && ! PYTHONPATH=build/python "$python" -c 'import pyarrow' 2>/dev/null; then
-    "$python" -m pip install --quiet --no-deps --retries 0 --timeout 30 --target build/python 'pyarrow<16' >/dev/null 2>&1 ||
-        say "no pyarrow from PyPI"
-fi
+get_pyarrow() {
+    PYTHONPATH=build/python "$python" -c 'import pyarrow' 2>/dev/null ||
+        "$python" -m pip install --quiet --no-deps --only-binary :all: --retries 0 --timeout 30 --target build/python "$1" >/dev/null 2>&1
+}
+[ -n "$suite" ] || get_pyarrow 'pyarrow<16' || get_pyarrow pyarrow || say "no pyarrow from PyPI"
 code=0
 rm -f build/meson-logs/testlog.json
 # shellcheck disable=SC2086 # a list of words
