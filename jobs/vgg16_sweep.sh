@@ -24,7 +24,7 @@
 #   OUT               folder of the files below (the folder of submission)
 #   MODEL             model file ($OUT/$ARCH.h5)
 #   RESULTS           results file ($OUT/$ARCH-sweep.h5)
-#   EPOCHS            of training (the architecture's own: 200; vgg11 260)
+#   EPOCHS            of training (the architecture's own; of a file 200)
 #   PROBE_EPOCHS      of the probes (200)
 #   TRAIN_OPTIONS     more options of filterscope train
 #   SWEEP_OPTIONS     more options of filterscope sweep

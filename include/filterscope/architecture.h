@@ -102,13 +102,13 @@ double fs_recipe_lr(const fs_recipe *recipe, const fs_group_recipe *group, doubl
 typedef struct fs_arch {
     const char *name; /* a built-in one's, or the file's without folder and ending */
     const char *text;
-    fs_recipe recipe; /* published where there is one (AVGG-16, VGG-11), else AVGG-16's (ours) */
+    fs_recipe recipe; /* see man filterscope; of a file AVGG-16's (ours) */
     int silent_floor; /* 1 for the text of a model file: pools may leave a rest out without "floor", as they once could */
 } fs_arch;
 
 enum { FS_ARCH_NAME_BYTES = 32, FS_ARCH_MOST_BYTES = 1 << 16, FS_ARCH_MOST_LAYERS = 1024 };
 
-/* Not collective, like everything here. All built-in architectures (the method's table), ended by a row whose name is NULL. */
+/* Not collective, like everything here. All built-in architectures, the method's first, ended by a row whose name is NULL. */
 const fs_arch *fs_arch_table(void);
 
 /* NULL where there is none of that name; the message lists those there are. */

@@ -5,7 +5,7 @@
 #include "filterscope/network.h"
 #include "filterscope/results.h"
 
-enum { FS_MOST_LAYERS = 64 };
+enum { FS_MOST_LAYERS = 256 }; /* that one sweep probes: more than ResNet-152 or DenseNet-201 have */
 
 typedef struct fs_plan {
     int layers;
@@ -15,7 +15,8 @@ typedef struct fs_plan {
 } fs_plan;
 
 /* Not collective, like everything here. `layers` is "all" or a list as "1,3,5". FS_USAGE names a word that is no layer of the
- * network. FS_ERROR: no memory. Zeroed after a failure; else release with fs_plan_free. */
+ * network, or they are more than FS_MOST_LAYERS. FS_ERROR: no memory. Zeroed after a failure; else release with
+ * fs_plan_free. */
 fs_status fs_plan_create(const fs_network *net, const char *layers, int filters_per_unit, fs_plan *plan);
 void fs_plan_free(fs_plan *plan);
 

@@ -8,22 +8,6 @@
 
 static const char usage[] = "arch NAME|FILE|MODEL.h5 [--input HEIGHTxWIDTHxCHANNELS] [--labels K] [--table shapes|text|layers]";
 
-/* Where the text has an input line and --input does not say otherwise, that is the input. */
-static fs_status find_input(const fs_arch *arch, const char *option, fs_layer *input)
-{
-    const char *text = arch->text;
-    char line[64];
-    int number = 0, more;
-    if (option) {
-        snprintf(line, sizeof line, "input %.50s", option);
-        text = line;
-    }
-    fs_status status = fs_arch_next(option ? "--input" : arch->name, &text, &number, input, &more);
-    if (!status && (!more || !fs_layer_is_input(input)))
-        *input = (fs_layer){.units = 3, .size = {32, 32}};
-    return status;
-}
-
 /* The operation that line `line` of net->text stands for; NULL for a line without. */
 static const fs_op *op_of_line(const fs_network *net, int line)
 {
@@ -120,7 +104,7 @@ static fs_status print_arch(const char *name, const char *size, int labels, cons
     fs_network net = {0};
     fs_status status = fs_arch_open(name, &arch);
     if (!status)
-        status = find_input(&arch, size, &input);
+        status = fs_find_input(&arch, size, &input);
     if (!status)
         status = fs_network_create(&arch, input.size.height, input.size.width, input.units, labels, 0, &net);
     if (!status)

@@ -71,6 +71,13 @@ fs_status fs_check_fits(const char *path, const fs_network *net, const char *spe
 /* Collective on MPI_COMM_WORLD. Images are scaled as `scaling` says from now on; the same status on every rank. */
 fs_status fs_scale_data(const fs_scaling *scaling, fs_dataset *train, fs_dataset *test);
 
+/* Not collective. "vgg16, vgg16-fc1 ... or mobilenetv2 (or a file: filterscope arch)": what --arch takes. */
+const char *fs_architecture_names(void);
+
+/* Not collective. The images that an architecture is built for: those of `option` (NULL: none), else of the text's input line,
+ * else 32x32x3. FS_USAGE: they are none. */
+fs_status fs_find_input(const fs_arch *arch, const char *option, fs_layer *input);
+
 /* Not collective. The --slots that a first start on `ranks` ranks takes: a power of two, 4 .. 16. */
 int fs_default_slots(int ranks);
 

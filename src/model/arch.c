@@ -29,6 +29,25 @@
         }                                                                                                                      \
     }
 
+/* Of the others one for all parameters: learning rate, its factor after so many epochs, momentum, L2. */
+#define RECIPE(epochs, every, lr, decay, momentum, l2)                                                                         \
+    {                                                                                                                          \
+        epochs, every, {lr, decay, momentum, l2},                                                                              \
+        {                                                                                                                      \
+            lr, decay, momentum, l2                                                                                            \
+        }                                                                                                                      \
+    }
+/* He et al. (2016) and Huang et al. (2017) at batches of 128 and 64, but the two steps down come after a third and two thirds
+ * of the epochs (ours). */
+#define RECIPE_RESNET RECIPE(165, 55, 0.1, 0.1, 0.9, 1e-4)
+#define RECIPE_DENSENET RECIPE(300, 100, 0.1, 0.1, 0.9, 1e-4)
+/* Decay, momentum and L2 of Sandler et al. (2018) and of Tan and Le (2019), by SGD where they take RMSProp, with a learning
+ * rate for it (ours). */
+#define RECIPE_MOBILENET RECIPE(200, 1, 0.05, 0.98, 0.9, 4e-5)
+#define RECIPE_EFFICIENTNET RECIPE(240, 2, 0.05, 0.97, 0.9, 1e-5)
+/* As the collections train them on CIFAR-10. */
+#define RECIPE_VGG_BN RECIPE(300, 30, 0.05, 0.5, 0.9, 5e-4)
+
 /* Each text is a file of src/model/architectures. */
 static const fs_arch table[] = {
     {"vgg16",
@@ -52,6 +71,57 @@ static const fs_arch table[] = {
     {"avgg8",
 #include "model/arch_avgg8.h"
      , RECIPE_AVGG16},
+    {"resnet20",
+#include "model/arch_resnet20.h"
+     , RECIPE_RESNET},
+    {"resnet20-b",
+#include "model/arch_resnet20-b.h"
+     , RECIPE_RESNET},
+    {"resnet32",
+#include "model/arch_resnet32.h"
+     , RECIPE_RESNET},
+    {"resnet32-b",
+#include "model/arch_resnet32-b.h"
+     , RECIPE_RESNET},
+    {"resnet44",
+#include "model/arch_resnet44.h"
+     , RECIPE_RESNET},
+    {"resnet44-b",
+#include "model/arch_resnet44-b.h"
+     , RECIPE_RESNET},
+    {"resnet56",
+#include "model/arch_resnet56.h"
+     , RECIPE_RESNET},
+    {"resnet56-b",
+#include "model/arch_resnet56-b.h"
+     , RECIPE_RESNET},
+    {"resnet110",
+#include "model/arch_resnet110.h"
+     , RECIPE_RESNET},
+    {"resnet110-b",
+#include "model/arch_resnet110-b.h"
+     , RECIPE_RESNET},
+    {"resnet18",
+#include "model/arch_resnet18.h"
+     , RECIPE_RESNET},
+    {"resnet18-224",
+#include "model/arch_resnet18-224.h"
+     , RECIPE_RESNET},
+    {"mobilenetv2",
+#include "model/arch_mobilenetv2.h"
+     , RECIPE_MOBILENET},
+    {"efficientnet-b0",
+#include "model/arch_efficientnet-b0.h"
+     , RECIPE_EFFICIENTNET},
+    {"densenet40-12",
+#include "model/arch_densenet40-12.h"
+     , RECIPE_DENSENET},
+    {"vgg16-bn",
+#include "model/arch_vgg16-bn.h"
+     , RECIPE_VGG_BN},
+    {"vgg16-bn-cifar",
+#include "model/arch_vgg16-bn-cifar.h"
+     , RECIPE_VGG_BN},
     {NULL, NULL, {0}},
 };
 
@@ -79,7 +149,7 @@ static const fs_arch *find(const char *name)
 
 static void fail_unknown(const char *name, const char *also)
 {
-    char known[256] = "";
+    char known[512] = "";
     for (const fs_arch *arch = table; arch->name; arch++) {
         size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, " %s", arch->name);

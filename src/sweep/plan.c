@@ -41,7 +41,7 @@ static int read_layer(const char *word, int layers, const char **end)
 }
 
 /* wanted[number] becomes 1 for each layer of the list; a comma at its end is harmless. */
-static fs_status read_layers(const fs_network *net, const char *list, char wanted[FS_MOST_LAYERS + 1])
+static fs_status read_layers(const fs_network *net, const char *list, char wanted[FS_ARCH_MOST_LAYERS + 1])
 {
     const char *word = list, *end;
     do {
@@ -60,19 +60,21 @@ static fs_status read_layers(const fs_network *net, const char *list, char wante
 
 static fs_status choose_layers(const fs_network *net, const char *layers, fs_plan *plan)
 {
-    char wanted[FS_MOST_LAYERS + 1] = {0};
+    char wanted[FS_ARCH_MOST_LAYERS + 1] = {0};
     fs_status status = FS_OK;
-    if (net->layers > FS_MOST_LAYERS)
-        return fs_fail(FS_USAGE, "%s has %d layers; at most %d can be probed", net->arch, net->layers, FS_MOST_LAYERS);
     if (strcmp(layers, "all") == 0)
         memset(wanted, 1, sizeof wanted);
     else
         status = read_layers(net, layers, wanted);
     if (status)
         return status;
-    for (int number = 1; number <= net->layers; number++)
-        if (wanted[number] && fs_network_probed(net, number))
-            add_layer(net, number, plan);
+    for (int number = 1; number <= net->layers; number++) {
+        if (!wanted[number] || !fs_network_probed(net, number))
+            continue;
+        if (plan->layers == FS_MOST_LAYERS)
+            return fs_fail(FS_USAGE, "more than %d layers of %s are to be probed: --layers chooses", FS_MOST_LAYERS, net->arch);
+        add_layer(net, number, plan);
+    }
     return FS_OK;
 }
 
@@ -120,13 +122,14 @@ double fs_plan_probe_cost(const fs_network *net, const fs_plan *plan, int index)
     return 2.0 * net->labels * (double)fs_plan_features(plan, index); /* logits and gradient */
 }
 
-/* Cost of layers from .. to-1 of `index` as one bundle. */
-static double bundle_cost(const fs_network *net, const fs_plan *plan, const int *index, int from, int to)
+/* trunk[i]: up to layer i of `index`; probes[i]: of the layers before it. */
+static void list_costs(const fs_network *net, const fs_plan *plan, const int *index, int count, double *trunk, double *probes)
 {
-    double cost = fs_plan_trunk_cost(net, plan, index[to - 1]);
-    for (int i = from; i < to; i++)
-        cost += fs_plan_probe_cost(net, plan, index[i]);
-    return cost;
+    probes[0] = 0;
+    for (int i = 0; i < count; i++) {
+        trunk[i] = fs_plan_trunk_cost(net, plan, index[i]);
+        probes[i + 1] = probes[i] + fs_plan_probe_cost(net, plan, index[i]);
+    }
 }
 
 int fs_plan_bundles(const fs_network *net, const fs_plan *plan, const int *index, int count, int teams, int *bundle)
@@ -134,14 +137,16 @@ int fs_plan_bundles(const fs_network *net, const fs_plan *plan, const int *index
     /* best[b][i]: cost of the most expensive of b bundles that hold layers 0 .. i-1; cut[b][i]: where the last one begins */
     static double best[FS_MOST_LAYERS + 1][FS_MOST_LAYERS + 1];
     static int cut[FS_MOST_LAYERS + 1][FS_MOST_LAYERS + 1];
+    double trunk[FS_MOST_LAYERS], probes[FS_MOST_LAYERS + 1];
     int most = teams < count ? teams : count, bundles = 1;
+    list_costs(net, plan, index, count, trunk, probes);
     for (int b = 0; b <= most; b++)
         for (int i = 0; i <= count; i++)
             best[b][i] = b == 0 && i == 0 ? 0 : (double)INFINITY;
     for (int b = 1; b <= most; b++)
         for (int i = 1; i <= count; i++)
             for (int from = 0; from < i; from++) {
-                double own = bundle_cost(net, plan, index, from, i), before = best[b - 1][from];
+                double own = trunk[i - 1] + probes[i] - probes[from], before = best[b - 1][from];
                 double cost = own > before ? own : before;
                 if (cost < best[b][i]) {
                     best[b][i] = cost;

@@ -21,6 +21,13 @@ for command in commands:
 assert "no command 'sweeep'" in run(1, "help", "sweeep", expect=2).stderr
 
 
+def complete(*words):
+    script = (f'. {CLI}/completion/filterscope; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _filterscope; '
+              'printf "%s\\n" "${COMPREPLY[@]}"')
+    done = subprocess.run(["bash", "-c", script, "bash", BINARY, *words], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
 def page(name):
     path = f"{CLI}/man/{name}"
     if shutil.which("groff"):
@@ -37,7 +44,10 @@ for option in sum(options.values(), []):
 known = set(sum(options.values(), []))
 for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", manual):
     assert option in known, f"filterscope.1 has {option}, which no command has"
-print(f"filterscope.1: {len(commands)} commands, {sum(map(len, options.values()))} options")
+architectures = complete("train", "--arch", "")
+for name in architectures:
+    assert re.search(rf"(?<![\w-]){name}(?![\w-])", manual), f"filterscope.1 lacks {name}"
+print(f"filterscope.1: {len(architectures)} architectures, {len(commands)} commands, {sum(map(len, options.values()))} options")
 
 data = make_idx(f"{here}/data", labels=4, train=40, test=20)
 train_small(f"{here}/model.h5", data, ranks=1)
@@ -56,13 +66,6 @@ for name, columns in places:
         assert re.search(rf"\b{column}\b", entry[1]), f"filterscope-results.5: {heading} lacks {column}"
         count += 1
 print(f"filterscope-results.5: {len(places)} datasets, {count} columns")
-
-
-def complete(*words):
-    script = (f'. {CLI}/completion/filterscope; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _filterscope; '
-              'printf "%s\\n" "${COMPREPLY[@]}"')
-    done = subprocess.run(["bash", "-c", script, "bash", BINARY, *words], capture_output=True, text=True, check=True)
-    return done.stdout.split()
 
 
 assert set(complete("")) == {"help", *commands}

@@ -42,6 +42,38 @@ static void the_architectures_have_the_maps_of_the_method(void **state)
     }
 }
 
+/* Parameters as torchvision's networks have them (K = 1000), as the papers round them (0.27M ... 1.7M of the ResNets for
+ * CIFAR-10, 1.0M of the DenseNet), and as the collections' have. */
+static void the_other_architectures_have_the_published_numbers_of_parameters(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int size, labels, layers, probes;
+        size_t parameters;
+    } expected[] = {
+        {"resnet20", 32, 10, 19, 19, 269722},         {"resnet32", 32, 10, 31, 31, 464154},
+        {"resnet44", 32, 10, 43, 43, 658586},         {"resnet56", 32, 10, 55, 55, 853018},
+        {"resnet110", 32, 10, 109, 109, 1727962},     {"resnet20-b", 32, 10, 21, 19, 272474},
+        {"resnet32-b", 32, 10, 33, 31, 466906},       {"resnet44-b", 32, 10, 45, 43, 661338},
+        {"resnet56-b", 32, 10, 57, 55, 855770},       {"resnet110-b", 32, 10, 111, 109, 1730714},
+        {"resnet18", 32, 10, 20, 17, 11173962},       {"resnet18-224", 224, 1000, 20, 17, 11689512},
+        {"mobilenetv2", 224, 1000, 52, 19, 3504872},  {"efficientnet-b0", 224, 1000, 81, 18, 5288548},
+        {"densenet40-12", 32, 10, 39, 39, 1019722},   {"vgg16-bn", 224, 1000, 13, 13, 138365992},
+        {"vgg16-bn-cifar", 32, 10, 13, 13, 15253578},
+    };
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        fs_network net;
+        int size = expected[i].size, probes = 0;
+        assert_int_equal(fs_network_create(fs_arch_find(expected[i].name), size, size, 3, expected[i].labels, 1, &net), FS_OK);
+        for (int layer = 1; layer <= net.layers; layer++)
+            probes += fs_network_probed(&net, layer) != NULL;
+        if (net.layers != expected[i].layers || probes != expected[i].probes || net.parameters != expected[i].parameters)
+            fail_msg("%s: %d layers, %d probes, %zu parameters", expected[i].name, net.layers, probes, net.parameters);
+        fs_network_free(&net);
+    }
+}
+
 static void vgg16_has_the_known_multiply_adds_and_probe_points(void **state)
 {
     (void)state;
@@ -317,6 +349,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_architectures_have_the_maps_of_the_method),
+        cmocka_unit_test(the_other_architectures_have_the_published_numbers_of_parameters),
         cmocka_unit_test(vgg16_has_the_known_multiply_adds_and_probe_points),
         cmocka_unit_test(an_unknown_architecture_and_an_impossible_pool_are_refused_by_name),
         cmocka_unit_test(a_weight_that_is_not_finite_is_named),

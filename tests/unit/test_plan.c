@@ -52,6 +52,46 @@ static void a_layer_that_is_none_is_named(void **state)
     fs_network_free(&net);
 }
 
+/* The shortcuts of option B are convolutions that no probe sees, and whose multiply-adds count. */
+static void a_network_with_branches_is_planned_by_what_is_probed(void **state)
+{
+    (void)state;
+    fs_network net;
+    fs_plan plan;
+    assert_int_equal(fs_network_create(fs_arch_find("resnet110-b"), 32, 32, 3, 10, 1, &net), FS_OK);
+    assert_int_equal(fs_plan_create(&net, "all", 64, &plan), FS_OK);
+    assert_true(plan.layers == 109 && plan.layer[38].layer == 39 && plan.layer[39].layer == 41 && plan.layer[108].layer == 111);
+    fs_plan_free(&plan);
+    assert_int_equal(fs_plan_create(&net, "40", 64, &plan), FS_USAGE);
+    assert_non_null(strstr(fs_message(), "convolution 40 of resnet110-b is not probed"));
+    fs_network_free(&net);
+    assert_int_equal(fs_network_create(fs_arch_find("resnet20-b"), 32, 32, 3, 10, 1, &net), FS_OK);
+    assert_int_equal(fs_plan_create(&net, "all", 64, &plan), FS_OK);
+    double shortcuts = 16 * 32 * 16 * 16 + 32 * 64 * 8 * 8, chain = 40551040 - 640; /* resnet20's, without its fc */
+    assert_true(fs_plan_trunk_cost(&net, &plan, 18) == chain + shortcuts);
+    fs_plan_free(&plan);
+    fs_network_free(&net);
+}
+
+static void more_layers_than_a_sweep_takes_are_refused(void **state)
+{
+    (void)state;
+    static char text[20 * (FS_MOST_LAYERS + 2)] = "";
+    const fs_arch arch = {.name = "mine", .text = text};
+    fs_network net;
+    fs_plan plan;
+    for (int layer = 0; layer <= FS_MOST_LAYERS; layer++)
+        strcat(text, "conv 2 1x1\n");
+    strcat(text, "globalavg\nfc K\n");
+    assert_int_equal(fs_network_create(&arch, 2, 2, 1, 2, 1, &net), FS_OK);
+    assert_int_equal(fs_plan_create(&net, "all", 64, &plan), FS_USAGE);
+    assert_non_null(strstr(fs_message(), "more than 256 layers of mine are to be probed: --layers chooses"));
+    assert_int_equal(fs_plan_create(&net, "257,3", 64, &plan), FS_OK);
+    assert_true(plan.layers == 2 && plan.layer[1].layer == 257);
+    fs_plan_free(&plan);
+    fs_network_free(&net);
+}
+
 static void bundles_cover_all_layers_and_the_dearest_is_as_cheap_as_can_be(void **state)
 {
     (void)state;
@@ -118,6 +158,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_plan_has_a_probe_and_blocks_for_each_layer),
         cmocka_unit_test(a_layer_that_is_none_is_named),
+        cmocka_unit_test(a_network_with_branches_is_planned_by_what_is_probed),
+        cmocka_unit_test(more_layers_than_a_sweep_takes_are_refused),
         cmocka_unit_test(bundles_cover_all_layers_and_the_dearest_is_as_cheap_as_can_be),
         cmocka_unit_test(another_plan_is_named_with_both_values),
     };
