@@ -1,7 +1,8 @@
-"""The job scripts on a real Slurm of three nodes: over two of them with srun and with mpirun, a time limit that is too short,
-scancel, a node taken down, a job array, and reproduce.sh as an element of one. Prints for each the wall time and what `status` says
-before and after.
+"""The job scripts on a real Slurm of four nodes: over two of them with srun and with mpirun, a time limit that is too short,
+scancel, a node taken down, a job array, and reproduce.sh as an element of one. All are submitted at once; Slurm lets two of two
+nodes, or four of one, run at a time. Prints for each the wall time and what `status` says before and after.
 Arguments: the scenarios to run (all)."""
+import concurrent.futures
 import os
 import sys
 import time
@@ -11,23 +12,30 @@ import h5py
 from common import BINARY, VARYING, folder, identical, make_idx, run
 from slurm_cluster import Cluster
 
+tree = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 here = folder()
+os.chdir(here)
 cluster = Cluster(f"{here}/cluster")
-tree = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 script = f"{tree}/jobs/vgg16_sweep.sh"
 data = make_idx(f"{here}/data", labels=3, train=60, test=30)
+SHALLOW = "shallow.txt"  # vgg6 without its fifth layer
+with open(SHALLOW, "w") as file:
+    file.writelines(f"conv {filters} 3x3 pad 1 bias\nbn\nrelu\nmaxpool 2\n" for filters in (64, 128, 256, 512))
+    file.write("fc K\n")
 TRAIN = "--batch 20 --slots 4 --lr 0.02 --fc-lr 0.02 --momentum 0.9 --fc-momentum 0.9"
 SWEEP = "--batch 20 --slots 4 --test-every 20"
 SETTINGS = {"DATA": data, "ARCH": "vgg6", "EPOCHS": 1, "FILTERSCOPE": BINARY, "OMPI_MCA_btl": "tcp,self",
             "OMPI_MCA_btl_tcp_if_include": "127.0.0.0/8",  # where all nodes are; Open MPI 5 doesn't always get at itself elsewhere
             "TRAIN_OPTIONS": TRAIN, "SWEEP_OPTIONS": SWEEP}
-SIZE = ("--nodes=2", "--ntasks=4", "--ntasks-per-node=2")
-LONG = 250  # epochs of the probes in scenarios that are disturbed
+FOUR = ("--nodes=2", "--ntasks=4", "--ntasks-per-node=2")
+TWO = ("--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--exclusive")  # no other job is on a node that goes down
+SHORT = 20
+LONG = 160  # epochs of the probes in scenarios that are disturbed
 
 
-def submit(name, *options, **settings):
+def submit(name, *options, size=TWO, **settings):
     os.makedirs(f"{here}/{name}", exist_ok=True)
-    return cluster.submit(script, *SIZE, f"--output={here}/{name}/log", *options,
+    return cluster.submit(script, *size, f"--output={here}/{name}/log", *options,
                           **{**SETTINGS, "OUT": f"{here}/{name}", **settings})
 
 
@@ -44,19 +52,16 @@ def results(name, arch="vgg6"):
 
 
 def status(name, when, arch="vgg6"):
-    for line in run(1, "status", results(name, arch)).stdout.splitlines():
-        print(f"  status {when}: {line}")
+    lines = run(1, "status", results(name, arch)).stdout.splitlines()
+    print("\n".join(f"  {name} {when}: {line}" for line in lines))
 
 
-def expected(epochs, arch="vgg6"):
-    """The sweep of one rank, undisturbed."""
-    path = f"{here}/{arch}-{epochs}.h5"
-    if not os.path.exists(path):
-        model = f"{here}/{arch}.h5"
-        if not os.path.exists(model):
-            run(1, "train", "--arch", arch, "--data", data, "--out", model, "--epochs", 1, *TRAIN.split())
-        run(1, "sweep", "--model", model, "--data", data, "--out", path, "--epochs", epochs, *SWEEP.split())
-    return path
+def expect(arch, *lengths):
+    """The sweeps of one rank, undisturbed."""
+    run(1, "train", "--arch", arch, "--data", data, "--out", f"{here}/{arch}.h5", "--epochs", 1, *TRAIN.split())
+    for epochs in lengths:
+        run(1, "sweep", "--model", f"{here}/{arch}.h5", "--data", data, "--out", f"{here}/{arch}-{epochs}.h5", "--epochs", epochs,
+            *SWEEP.split())
 
 
 def progress():
@@ -74,7 +79,7 @@ def finish(name, job, started, epochs, arch="vgg6", seconds=240):
     took = time.monotonic() - started
     state = cluster.show(job, "JobState")
     assert state == "COMPLETED", f"{name}: {state}\n{log(name)}"
-    assert identical(expected(epochs, arch), results(name, arch), VARYING), f"{name} differs"
+    assert identical(f"{here}/{arch}-{epochs}.h5", results(name, arch), VARYING), f"{name} differs"
     status(name, "after", arch)
     print(f"{name}: complete and bit-identical after {took:.0f} s, restarted {cluster.show(job, 'Restarts')} times", flush=True)
 
@@ -95,8 +100,8 @@ def start_at_once(name, job, restarts):
 
 def two_nodes(name, **launcher):
     started = time.monotonic()
-    job = submit(name, **launcher, PROBE_EPOCHS=20)
-    finish(name, job, started, 20)
+    job = submit(name, size=FOUR, **launcher, PROBE_EPOCHS=SHORT)
+    finish(name, job, started, SHORT)
     assert cluster.show(job, "NumNodes") == "2"
     with h5py.File(f"{here}/{name}/vgg6-sweep.h5") as file:
         launches = file["provenance/launches"][:]
@@ -119,7 +124,7 @@ def limit():
     started = time.monotonic()
     job = submit("limit", "--time=1", "--signal=B:CONT@1", PROBE_EPOCHS=LONG, SLURM_ARRAY_JOB_ID="999",  # of the submitting shell
                  TRAIN_OPTIONS=f"{TRAIN} --reserve 5",
-                 SWEEP_OPTIONS=f"{SWEEP} --reserve 45")
+                 SWEEP_OPTIONS=f"{SWEEP} --reserve 54")
     start_at_once("limit", job, 1)
     assert "the job's time is nearly over" in log("limit"), log("limit")
     wait(in_sweep("limit", 2), 60, "the second start")
@@ -159,7 +164,7 @@ def array():
     started = time.monotonic()
     os.makedirs(f"{here}/array")
     job = cluster.submit(script, "--array=0-1", "--ntasks=2", f"--output={here}/array/log-%a", "--job-name=x EndTime=1 JobState=FAILED",
-                         **{**SETTINGS, "OUT": f"{here}/array", "ARCH": "vgg11 vgg6", "PROBE_EPOCHS": 40,
+                         **{**SETTINGS, "OUT": f"{here}/array", "ARCH": f"{SHALLOW} vgg6", "PROBE_EPOCHS": LONG,
                             "SLURM_TIME_FORMAT": "relative", "TZ": "Asia/Kathmandu", "SLURM_JOB_END_TIME": "1"})
     wait(lambda: all(words in log("array", f"log-{each}").partition("sweep --model")[2]
                      for each, words in ((0, "phase two"), (1, "epoch 20/"))), 240, "both sweeps")
@@ -170,8 +175,8 @@ def array():
     wait(lambda: cluster.show(f"{job}_1", "Restarts") == "1", 120, "element 1's requeue")
     time.sleep(5)
     cluster.ask("scontrol", "update", f"JobId={job}_1", "StartTime=now", "TimeLimit=20")
-    for element, arch in enumerate(("vgg11", "vgg6")):
-        finish("array", f"{job}_{element}", started, 40, arch)
+    for element, arch in enumerate((SHALLOW, "vgg6")):
+        finish("array", f"{job}_{element}", started, LONG, arch)
         assert cluster.show(f"{job}_{element}", "Restarts") == str(element), f"element {element} was requeued, or was not"
 
 
@@ -205,6 +210,9 @@ def reproduce():
 
 
 SCENARIOS = (srun, mpirun, limit, scancel, node, array, reproduce)
-for scenario in SCENARIOS:
-    if not sys.argv[1:] or scenario.__name__ in sys.argv[1:]:
-        scenario()
+expect("vgg6", SHORT, LONG)
+expect(SHALLOW, LONG)
+with concurrent.futures.ThreadPoolExecutor(len(SCENARIOS)) as pool:
+    begun = [pool.submit(scenario) for scenario in SCENARIOS if not sys.argv[1:] or scenario.__name__ in sys.argv[1:]]
+for each in begun:
+    each.result()

@@ -1,4 +1,4 @@
-"""A real Slurm of three nodes on this machine: munged, slurmctld and three slurmd of its own, in a scratch folder, on ports of its
+"""A real Slurm of four nodes on this machine: munged, slurmctld and four slurmd of its own, in a scratch folder, on ports of its
 own, as any user; all of it ends with this process."""
 import atexit
 import ctypes
@@ -14,7 +14,7 @@ import time
 
 from common import children, skip
 
-NODES = ("n1", "n2", "n3")
+NODES = ("n1", "n2", "n3", "n4")
 CONFIGURATION = """
 ClusterName=filterscope
 SlurmctldHost={host}(127.0.0.1)
@@ -43,7 +43,7 @@ SlurmdTimeout=10
 KillWait=10
 InactiveLimit=0
 {nodes}
-PartitionName=all Nodes=n1,n2,n3 Default=YES MaxTime=INFINITE State=UP
+PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
@@ -111,7 +111,7 @@ class Cluster:
         self.run_daemon("slurmctld", "-D", "-f", f"{here}/slurm.conf")
         for node in NODES:
             self.start_node(node)
-        self.wait(lambda: self.ask("sinfo", "-h", "-o", "%T") == "idle", 30, "three idle nodes")
+        self.wait(lambda: self.ask("sinfo", "-h", "-o", "%T") == "idle", 30, "idle nodes")
 
     def run_daemon(self, name, *words, key=None):
         with open(f"{self.here}/{key or name}.out", "a") as out:
