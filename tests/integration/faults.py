@@ -4,6 +4,7 @@ command goes on to the same bits.
 
   faults.py [--all]     every call in every way, rather than one of each kind in one way: an hour"""
 import collections
+import concurrent.futures
 import os
 import shutil
 import sys
@@ -21,33 +22,35 @@ JOBS = {
                "--layers", "1,5", "--filters-per-unit", 200, "--out"], VARYING),
 }
 TEAMS = {("train", 1): (), ("sweep", 1): (), ("train", 3): (), ("sweep", 3): ("--team", 1)}  # then each rank writes
+REASONS = {"eio": "Input/output error", "enospc": "No space left", "alloc": "out of memory", "short": "write failed"}
 everything = "--all" in sys.argv
-count, failures = collections.Counter(), 0
+trials = []
 
 
-def attempt(name, way, number, what, ranks=1, rank=0, more={}):
-    """Runs the job with the fault at call `number` of a rank, then again without."""
-    global failures
+def plan(*trial):
+    trials.append((f"{here}/try{len(trials)}", *trial))
+
+
+def attempt(scratch, name, way, number, what, ranks=1, rank=0, more={}):
+    """Runs the job with the fault at call `number` of a rank, then again without. Returns how it ended, whether as it should."""
     words, varying = JOBS[name]
-    os.mkdir(f"{here}/try")
-    path = f"{here}/try/{name}.h5"
+    os.mkdir(scratch)
+    path = f"{scratch}/{name}.h5"
     started = time.monotonic()
     done = run(ranks, *words, path, *TEAMS[name, ranks], expect=None,
-               env={"LD_PRELOAD": FAULTS, "FAULT_FOLDER": f"{here}/try", "FAULT_DO": way, "FAULT_AT": str(number),
+               env={"LD_PRELOAD": FAULTS, "FAULT_FOLDER": scratch, "FAULT_DO": way, "FAULT_AT": str(number),
                     "FAULT_RANK": str(rank), **more})
     took = time.monotonic() - started
     said = [line for line in done.stderr.splitlines() if line.startswith("filterscope:")]
-    reasons = {"eio": "Input/output error", "enospc": "No space left", "alloc": "out of memory", "short": "write failed"}
-    good = took < 20 and (done.returncode == 0 or done.returncode == 1 and len(said) == 1 and reasons[way] in said[0])
+    good = took < 20 and (done.returncode == 0 or done.returncode == 1 and len(said) == 1 and REASONS[way] in said[0])
     again = run(1, *words, path, expect=None)
-    good &= again.returncode == 0 and identical(f"{here}/{name}.h5", path, varying) and os.listdir(f"{here}/try") == [f"{name}.h5"]
+    good &= again.returncode == 0 and identical(f"{here}/{name}.h5", path, varying) and os.listdir(scratch) == [f"{name}.h5"]
     print(f"{'ok  ' if good else 'FAIL'} {name} rank {rank} of {ranks} {way:6} {number:4} {what:24} exit {done.returncode} "
           f"{' | '.join(said)}", flush=True)
     if not good:
-        failures += 1
-        print(done.stderr[-2000:], again.stderr[-2000:], os.listdir(f"{here}/try"))
-    count[f"{way}: exit {done.returncode}"] += 1
-    shutil.rmtree(f"{here}/try")
+        print(took, done.stderr[-2000:], again.stderr[-2000:], os.listdir(scratch))
+    shutil.rmtree(scratch)
+    return f"{way}: exit {done.returncode}", good
 
 
 def calls_of(name, ranks, rank, what):
@@ -78,7 +81,7 @@ def fail_reads(name, ranks, rank):
     for kind in ("open", "pread", "close"):
         numbers = [number for number, call in calls if call == kind]
         for number in numbers if everything else numbers[-1:] + numbers[len(numbers) // 3:][:kind == "pread"]:
-            attempt(name, "eio", number, kind, ranks, rank, reads)
+            plan(name, "eio", number, kind, ranks, rank, reads)
 
 
 for name, (words, varying) in JOBS.items():
@@ -88,18 +91,21 @@ for name, (words, varying) in JOBS.items():
         for number, size in calls if everything else calls[len(calls) // 2:][:1]:
             ways = ("enospc", "eio", "short") if size > 1 else ("enospc", "eio")
             for way in ways if everything else [ways[kind % len(ways)]]:
-                attempt(name, way, number, what)
+                plan(name, way, number, what)
     sizes = calls_of(name, 1, 0, "alloc")
     chosen = range(len(sizes)) if everything else sorted({sizes.index(size) for size in sizes})[::4]
     for number, size in ((index + 1, sizes[index]) for index in chosen):
-        attempt(name, "alloc", number, f"{size} bytes")
+        plan(name, "alloc", number, f"{size} bytes")
     for what, way in (("files", "eio"), ("alloc", "alloc")):
         found = calls_of(name, 3, 1, what)
         for number in range(1, len(found) + 1) if everything else {len(found) // 2 + 1, len(found)} if found else ():
-            attempt(name, way, number, f"{found[number - 1]} bytes", 3, 1)
+            plan(name, way, number, f"{found[number - 1]} bytes", 3, 1)
     if name == "sweep":
         fail_reads(name, 1, 0)
         fail_reads(name, 3, 1)
     print(f"{name}: {len(points)} kinds of calls that change files, {len(sizes)} allocations of {len(set(sizes))} sizes")
+with concurrent.futures.ThreadPoolExecutor(2) as pool:  # one waits where the other computes
+    outcomes = list(pool.map(lambda trial: attempt(*trial), trials))
+count, failures = collections.Counter(how for how, _ in outcomes), sum(not good for _, good in outcomes)
 print(", ".join(f"{key}: {number}" for key, number in sorted(count.items())) + f"; {failures} failures")
 sys.exit(failures > 0)
