@@ -81,8 +81,9 @@ static int on_one_host(void)
     return here && all ? strcmp(here, all) == 0 : hosts && strcmp(hosts, "1") == 0;
 }
 
-/* Whether a rank can be reached, Open MPI 5 asks the kernel's routes: the one to the own host is by loopback, not by the network's
- * interface, and so it complains of every rank there. By their addresses they are found; on several hosts the routes know better. */
+/* Whether a rank can be reached, Open MPI 5 asks the kernel's routes: the one to the own host is by loopback, not by the
+ * network's interface, and so it complains of every rank there. By their addresses they are found; on several hosts the
+ * routes know better. */
 void fs_prepare_mpi(void)
 {
     if (on_one_host())
