@@ -148,6 +148,12 @@ struct fs_kind {
     void (*fold)(const fs_pass *pass);
     void (*infer)(const fs_pass *pass);
 
+    /* Of one that is linear in each channel of its input, see filterscope/cut.h: the weights of that channel alone, as inference
+     * has them, [places][out channels], op->weights / op->channels floats; and y [outputs] of one image less what the channel's
+     * `map` [height][width] adds to it. `after` is nothing of theirs. */
+    void (*channel)(const fs_pass *pass, int channel, float *weight);
+    void (*subtract)(const fs_op *op, const float *weight, const float *map, float *y);
+
     /* Training. What is made of the weights for each batch, for one direction: floats, and part `part` of `parts` of it. */
     size_t (*prepared)(const fs_step *step);
     void (*prepare)(const fs_pass *pass, int for_input, int part, int parts);

@@ -167,6 +167,15 @@ static size_t folded(const fs_step *step)
     return (size_t)(folded_at(step, NULL).end - (float *)NULL);
 }
 
+double fs_conv_scale(const fs_pass *pass, size_t filter)
+{
+    const fs_op *norm = pass->step->norm;
+    if (!norm)
+        return 1;
+    const float *variance = pass->statistic + norm->statistic + pass->step->op->out_channels;
+    return pass->parameter[norm->weight + filter] / sqrt(variance[filter] + FS_BATCHNORM_EPSILON);
+}
+
 /* weight [taps x channels][filters] times scale, and bias times scale plus the batch norm's shift. */
 static void fold_into(const fs_pass *pass, float *weight, float *shift)
 {
@@ -174,12 +183,9 @@ static void fold_into(const fs_pass *pass, float *weight, float *shift)
     const float *own = fs_weight_of(pass), *bias = fs_bias_of(pass);
     size_t filters = (size_t)op->out_channels;
     for (size_t f = 0; f < filters; f++) {
-        double scale = 1, offset = bias ? bias[f] : 0;
-        if (norm) {
-            const float *mean = pass->statistic + norm->statistic, *variance = mean + filters;
-            scale = pass->parameter[norm->weight + f] / sqrt(variance[f] + FS_BATCHNORM_EPSILON);
-            offset = (offset - mean[f]) * scale + pass->parameter[norm->bias + f];
-        }
+        double scale = fs_conv_scale(pass, f), offset = bias ? bias[f] : 0;
+        if (norm)
+            offset = (offset - pass->statistic[norm->statistic + f]) * scale + pass->parameter[norm->bias + f];
         shift[f] = (float)offset;
         for (size_t i = f; i < op->weights; i += filters)
             weight[i] = (float)(own[i] * scale);
@@ -256,6 +262,8 @@ const fs_kind fs_kind_conv = {
     .folded = folded,
     .fold = fold,
     .infer = infer,
+    .channel = fs_conv_channel,
+    .subtract = fs_conv_subtract,
     .prepared = prepared,
     .prepare = prepare,
     .reads_input = 1,

@@ -33,6 +33,15 @@ static inline int fs_units_of(const fs_layer *layer, const fs_place *place)
     return layer->units == FS_UNITS_K ? place->labels : layer->units;
 }
 
+/* By what a batch norm that goes into the convolution's weights multiplies those of `filter`; 1 without one. */
+double fs_conv_scale(const fs_pass *pass, size_t filter);
+
+/* fs_kind.channel and .subtract of convolutions, where they have one group, and of fully connected layers. */
+void fs_conv_channel(const fs_pass *pass, int channel, float *weight);
+void fs_conv_subtract(const fs_op *op, const float *weight, const float *map, float *y);
+void fs_linear_channel(const fs_pass *pass, int channel, float *weight);
+void fs_linear_subtract(const fs_op *op, const float *weight, const float *map, float *y);
+
 /* Uniform in +-1/sqrt(fan_in). */
 void fs_op_initialise(const fs_op *op, uint64_t seed, int number, size_t fan_in, float *parameter);
 

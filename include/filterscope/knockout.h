@@ -1,0 +1,77 @@
+/* Phase four (ours): what is lost when a filter is taken out of the trained network.
+ *
+ * The network is frozen and whole. For each image of the test set the filter's map, where the filter's probe sees it, becomes
+ * 0 or the filter's mean map over these images; nothing else changes. An experiment is one image with one filter out. */
+#ifndef FILTERSCOPE_KNOCKOUT_H
+#define FILTERSCOPE_KNOCKOUT_H
+
+#include <stdint.h>
+
+#include "filterscope/dataset.h"
+#include "filterscope/network.h"
+#include "filterscope/silence.h" /* fs_poll */
+#include "filterscope/slots.h"
+
+typedef enum fs_replacement { FS_REPLACE_NONE, FS_REPLACE_ZERO, FS_REPLACE_MEAN } fs_replacement;
+
+/* What the experiments of all filters have in common; borrowed by what follows. */
+typedef struct fs_knockout_input {
+    const fs_network *net;
+    const fs_dataset *test;
+    int images; /* the first so many of `test` */
+    int batch;  /* images or experiments at a time; the last bits of losses depend on it */
+    fs_replacement replacement;
+    int layers;       /* whose filters are knocked out */
+    const int *layer; /* [layers], ascending: numbers of probed convolutions */
+} fs_knockout_input;
+
+/* The network as it is. */
+typedef struct fs_untouched {
+    int32_t *answer; /* [images]: the largest logit, the lowest at a tie */
+    double *loss;    /* [images]: cross-entropy in nats */
+    float **mean;    /* [layers]: [filters][pixels], each filter's mean map, with FS_REPLACE_MEAN; else NULL */
+    int layers;
+} fs_untouched;
+
+/* Collective on own->comm. Each slot's images are summed alone, in order: the same bits on any number of ranks. FS_OK; FS_STOPPED
+ * (poll, on some rank); FS_ERROR (no memory): the same on every rank. Zeroed after a failure; else release with
+ * fs_untouched_free. */
+fs_status fs_untouched_measure(const fs_slots *own, const fs_knockout_input *in, fs_poll *poll, void *context,
+                               fs_untouched *untouched);
+void fs_untouched_free(fs_untouched *untouched);
+
+/* Labels up to which all answers are counted, K x K numbers a filter; beyond, only the right ones are. */
+enum { FS_KNOCKOUT_MOST_ANSWERS = 128 };
+
+/* How the experiments of a filter went: what fs_packed says of them. */
+enum { FS_WORK_RUN, FS_WORK_SAME, FS_WORK_HIDDEN, FS_WORK_COLUMNS };
+
+/* Of `n` filters. */
+typedef struct fs_knockout {
+    int32_t *right;                  /* [n][K]: images of each label that are answered right */
+    int32_t *answers;                /* [n][K][K]: images of label l (row) that are answered k; NULL for K > 128 */
+    int32_t *changed;                /* [n]: images whose answer is not the untouched network's */
+    double *loss;                    /* [n][K]: cross-entropy in nats, summed over the images of each label in their order */
+    int32_t (*work)[FS_WORK_COLUMNS]; /* [n]: experiments that were run, that were spared */
+} fs_knockout;
+
+/* Not collective. FS_ERROR without memory. Zeroed after a failure; else release with fs_knockout_free. */
+fs_status fs_knockout_create(int filters, int labels, fs_knockout *knockout);
+void fs_knockout_free(fs_knockout *knockout);
+
+/* Not collective. The network as it is, as if it were one filter's. */
+void fs_knockout_of_untouched(const fs_knockout_input *in, const fs_untouched *untouched, fs_knockout *knockout);
+
+/* Not collective. Filters first .. first+count-1 of layer in->layer[which] into `knockout`, which has room for `count`. What lies
+ * before the map is computed once for all of them (filterscope/cut.h), the rest for each image on which that makes a difference.
+ * FS_OK; FS_STOPPED (poll); FS_ERROR (no memory). */
+fs_status fs_knockout_filters(const fs_knockout_input *in, const fs_untouched *untouched, int which, int first, int count,
+                              fs_poll *poll, void *context, fs_knockout *knockout);
+
+/* Not collective. The same by definition: the whole network over all images for each filter. Where ReLUs and pools alone lie
+ * between the map and a convolution with or without batch normalisation, FS_REPLACE_ZERO sets the filter's gamma and beta, else
+ * its weights and bias, to 0; else the map is overwritten on the way. Slow, and kept as the oracle. */
+fs_status fs_knockout_literal(const fs_knockout_input *in, const fs_untouched *untouched, int which, int first, int count,
+                              fs_poll *poll, void *context, fs_knockout *knockout);
+
+#endif

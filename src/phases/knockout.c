@@ -1,0 +1,128 @@
+/* Phase four: experiments with the filters of one layer, packed into full batches over several filters. */
+#include <stdlib.h>
+
+#include "filterscope/cut.h"
+#include "filterscope/memory.h"
+#include "filterscope/stop.h"
+#include "phases/tally.h"
+
+/* One experiment of a batch. */
+struct place {
+    int filter; /* from the block's first */
+    int image;  /* from the chunk's first */
+};
+
+struct block {
+    const fs_knockout_input *in;
+    const fs_untouched *untouched;
+    const float *replacement; /* of the layer's maps; NULL: 0 */
+    int first, count;         /* filters */
+    fs_knockout *out;
+    fs_cut cut;
+    int image, images; /* the chunk: its first image, how many */
+    int32_t *answer;   /* [count][batch]: to the images of the chunk */
+    double *loss;      /* [count][batch] */
+    struct place *place; /* [batch] */
+    int places;
+};
+
+/* The answer to experiment (filter, image), both from the first. */
+static void take_answer(struct block *b, int filter, int image, int32_t answer, double loss)
+{
+    size_t place = (size_t)filter * (size_t)b->in->batch + (size_t)image;
+    b->answer[place] = answer;
+    b->loss[place] = loss;
+}
+
+static void run_batch(struct block *b)
+{
+    if (!b->places)
+        return;
+    const float *logits = fs_cut_behind(&b->cut, b->places);
+    for (int i = 0; i < b->places; i++, logits += b->in->net->labels) {
+        double loss;
+        int32_t answer = fs_answer(b->in, b->image + b->place[i].image, logits, &loss);
+        take_answer(b, b->place[i].filter, b->place[i].image, answer, loss);
+    }
+    b->places = 0;
+}
+
+/* Whether the experiment changes something; where it doesn't, its answer is known. */
+static void pack(struct block *b, int filter, int image)
+{
+    static const int column[] = {[FS_CUT_PACKED] = FS_WORK_RUN, [FS_CUT_SAME] = FS_WORK_SAME, [FS_CUT_HIDDEN] = FS_WORK_HIDDEN};
+    fs_packed packed = fs_cut_pack(&b->cut, image, b->places);
+    b->out->work[filter][column[packed]]++;
+    if (packed == FS_CUT_PACKED)
+        b->place[b->places++] = (struct place){filter, image};
+    else
+        take_answer(b, filter, image, b->untouched->answer[b->image + image], b->untouched->loss[b->image + image]);
+}
+
+/* All experiments of one filter with the chunk; 1 where poll wants to stop. */
+static int run_filter(struct block *b, int filter, fs_poll *poll, void *context)
+{
+    int number = b->first + filter;
+    fs_cut_choose(&b->cut, &number, 1, b->replacement);
+    for (int image = 0; image < b->images; image++) {
+        pack(b, filter, image);
+        if (b->places < b->in->batch)
+            continue;
+        run_batch(b);
+        if (poll(context))
+            return 1;
+    }
+    return 0;
+}
+
+static int run_chunk(struct block *b, fs_poll *poll, void *context)
+{
+    fs_load_images(b->in, b->image, b->images, b->cut.space.input);
+    fs_cut_before(&b->cut, b->images);
+    for (int filter = 0; filter < b->count; filter++)
+        if (run_filter(b, filter, poll, context))
+            return 1;
+    run_batch(b);
+    for (int filter = 0; filter < b->count; filter++) {
+        size_t place = (size_t)filter * (size_t)b->in->batch;
+        fs_tally(b->in, b->untouched, b->image, b->images, b->answer + place, b->loss + place, filter, b->out);
+    }
+    return poll(context);
+}
+
+static fs_status run(struct block *b, fs_poll *poll, void *context)
+{
+    for (b->image = 0; b->image < b->in->images; b->image += b->in->batch) {
+        int left = b->in->images - b->image;
+        b->images = left < b->in->batch ? left : b->in->batch;
+        if (run_chunk(b, poll, context))
+            return fs_stop_fail("phase four");
+    }
+    return FS_OK;
+}
+
+fs_status fs_knockout_filters(const fs_knockout_input *in, const fs_untouched *untouched, int which, int first, int count,
+                              fs_poll *poll, void *context, fs_knockout *knockout)
+{
+    size_t experiments = (size_t)count * (size_t)in->batch;
+    struct block b = {.in = in,
+                      .untouched = untouched,
+                      .replacement = untouched->mean[which],
+                      .first = first,
+                      .count = count,
+                      .out = knockout,
+                      .answer = fs_alloc(experiments, sizeof *b.answer, "answers"),
+                      .loss = fs_alloc(experiments, sizeof *b.loss, "losses"),
+                      .place = fs_alloc((size_t)in->batch, sizeof *b.place, "experiments")};
+    fs_status status = FS_ERROR;
+    if (b.answer && b.loss && b.place)
+        status = fs_cut_create(in->net, in->layer[which], in->batch, &b.cut);
+    if (!status) {
+        status = run(&b, poll, context);
+        fs_cut_free(&b.cut);
+    }
+    free(b.answer);
+    free(b.loss);
+    free(b.place);
+    return status;
+}
