@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "filterscope/dataset.h"
+#include "filterscope/knockout_counts.h"
 #include "filterscope/network.h"
 #include "filterscope/silence.h" /* fs_poll */
 #include "filterscope/slots.h"
@@ -39,25 +40,6 @@ typedef struct fs_untouched {
 fs_status fs_untouched_measure(const fs_slots *own, const fs_knockout_input *in, fs_poll *poll, void *context,
                                fs_untouched *untouched);
 void fs_untouched_free(fs_untouched *untouched);
-
-/* Labels up to which all answers are counted, K x K numbers a filter; beyond, only the right ones are. */
-enum { FS_KNOCKOUT_MOST_ANSWERS = 128 };
-
-/* How the experiments of a filter went: what fs_packed says of them. */
-enum { FS_WORK_RUN, FS_WORK_SAME, FS_WORK_HIDDEN, FS_WORK_COLUMNS };
-
-/* Of `n` filters. */
-typedef struct fs_knockout {
-    int32_t *right;                  /* [n][K]: images of each label that are answered right */
-    int32_t *answers;                /* [n][K][K]: images of label l (row) that are answered k; NULL for K > 128 */
-    int32_t *changed;                /* [n]: images whose answer is not the untouched network's */
-    double *loss;                    /* [n][K]: cross-entropy in nats, summed over the images of each label in their order */
-    int32_t (*work)[FS_WORK_COLUMNS]; /* [n]: experiments that were run, that were spared */
-} fs_knockout;
-
-/* Not collective. FS_ERROR without memory. Zeroed after a failure; else release with fs_knockout_free. */
-fs_status fs_knockout_create(int filters, int labels, fs_knockout *knockout);
-void fs_knockout_free(fs_knockout *knockout);
 
 /* Not collective. The network as it is, as if it were one filter's. */
 void fs_knockout_of_untouched(const fs_knockout_input *in, const fs_untouched *untouched, fs_knockout *knockout);

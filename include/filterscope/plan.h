@@ -11,7 +11,9 @@ typedef struct fs_plan {
     int layers;
     fs_layer_row layer[FS_MOST_LAYERS]; /* the probed layers, ascending */
     int units;
-    fs_unit *unit; /* [units]: the probes, then the blocks of filters, both by layer */
+    fs_unit *unit; /* [units]: the probes, then the blocks of filters, both by layer; then those of phase four */
+    int own_units; /* without these */
+    double before[FS_MOST_LAYERS], behind[FS_MOST_LAYERS]; /* fs_cut_costs of the layers whose filters are knocked out */
 } fs_plan;
 
 /* Not collective, like everything here. `layers` is "all" or a list as "1,3,5". FS_USAGE names a word that is no layer of the
@@ -19,6 +21,15 @@ typedef struct fs_plan {
  * fs_plan_free. */
 fs_status fs_plan_create(const fs_network *net, const char *layers, int filters_per_unit, fs_plan *plan);
 void fs_plan_free(fs_plan *plan);
+
+/* Adds phase four for `layers`, "all" those of the plan or some of them: the untouched network, then blocks of filters that cost
+ * about as much as FS_KNOCKOUT_PASSES passes of the whole network, so that a block's own part, what lies before its layer, is
+ * little of it. FS_USAGE names a word that is no layer of the plan. FS_ERROR: no memory. */
+enum { FS_KNOCKOUT_PASSES = 4 };
+fs_status fs_plan_add_knockout(const fs_network *net, const char *layers, fs_plan *plan);
+
+/* Multiply-adds for one image of a block of phase four. */
+double fs_plan_knockout_cost(const fs_plan *plan, int unit);
 
 /* Height x width x filters of probed layer `index`. */
 size_t fs_plan_features(const fs_plan *plan, int index);

@@ -50,12 +50,15 @@
 #include "filterscope/clusters.h"
 #include "filterscope/config.h"
 #include "filterscope/dataset.h"
+#include "filterscope/knockout_counts.h"
 #include "filterscope/status.h"
 #include "filterscope/target.h"
 
-typedef enum fs_unit_kind { FS_UNIT_PROBE = 1, FS_UNIT_SILENCE = 2 } fs_unit_kind;
+typedef enum fs_unit_kind { FS_UNIT_PROBE = 1, FS_UNIT_SILENCE = 2, FS_UNIT_BASELINE = 3, FS_UNIT_KNOCKOUT = 4 } fs_unit_kind;
 
-/* One unit of work: a layer's probe (first = 0, count = filters), or the block first .. first+count-1 of its filters. */
+/* One unit of work: a layer's probe (first = 0, count = filters), or the block first .. first+count-1 of its filters, silenced or
+ * knocked out; or the untouched network, in one unit before the blocks to be knocked out, which are the last (as a probe, of the
+ * first layer whose filters are knocked out). */
 typedef struct fs_unit {
     int32_t kind;  /* fs_unit_kind */
     int32_t index; /* which of the probed layers, from 0 */
@@ -129,6 +132,15 @@ typedef struct fs_silence_layer_row {
     double share; /* mean share of the selected unit over the filters that are not dead (ours) */
 } fs_silence_layer_row;
 
+/* What the untouched network answers to the images of a label (ours). */
+typedef struct fs_baseline_row {
+    int32_t label;
+    int32_t images;   /* of the label, of those that phase four takes */
+    int32_t right;    /* that are answered right */
+    int32_t answered; /* images of any label that are answered with this one */
+    double loss;      /* cross-entropy in nats, summed over the label's images */
+} fs_baseline_row;
+
 /* State of a probe in training: what a resume needs to go on with the same bits. */
 typedef struct fs_probe_state {
     int epoch;       /* epochs that are complete */
@@ -174,6 +186,12 @@ typedef struct fs_results fs_results;
  * exists already, when a number of the plan is out of range, or on any failed call (disk full, no folder, no permission), the
  * message naming path and cause and PATH.tmp removed. An existing result is never touched. */
 fs_status fs_results_create(const char *path, const fs_results_plan *plan);
+
+/* Not collective; call on one rank that holds the lock. Adds what `plan` has more than the file at target->path, whose plan is
+ * its beginning: entries of the configuration, and units at the end. The larger file is created at PATH.tmp, as by
+ * fs_results_create, with all that the old one holds, and takes its name when it is on the disk: until then the old one stays as
+ * it is. FS_ERROR as fs_results_create; FS_MISMATCH: the file is another's (fs_target_check), or damaged. */
+fs_status fs_results_extend(const fs_target *target, const fs_results_plan *plan);
 
 /* Not collective. Bytes that fs_results_create will allocate, without the metadata (about 12 KiB and 2 KiB a layer). */
 uint64_t fs_results_bytes(const fs_results_plan *plan);
@@ -311,6 +329,10 @@ fs_status fs_results_write_probe(fs_results *results, int unit, const float *wei
 /* Finishes a silence unit: field [count][K][K], cluster [count][K] and row [count], then the record. */
 fs_status fs_results_write_silence(fs_results *results, int unit, const float *field, const int32_t *cluster,
                                    const fs_filter_row *row);
+
+/* Finish a unit of phase four: the untouched network, row [K] and its answers in `untouched`; the filters of a block. */
+fs_status fs_results_write_baseline(fs_results *results, int unit, const fs_baseline_row *row, const fs_knockout *untouched);
+fs_status fs_results_write_knockout(fs_results *results, int unit, const fs_knockout *knockout);
 
 /* Finishes the sweep: row [layers], sizes int32 [layers][K + 1], then /state. */
 fs_status fs_results_write_layers(fs_results *results, const fs_silence_layer_row *row, const int32_t *sizes);

@@ -1,8 +1,9 @@
-/* Phases two and three over all ranks into one results file. */
+/* Phases two to four over all ranks into one results file. */
 #ifndef FILTERSCOPE_SWEEP_H
 #define FILTERSCOPE_SWEEP_H
 
 #include "filterscope/dataset.h"
+#include "filterscope/knockout.h"
 #include "filterscope/network.h"
 #include "filterscope/plan.h"
 #include "filterscope/probe.h"
@@ -14,7 +15,9 @@ typedef struct fs_sweep_settings {
     int slots;
     int team;          /* most ranks of a team, 1 .. slots */
     double save_every; /* seconds, see fs_results_sync_every. Bits do not depend on it */
-    int literal;       /* silence weights and run the test set for each filter, instead of one pass for all */
+    int literal;       /* silence weights, and knock out filters, by definition: run the test set for each filter */
+    fs_replacement replacement; /* of filters in phase four; FS_REPLACE_NONE: there is none */
+    int knockout_images;        /* the first so many test images, in phase four */
 } fs_sweep_settings;
 
 /* Everything a sweep works on; the same on every rank; borrowed. */

@@ -68,8 +68,9 @@ static fs_status read_layer(struct progress *p, int index)
         if (u->kind == FS_UNIT_SILENCE) {
             layer->blocks++;
             layer->recorded += p->done[unit];
-            continue;
         }
+        if (u->kind != FS_UNIT_PROBE)
+            continue;
         layer->probed = p->done[unit];
         layer->rank = run->rank;
         layer->running = !layer->probed && run->attempt > 0 && run->launch == p->number;
@@ -184,13 +185,14 @@ static void print_probes(const struct progress *p)
     printf("\n");
 }
 
-/* Filters that this launch recorded, over the seconds that its ranks took for them: clocks may have been set in between. */
-static double silence_rate(const struct progress *p)
+/* Filters in units of a kind that this launch recorded, over the seconds that its ranks took for them: clocks may have been set
+ * in between. */
+static double filter_rate(const struct progress *p, int kind)
 {
     double filters = 0, seconds = 0;
     for (int unit = 0; unit < p->plan->units; unit++) {
         const fs_run_row *run = &p->run[unit];
-        if (p->plan->unit[unit].kind != FS_UNIT_SILENCE || !p->done[unit] || run->launch != p->number)
+        if (p->plan->unit[unit].kind != kind || !p->done[unit] || run->launch != p->number)
             continue;
         filters += p->plan->unit[unit].count;
         seconds += run->seconds;
@@ -198,20 +200,41 @@ static double silence_rate(const struct progress *p)
     return seconds > 0 ? filters * p->launch.ranks / seconds : 0;
 }
 
+static void count_filters(const struct progress *p, int kind, int *filters, int *recorded)
+{
+    *filters = *recorded = 0;
+    for (int unit = 0; unit < p->plan->units; unit++)
+        if (p->plan->unit[unit].kind == kind) {
+            *filters += p->plan->unit[unit].count;
+            *recorded += p->done[unit] * p->plan->unit[unit].count;
+        }
+}
+
 static void print_silence(const struct progress *p)
 {
     const char *how = fs_config_get(p->plan->config, "silencing");
-    int filters = 0, recorded = 0;
+    int filters, recorded;
     char left[32];
-    for (int unit = 0; unit < p->plan->units; unit++)
-        if (p->plan->unit[unit].kind == FS_UNIT_SILENCE) {
-            filters += p->plan->unit[unit].count;
-            recorded += p->done[unit] * p->plan->unit[unit].count;
-        }
+    count_filters(p, FS_UNIT_SILENCE, &filters, &recorded);
     printf("phase three: %d of %d filters, %s", recorded, filters, how ? how : "");
-    double rate = silence_rate(p);
+    double rate = filter_rate(p, FS_UNIT_SILENCE);
     if (how && strcmp(how, "literal") == 0 && rate > 0 && recorded < filters) /* one pass ends all at once */
         printf(", %.2f filters/s, %s left", rate, duration((filters - recorded) / rate, left));
+    printf("\n");
+}
+
+static void print_knockout(const struct progress *p)
+{
+    const char *how = fs_config_get(p->plan->config, "knockout");
+    int filters, recorded;
+    char left[32];
+    count_filters(p, FS_UNIT_KNOCKOUT, &filters, &recorded);
+    if (!filters)
+        return;
+    double rate = filter_rate(p, FS_UNIT_KNOCKOUT);
+    printf("phase four:  %d of %d filters knocked out, %s", recorded, filters, how ? how : "");
+    if (rate > 0 && recorded < filters)
+        printf(", %.2f filters/s, about %s left", rate, duration((filters - recorded) / rate, left));
     printf("\n");
 }
 
@@ -245,6 +268,7 @@ fs_status fs_print_progress(fs_results *results, int *complete)
             print_layer(&p, i);
         print_probes(&p);
         print_silence(&p);
+        print_knockout(&p);
         print_launch(&p);
         int done = count_done(&p);
         *complete = p.complete && done == p.plan->units;

@@ -15,7 +15,7 @@
 #include "filterscope/stop.h"
 
 struct arguments {
-    const char *model, *out, *layers;
+    const char *model, *out, *layers, *knockout, *knockout_layers;
     int filters_per_unit, reserve;
     fs_data_choice data;
     fs_sweep_settings settings;
@@ -34,10 +34,25 @@ struct job {
 static const char sweep_usage[] = "sweep --model MODEL.h5 --data SPEC --out RESULTS.h5 [options]";
 static const char plan_usage[] = "plan --model MODEL.h5 --data SPEC [options of sweep]";
 
+static fs_status read_knockout(struct arguments *a)
+{
+    fs_sweep_settings *s = &a->settings;
+    if (!a->knockout && (s->knockout_images || strcmp(a->knockout_layers, "all") != 0))
+        return fs_fail(FS_USAGE, "--%s: without --knockout zero or mean",
+                       s->knockout_images ? "knockout-images" : "knockout-layers");
+    if (a->knockout && strcmp(a->knockout, "zero") != 0 && strcmp(a->knockout, "mean") != 0)
+        return fs_fail(FS_USAGE, "--knockout: '%s' is neither zero nor mean", a->knockout);
+    if (strlen(a->knockout_layers) >= FS_CONFIG_VALUE_BYTES)
+        return fs_fail(FS_USAGE, "--knockout-layers: a list of %zu characters: at most %d", strlen(a->knockout_layers),
+                       FS_CONFIG_VALUE_BYTES - 1);
+    s->replacement = !a->knockout ? FS_REPLACE_NONE : *a->knockout == 'z' ? FS_REPLACE_ZERO : FS_REPLACE_MEAN;
+    return FS_OK;
+}
+
 static fs_status read_arguments(int argc, char **argv, const char *usage, struct arguments *a)
 {
     fs_probe_settings *p = &a->settings.probe;
-    *a = (struct arguments){.layers = "all", .filters_per_unit = 64, .reserve = 60};
+    *a = (struct arguments){.layers = "all", .knockout_layers = "all", .filters_per_unit = 64, .reserve = 60};
     a->settings.threshold = 0.3;
     a->settings.save_every = FS_SYNC_SECONDS;
     *p = (fs_probe_settings){.epochs = 200,
@@ -71,6 +86,9 @@ static fs_status read_arguments(int argc, char **argv, const char *usage, struct
         {"train-images", FS_OPTION_INT, &a->data.train_images, 1, 2e9, "the first N training images only (all)"},
         {"test-images", FS_OPTION_INT, &a->data.test_images, 1, 2e9, "the first N test images only (all)"},
         {"literal", FS_OPTION_FLAG, &a->settings.literal, 0, 0, "run the test set once for every filter, as the paper says"},
+        {"knockout", FS_OPTION_TEXT, &a->knockout, 0, 0, "zero or mean: then take each filter out of the trained network"},
+        {"knockout-layers", FS_OPTION_TEXT, &a->knockout_layers, 0, 0, "convolutions whose filters are taken out (all probed)"},
+        {"knockout-images", FS_OPTION_INT, &a->settings.knockout_images, 1, 2e9, "the first N test images for that (all)"},
         {"save-every", FS_OPTION_NUMBER, &a->settings.save_every, 0, 1e6, "seconds of work that a power failure may cost (30)"},
         {"reserve", FS_OPTION_INT, &a->reserve, 0, 1e6, "stop so many seconds before the Slurm job ends (60)"},
         {NULL},
@@ -83,7 +101,7 @@ static fs_status read_arguments(int argc, char **argv, const char *usage, struct
             fs_fail(FS_USAGE, "--layers: a list of %zu characters: at most %d", strlen(a->layers), FS_CONFIG_VALUE_BYTES - 1);
     if (!status && a->settings.slots)
         status = fs_check_slots(a->settings.slots);
-    return status;
+    return status ? status : read_knockout(a);
 }
 
 static fs_status check_model(const struct arguments *a, const fs_model *model, const fs_dataset *data)
@@ -95,8 +113,8 @@ static fs_status check_model(const struct arguments *a, const fs_model *model, c
     return fs_check_fits(a->model, net, a->data.spec, data);
 }
 
-/* What the results depend on. */
-static void describe(const struct job *job, fs_config *config)
+/* What the results depend on; without phase four, what those of the others do. */
+static void describe(const struct job *job, fs_config *config, int knockout)
 {
     const struct arguments *a = &job->a;
     const fs_probe_settings *p = &a->settings.probe;
@@ -120,18 +138,31 @@ static void describe(const struct job *job, fs_config *config)
     fs_config_set(config, "seed", "%llu", (unsigned long long)p->seed);
     fs_config_set(config, "slots", "%d", a->settings.slots);
     fs_config_set(config, "silencing", "%s", a->settings.literal ? "literal" : "one pass");
+    if (!knockout)
+        return;
+    fs_config_set(config, "knockout", "%s", a->knockout);
+    fs_config_set(config, "knockout-layers", "%s", a->knockout_layers);
+    fs_config_set(config, "knockout-images", "%d", a->settings.knockout_images);
 }
 
-static fs_results_plan results_plan(const struct job *job)
+static fs_results_plan results_plan(const struct job *job, int knockout)
 {
     return (fs_results_plan){.labels = job->model.net.labels,
                              .label_name = (const char(*)[FS_LABEL_NAME_BYTES])job->model.label_name,
                              .layers = job->plan.layers,
                              .layer = job->plan.layer,
                              .epochs = job->a.settings.probe.epochs,
-                             .units = job->plan.units,
+                             .units = knockout ? job->plan.units : job->plan.own_units,
                              .unit = job->plan.unit,
                              .config = &job->config};
+}
+
+/* Writes the configuration anew, too: it lives as long as the job. */
+static fs_results_plan describe_plan(struct job *job, int knockout)
+{
+    job->config.count = 0;
+    describe(job, &job->config, knockout);
+    return results_plan(job, knockout);
 }
 
 /* Model files of other tools, and old ones, may hold any bytes; what is stored here has to be readable. */
@@ -165,9 +196,10 @@ static int repair(struct job *job)
     snprintf(message, sizeof message, "%s", fs_message());
     for (int tried = slots ? slots : 1; tried <= FS_MOST_SLOTS && !repaired; tried *= 2) {
         job->a.settings.slots = tried;
-        describe(job, &job->config);
-        fs_results_plan plan = results_plan(job);
-        repaired = fs_results_repair(job->target.path, &plan) == FS_OK;
+        for (int knockout = job->a.knockout != NULL; knockout >= 0 && !repaired; knockout--) {
+            fs_results_plan plan = describe_plan(job, knockout);
+            repaired = fs_results_repair(job->target.path, &plan) == FS_OK;
+        }
         if (slots)
             break;
     }
@@ -179,11 +211,20 @@ static int repair(struct job *job)
 static fs_status create_results(struct job *job)
 {
     take_slots(job, NULL);
-    describe(job, &job->config);
-    fs_results_plan plan = results_plan(job);
+    fs_results_plan plan = describe_plan(job, job->a.knockout != NULL);
     fs_status status = check_names(job);
     if (!status)
         status = fs_results_create(job->target.path, &plan);
+    return status ? status : fs_target_hold(&job->target, 0);
+}
+
+/* The file of a sweep without phase four gets its places. */
+static fs_status extend_results(struct job *job)
+{
+    fs_results_plan plan = describe_plan(job, 1);
+    printf("sweep: %s gets room for phase four\n", job->a.out);
+    fs_status status = fs_results_extend(&job->target, &plan);
+    fs_target_drop(&job->target);
     return status ? status : fs_target_hold(&job->target, 0);
 }
 
@@ -201,11 +242,11 @@ static fs_status find_results(struct job *job)
         return status;
     const fs_results_plan *stored = fs_results_plan_of(results);
     take_slots(job, stored->config);
-    describe(job, &job->config);
-    fs_results_plan now = results_plan(job);
+    int knockout = job->a.knockout != NULL, adds = knockout && !fs_config_get(stored->config, "knockout");
+    fs_results_plan now = describe_plan(job, knockout && !adds);
     status = fs_results_match(job->a.out, stored, &now);
     fs_results_close(results);
-    return status;
+    return status || !adds ? status : extend_results(job);
 }
 
 static void release(struct job *job)
@@ -222,6 +263,16 @@ static long count_filters(const fs_plan *plan)
     for (int i = 0; i < plan->layers; i++)
         filters += plan->layer[i].filters;
     return filters;
+}
+
+static fs_status add_knockout(struct job *job)
+{
+    fs_sweep_settings *s = &job->a.settings;
+    if (!s->knockout_images)
+        s->knockout_images = job->test.images;
+    if (s->knockout_images > job->test.images)
+        return fs_fail(FS_ERROR, "--knockout-images: %d of %d test images", s->knockout_images, job->test.images);
+    return fs_agree(MPI_COMM_WORLD, fs_plan_add_knockout(&job->model.net, job->a.knockout_layers, &job->plan));
 }
 
 /* Model, data and plan on every rank. */
@@ -243,6 +294,8 @@ static fs_status load(struct job *job)
         status = fs_agree(MPI_COMM_WORLD, fs_silence_check_labels(&job->test));
     if (!status)
         status = fs_agree(MPI_COMM_WORLD, fs_plan_create(&job->model.net, a->layers, a->filters_per_unit, &job->plan));
+    if (!status && a->knockout)
+        status = add_knockout(job);
     if (!status && a->out && !a->settings.literal)
         status = fs_silence_check_memory(MPI_COMM_WORLD, job->model.net.labels, count_filters(&job->plan));
     return status;
@@ -351,7 +404,7 @@ static void print_units(const struct job *job, double rate)
     const fs_plan *plan = &job->plan;
     const fs_network *net = &job->model.net;
     const fs_probe_settings *p = &job->a.settings.probe;
-    double probes = 0, blocks = plan->units - plan->layers;
+    double probes = 0, blocks = plan->own_units - plan->layers;
     printf("layer  map              features  probe MAC/image  silence units\n");
     for (int i = 0; i < plan->layers; i++) {
         const fs_layer_row *l = &plan->layer[i];
@@ -383,11 +436,10 @@ fs_status fs_cli_plan(int argc, char **argv)
     status = load(&job);
     if (!status) {
         take_slots(&job, NULL);
-        describe(&job, &job.config);
         status = measure_trunk(&job, &rate);
     }
     if (!status) {
-        fs_results_plan plan = results_plan(&job);
+        fs_results_plan plan = describe_plan(&job, job.a.knockout != NULL);
         fs_print_config("filterscope " FS_VERSION " plan", &job.config);
         print_units(&job, rate);
         printf("file:  %.1f MiB\n", (double)fs_results_bytes(&plan) / (1 << 20));

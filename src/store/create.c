@@ -25,6 +25,8 @@ struct creation {
     hid_t file;
     int hdf5_descriptor; /* HDF5's own */
     int descriptor;      /* a duplicate that outlives HDF5's; -1 before */
+    fs_results *old;     /* what it takes over and replaces; NULL: nothing */
+    const fs_target *target; /* of that */
 };
 
 static fs_status fail(const struct creation *c, const char *cause)
@@ -50,6 +52,23 @@ static fs_status write_known_rows(const struct creation *c, const fs_place *plac
         status = fs_place_write(place, first, count, rows);
     }
     free(rows);
+    return status;
+}
+
+/* All that the old file has of the place. Its units are the first ones of the new file. */
+static fs_status take_over(const struct creation *c, const fs_place *place, fs_place_name name, int index)
+{
+    const fs_place *old = fs_store_place(c->old, name, index);
+    uint64_t most = FS_SUM_BYTES / place->form->bytes, elements = old->rank > 0;
+    fs_status status = FS_OK;
+    for (int d = 0; d < old->rank; d++)
+        elements *= old->size[d];
+    for (uint64_t first = 0; first < elements && !status && name != FS_PLACE_CONFIG; first += most) {
+        uint64_t count = elements - first < most ? elements - first : most;
+        status = fs_place_read(old, first, count, c->old->buffer);
+        if (!status)
+            status = fs_place_write(place, first, count, c->old->buffer);
+    }
     return status;
 }
 
@@ -112,6 +131,8 @@ static fs_status create_place(const struct creation *c, fs_place_name name, int 
         status = write_known_rows(c, &place, name, &fixed);
     if (!status && place.form->fixed && !write_attribute(place.set, "crc", H5T_STD_U32LE, &fixed))
         status = fail_hdf5(c, place.path);
+    if (!status && c->old)
+        status = take_over(c, &place, name, index);
     fs_status closed = fs_place_close(&place);
     return status ? status : closed;
 }
@@ -129,14 +150,24 @@ static fs_status create_group(const struct creation *c, const char *path)
 
 static fs_status create_groups(const struct creation *c)
 {
-    static const char *const groups[] = {"/probe", "/silence", "/resume", "/provenance"};
+    static const struct {
+        const char *path;
+        int layers;          /* has a group for each layer ... */
+        fs_place_name needed; /* ... where this is there; any that always is, for the others */
+    } groups[] = {{"/probe", 1, FS_PLACE_WEIGHT},
+                  {"/silence", 1, FS_PLACE_FIELD},
+                  {"/resume", 1, FS_PLACE_TRAINING},
+                  {"/provenance", 0, FS_PLACE_LAUNCHES},
+                  {"/knockout", 1, FS_PLACE_RIGHT}};
     fs_status status = FS_OK;
-    for (int g = 0; g < 4 && !status; g++) {
-        status = create_group(c, groups[g]);
-        for (int i = 0; i < c->plan->layers && !status && g < 3; i++) {
+    for (size_t g = 0; g < sizeof groups / sizeof *groups && !status; g++) {
+        if (groups[g].needed != FS_PLACE_RIGHT || fs_form_exists(FS_PLACE_BASELINE, c->plan, 0))
+            status = create_group(c, groups[g].path);
+        for (int i = 0; i < c->plan->layers && !status && groups[g].layers; i++) {
             char path[FS_PLACE_PATH_BYTES];
-            snprintf(path, sizeof path, "%s/%d", groups[g], c->plan->layer[i].layer);
-            status = create_group(c, path);
+            snprintf(path, sizeof path, "%s/%d", groups[g].path, c->plan->layer[i].layer);
+            if (fs_form_exists(groups[g].needed, c->plan, i))
+                status = create_group(c, path);
         }
     }
     return status;
@@ -150,10 +181,12 @@ static fs_status create_contents(const struct creation *c)
         return fail_hdf5(c, "attributes");
     fs_status status = create_groups(c);
     for (int name = 0; name < FS_PLACES_ONCE && !status; name++)
-        status = create_place(c, (fs_place_name)name, 0);
+        if (fs_form_exists((fs_place_name)name, c->plan, 0))
+            status = create_place(c, (fs_place_name)name, 0);
     for (int i = 0; i < c->plan->layers && !status; i++)
         for (int name = FS_PLACES_ONCE; name < FS_PLACE_NAMES && !status; name++)
-            status = create_place(c, (fs_place_name)name, i);
+            if (fs_form_exists((fs_place_name)name, c->plan, i))
+                status = create_place(c, (fs_place_name)name, i);
     return status;
 }
 
@@ -256,11 +289,17 @@ static fs_status publish(const struct creation *c)
     uint64_t end = fs_superblock_end(c->descriptor);
     if (end == 0)
         return fail(c, "HDF5 wrote no superblock");
+    struct stat old;
+    if (c->old && fstat(c->old->descriptor, &old) == 0)
+        fchmod(c->descriptor, old.st_mode & 07777);
     if (ftruncate(c->descriptor, (off_t)end) != 0 || fsync(c->descriptor) != 0)
         return fail(c, strerror(errno));
     if (!is_ours(c))
         return fail(c, "another process is creating it");
-    if (fs_path_rename_new(c->temporary, c->path) != 0)
+    fs_status status = c->old ? fs_target_check(c->target) : FS_OK;
+    if (status)
+        return status;
+    if ((c->old ? rename : fs_path_rename_new)(c->temporary, c->path) != 0)
         return fail(c, strerror(errno));
     fs_path_sync_folder(c->path);
     return FS_OK;
@@ -269,6 +308,8 @@ static fs_status publish(const struct creation *c)
 static fs_status make_way(const struct creation *c)
 {
     struct stat found;
+    if (c->old)
+        return fs_path_clear(c->temporary);
     return lstat(c->path, &found) == 0 ? fail(c, strerror(EEXIST)) : fs_path_clear(c->temporary);
 }
 
@@ -299,18 +340,33 @@ static fs_status create(struct creation *c)
     return status;
 }
 
-fs_status fs_results_create(const char *path, const fs_results_plan *plan)
+static fs_status create_beside(struct creation *c)
 {
-    struct creation c = {.path = path, .plan = plan, .file = -1, .descriptor = -1};
-    fs_status status = fs_plan_check(plan, FS_ERROR, path);
+    fs_status status = fs_plan_check(c->plan, FS_ERROR, c->path);
     if (status)
         return status;
     fs_hdf5_quiet();
-    c.temporary = fs_alloc(strlen(path) + sizeof ".tmp", 1, "a path");
-    if (!c.temporary)
+    c->temporary = fs_alloc(strlen(c->path) + sizeof ".tmp", 1, "a path");
+    if (!c->temporary)
         return FS_ERROR;
-    sprintf(c.temporary, "%s.tmp", path);
-    status = create(&c);
-    free(c.temporary);
+    sprintf(c->temporary, "%s.tmp", c->path);
+    status = create(c);
+    free(c->temporary);
+    return status;
+}
+
+fs_status fs_results_create(const char *path, const fs_results_plan *plan)
+{
+    struct creation c = {.path = path, .plan = plan, .file = -1, .descriptor = -1};
+    return create_beside(&c);
+}
+
+fs_status fs_results_extend(const fs_target *target, const fs_results_plan *plan)
+{
+    struct creation c = {.path = target->path, .plan = plan, .file = -1, .descriptor = -1, .target = target};
+    fs_status status = fs_results_open(target->path, MPI_COMM_NULL, &c.old);
+    if (!status)
+        status = create_beside(&c);
+    fs_results_close(c.old);
     return status;
 }

@@ -88,7 +88,7 @@ static void keep_row(struct rows *rows, uint64_t number)
 static int silenced(const struct source *s, int index)
 {
     for (int unit = 0; unit < s->plan->units; unit++)
-        if (s->plan->unit[unit].index == index && !s->recorded[unit])
+        if (s->plan->unit[unit].index == index && s->plan->unit[unit].kind <= FS_UNIT_SILENCE && !s->recorded[unit])
             return 0;
     return 1;
 }

@@ -54,6 +54,12 @@ static void means_row(const fs_results_plan *plan, uint64_t number, void *row)
     means->filters = plan->layer[number].filters;
 }
 
+static void baseline_row(const fs_results_plan *plan, uint64_t number, void *row)
+{
+    (void)plan;
+    ((fs_baseline_row *)row)->label = (int32_t)number;
+}
+
 static void unit_row(const fs_results_plan *plan, uint64_t number, void *row)
 {
     const fs_unit *unit = &plan->unit[number];
@@ -89,7 +95,7 @@ static known_row *const known_rows[FS_PLACES_ONCE] = {
     [FS_PLACE_CONFIG] = config_row,   [FS_PLACE_LABELS] = label_row,   [FS_PLACE_LAYERS] = layer_row,
     [FS_PLACE_HISTORY] = history_row, [FS_PLACE_FILTERS] = filter_row, [FS_PLACE_MEANS] = means_row,
     [FS_PLACE_UNITS] = unit_row,      [FS_PLACE_SECONDS] = epoch_row,  [FS_PLACE_STATE] = state_row,
-    [FS_PLACE_SLOTS] = slot_row,
+    [FS_PLACE_SLOTS] = slot_row,      [FS_PLACE_BASELINE] = baseline_row,
 };
 
 int fs_known(fs_place_name name)

@@ -96,9 +96,16 @@ static const fs_column epoch_columns[] = {
     FS_COLUMN(fs_epoch_row, crc, FS_UINT32),
 };
 
+static const fs_column baseline_columns[] = {
+    FS_COLUMN(fs_baseline_row, label, FS_INT32), FS_COLUMN(fs_baseline_row, images, FS_INT32),
+    FS_COLUMN(fs_baseline_row, right, FS_INT32), FS_COLUMN(fs_baseline_row, answered, FS_INT32),
+    FS_COLUMN(fs_baseline_row, loss, FS_FLOAT64),
+};
+
 static const fs_column label_value = {NULL, FS_TEXT, 0, FS_LABEL_NAME_BYTES};
 static const fs_column int32_value = {NULL, FS_INT32, 0, 4};
 static const fs_column float32_value = {NULL, FS_FLOAT32, 0, 4};
+static const fs_column float64_value = {NULL, FS_FLOAT64, 0, 8};
 
 static const fs_form forms[FS_PLACE_NAMES] = {
     [FS_PLACE_CONFIG] = {.name = "/config",
@@ -124,11 +131,23 @@ static const fs_form forms[FS_PLACE_NAMES] = {
         {.name = "/provenance/launches", .shape = "P", TABLE(fs_launch, launch_columns), .zeroed = 1, .sealed = 1},
     [FS_PLACE_RUNS] = {.name = "/provenance/units", .shape = "U", TABLE(fs_run_row, run_columns), .sealed = 1},
     [FS_PLACE_SECONDS] = {.name = "/provenance/epochs", .shape = "H", TABLE(fs_epoch_row, epoch_columns), .sealed = 1},
+    [FS_PLACE_BASELINE] =
+        {.name = "/knockout/baseline", .shape = "K", TABLE(fs_baseline_row, baseline_columns), .knockout = 1},
+    [FS_PLACE_CONFUSION] = {.name = "/knockout/confusion",
+                            .shape = "KK",
+                            .axes = "label, answer",
+                            VALUES(int32_value, 4),
+                            .knockout = 2},
     [FS_PLACE_WEIGHT] = {"/probe", "weight", "KFYX", "output unit, filter, y, x", VALUES(float32_value, 4)},
     [FS_PLACE_FIELD] = {"/silence", "field", "FKK", "filter, input label, output unit", VALUES(float32_value, 4)},
     [FS_PLACE_CLUSTER] = {"/silence", "cluster", "FK", "filter, label", VALUES(int32_value, 4)},
     [FS_PLACE_TRAINING] = {"/resume", "state", "22KV", "slot, weight or momentum, output unit, feature (y, x, filter)",
                            VALUES(float32_value, 4)},
+    [FS_PLACE_RIGHT] = {"/knockout", "right", "FK", "filter, label", VALUES(int32_value, 4), .knockout = 1},
+    [FS_PLACE_ANSWERS] = {"/knockout", "answers", "FKK", "filter, label, answer", VALUES(int32_value, 4), .knockout = 2},
+    [FS_PLACE_CHANGED] = {"/knockout", "changed", "F", "filter", VALUES(int32_value, 4), .knockout = 1},
+    [FS_PLACE_LOSS] = {"/knockout", "loss", "FK", "filter, label", VALUES(float64_value, 8), .knockout = 1},
+    [FS_PLACE_WORK] = {"/knockout", "work", "FW", "filter, run or same or hidden", VALUES(int32_value, 4), .knockout = 1},
 };
 
 const fs_form *fs_form_of(fs_place_name name)
@@ -181,6 +200,8 @@ static hsize_t extent(char letter, const fs_results_plan *plan, int index)
         return (hsize_t)plan->labels + 1;
     case 'U':
         return (hsize_t)plan->units;
+    case 'W':
+        return FS_WORK_COLUMNS;
     case 'V':
         return (hsize_t)layer->height * (hsize_t)layer->width * (hsize_t)layer->filters;
     case 'X':
@@ -189,6 +210,19 @@ static hsize_t extent(char letter, const fs_results_plan *plan, int index)
         return (hsize_t)layer->height;
     }
     assert(!"a letter of a shape");
+    return 0;
+}
+
+int fs_form_exists(fs_place_name name, const fs_results_plan *plan, int index)
+{
+    const fs_form *form = &forms[name];
+    if (!form->knockout)
+        return 1;
+    if (form->knockout == 2 && plan->labels > FS_KNOCKOUT_MOST_ANSWERS)
+        return 0;
+    for (int unit = plan->units - 1; unit >= 0 && plan->unit[unit].kind == FS_UNIT_KNOCKOUT; unit--)
+        if (!form->group || plan->unit[unit].index == index)
+            return 1;
     return 0;
 }
 
@@ -272,7 +306,8 @@ uint64_t fs_results_bytes(const fs_results_plan *plan)
     uint64_t sum = 0;
     for (int name = 0; name < FS_PLACE_NAMES; name++)
         for (int i = 0; i == 0 || (i < plan->layers && forms[name].group); i++)
-            if (__builtin_add_overflow(sum, fs_form_bytes((fs_place_name)name, plan, i), &sum))
+            if (fs_form_exists((fs_place_name)name, plan, i) &&
+                __builtin_add_overflow(sum, fs_form_bytes((fs_place_name)name, plan, i), &sum))
                 return UINT64_MAX;
     return sum;
 }

@@ -7,7 +7,7 @@
 
 #include "filterscope/results.h"
 
-/* The datasets. From FS_PLACE_WEIGHT on there is one for each layer. */
+/* The datasets. From FS_PLACE_WEIGHT on there is one for each layer; those of phase four only where the plan has its units. */
 typedef enum fs_place_name {
     FS_PLACE_CONFIG,
     FS_PLACE_LABELS,
@@ -22,11 +22,18 @@ typedef enum fs_place_name {
     FS_PLACE_LAUNCHES,
     FS_PLACE_RUNS,
     FS_PLACE_SECONDS,
+    FS_PLACE_BASELINE,
+    FS_PLACE_CONFUSION,
     FS_PLACES_ONCE,
     FS_PLACE_WEIGHT = FS_PLACES_ONCE,
     FS_PLACE_FIELD,
     FS_PLACE_CLUSTER,
     FS_PLACE_TRAINING,
+    FS_PLACE_RIGHT,
+    FS_PLACE_ANSWERS,
+    FS_PLACE_CHANGED,
+    FS_PLACE_LOSS,
+    FS_PLACE_WORK,
     FS_PLACE_NAMES,
     FS_PLACES_PER_LAYER = FS_PLACE_NAMES - FS_PLACES_ONCE
 } fs_place_name;
@@ -98,6 +105,7 @@ typedef struct fs_form {
     int zeroed;   /* floats begin as 0, not as NaN */
     size_t fixed; /* leading bytes of a row that never change; the attribute `crc` is their sum over all rows */
     int sealed;   /* the last column is the CRC of the row's other bytes */
+    int knockout; /* 1: is there where filters are knocked out; 2: and answers are counted */
 } fs_form;
 
 /* Not collective, like everything here. */
@@ -105,6 +113,9 @@ const fs_form *fs_form_of(fs_place_name name);
 
 /* Writes the path of `name` for the layer with number `layer` (ignored where the place isn't a layer's). */
 void fs_form_path(fs_place_name name, int layer, char path[FS_PLACE_PATH_BYTES]);
+
+/* 1 where a file of this plan has the dataset (of layer `index`). */
+int fs_form_exists(fs_place_name name, const fs_results_plan *plan, int index);
 
 /* size[rank] for layer `index` of the plan (ignored where the place isn't a layer's); returns the rank. */
 int fs_form_extent(fs_place_name name, const fs_results_plan *plan, int index, hsize_t size[FS_MOST_DIMENSIONS]);

@@ -27,7 +27,7 @@ fs_status fs_store_check_unit(const fs_results *results, int unit, fs_unit_kind 
         return fs_fail(FS_ERROR, "%s: unit %d of %d (from 0) does not exist", results->path, unit, results->plan.units);
     if (results->plan.unit[unit].kind == (int32_t)kind)
         return FS_OK;
-    return fs_fail(FS_ERROR, "%s: unit %d is %s", results->path, unit, kind == FS_UNIT_PROBE ? "no probe" : "a probe");
+    return fs_fail(FS_ERROR, "%s: unit %d is %s", results->path, unit, kind == FS_UNIT_PROBE ? "no probe" : "of another kind");
 }
 
 uint64_t fs_store_weights(const fs_results *results, int index)
@@ -103,7 +103,9 @@ fs_status fs_records_sum(fs_results *results, int unit, uint32_t *crc)
 {
     const fs_unit *u = &results->plan.unit[unit];
     *crc = 0;
-    return u->kind == FS_UNIT_PROBE ? sum_probe(results, u->index, crc) : sum_silence(results, u, crc);
+    if (u->kind == FS_UNIT_PROBE)
+        return sum_probe(results, u->index, crc);
+    return u->kind == FS_UNIT_SILENCE ? sum_silence(results, u, crc) : fs_knockout_sum(results, u, crc);
 }
 
 fs_status fs_results_read_done(fs_results *results, uint8_t *done, uint8_t *damaged)
@@ -175,8 +177,7 @@ fs_status fs_results_write_start(fs_results *results, int unit, int launch, int 
     return fs_place_write(place, (uint64_t)unit, 1, &unknown);
 }
 
-/* After the payload: when it was finished, then that it is. */
-static fs_status finish(fs_results *results, int unit, uint32_t crc)
+fs_status fs_records_finish(fs_results *results, int unit, uint32_t crc)
 {
     const fs_place *place = fs_store_place(results, FS_PLACE_RUNS, 0);
     fs_run_row row;
@@ -265,7 +266,7 @@ fs_status fs_results_write_probe(fs_results *results, int unit, const float *wei
     if (!status)
         status = sum_history(results, index, results->plan.epochs, &crc);
     if (!status)
-        status = finish(results, unit, crc);
+        status = fs_records_finish(results, unit, crc);
     return status ? status : fs_results_settle(results);
 }
 
@@ -295,7 +296,7 @@ fs_status fs_results_write_silence(fs_results *results, int unit, const float *f
         crc = fs_crc32c(crc, parts[p].elements, parts[p].count * parts[p].bytes);
     }
     if (!status)
-        status = finish(results, unit, crc);
+        status = fs_records_finish(results, unit, crc);
     return status ? status : fs_results_settle(results);
 }
 

@@ -209,15 +209,18 @@ static fs_status check_fixed(fs_results *results, fs_place_name name)
     return status;
 }
 
-/* Once, for the whole session: no metadata are needed after it. */
-static fs_status open_places(fs_results *results)
+/* Once, for the whole session: no metadata are needed after it. Those of phase four are there where the units say so, which are
+ * yet to be read with `known` = 0. */
+static fs_status open_places(fs_results *results, int known)
 {
+    const fs_results_plan *plan = &results->plan;
     fs_status status = FS_OK;
-    for (int name = 0; name < FS_PLACES_ONCE && !status; name++)
-        status = open_place(results, (fs_place_name)name, 0);
-    for (int i = 0; i < results->plan.layers && !status; i++)
-        for (int name = FS_PLACES_ONCE; name < FS_PLACE_NAMES && !status; name++)
-            status = open_place(results, (fs_place_name)name, i);
+    for (int n = 0; n < FS_PLACE_NAMES && !status; n++) {
+        fs_place_name name = (fs_place_name)n;
+        for (int i = 0; i < (n < FS_PLACES_ONCE ? 1 : plan->layers) && !status; i++)
+            if (!fs_form_of(name)->knockout || (known && fs_form_exists(name, plan, i)))
+                status = open_place(results, name, i);
+    }
     return status;
 }
 
@@ -288,7 +291,7 @@ static fs_status read_plan(fs_results *results)
     if (!status)
         status = read_all(results, FS_PLACE_LAYERS, results->layer);
     if (!status)
-        status = open_places(results);
+        status = open_places(results, 0);
     if (!status)
         status = check_fixed(results, FS_PLACE_CONFIG);
     if (!status)
@@ -301,7 +304,9 @@ static fs_status read_plan(fs_results *results)
         status = read_all(results, FS_PLACE_LABELS, results->label_name);
     if (!status)
         status = read_units(results);
-    return status ? status : fs_plan_check(&results->plan, FS_MISMATCH, results->path);
+    if (!status)
+        status = fs_plan_check(&results->plan, FS_MISMATCH, results->path);
+    return status ? status : open_places(results, 1);
 }
 
 /* What the system cannot store in the end (a full NFS server, a failing disk) it reports to fsync of a descriptor that was
@@ -356,7 +361,7 @@ static fs_status open_parallel(fs_results *results, MPI_Comm comm, fs_status sta
         return status;
     status = open_file(results, H5F_ACC_RDWR, MPI_COMM_SELF);
     if (!status)
-        status = open_places(results);
+        status = open_places(results, 1);
     if (status) /* OMPIO does not tell why a read failed, nor that it did */
         status = fs_fail(FS_ERROR, "%s, though a moment ago it was sound: a read failed (%s)", fs_message(), strerror(EIO));
     if (!status)

@@ -73,6 +73,12 @@ fs_status fs_resume_sum(fs_results *results, int index, int slot, const fs_slot_
 /* CRC of what unit `unit` has in the file. */
 fs_status fs_records_sum(fs_results *results, int unit, uint32_t *crc);
 
+/* Likewise of a unit of phase four. */
+fs_status fs_knockout_sum(fs_results *results, const fs_unit *unit, uint32_t *crc);
+
+/* After the payload, whose CRC it is: when the unit was finished, then that it is. */
+fs_status fs_records_finish(fs_results *results, int unit, uint32_t crc);
+
 /* All rows of /units; released with free(). NULL after a failure. */
 fs_unit_row *fs_records_read(fs_results *results);
 

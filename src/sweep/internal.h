@@ -5,6 +5,7 @@
 #include <mpi.h>
 
 #include "filterscope/sweep.h"
+#include "sweep/coordinator.h"
 
 typedef struct fs_sweep_run {
     MPI_Comm world;
@@ -14,6 +15,7 @@ typedef struct fs_sweep_run {
     int launch;       /* row of this start in /provenance/launches */
     uint8_t *done;    /* [units], at the start of the phase */
     uint8_t *damaged; /* [units]: the record says done, the payload differs */
+    fs_desk *desk;    /* open while units are handed out; else NULL */
 } fs_sweep_run;
 
 /* Collective on run->world. Phase two: trains the probes that are not done, bundles of layers handed out to teams. */
@@ -24,6 +26,24 @@ fs_status fs_sweep_silence(fs_sweep_run *run);
 
 /* Collective on run->world. Writes the layer tables from the filter tables, all of which are done. */
 fs_status fs_sweep_summarise(fs_sweep_run *run);
+
+/* Collective on run->world. Phase four: the untouched network, and the filters that have not been knocked out. */
+fs_status fs_sweep_knockout(fs_sweep_run *run);
+
+/* A unit that one rank computes alone. */
+typedef struct fs_job {
+    int unit;
+    double cost;
+} fs_job;
+
+typedef fs_status fs_run_unit(void *context, int unit);
+
+/* Collective on run->world. Every rank takes one of jobs [count], which are the same on all, after the other, the longest first,
+ * until none is left or some rank is to stop; a unit that fails ends the job (fs_sweep_abort). `jobs` is sorted. */
+fs_status fs_sweep_hand_out(fs_sweep_run *run, fs_job *jobs, int count, fs_run_unit *run_unit, void *context);
+
+/* Not collective. An fs_poll whose context is the run: serves the desk on rank 0. */
+int fs_sweep_poll(void *context);
 
 /* Not collective. The unit that is layer `index`'s probe. */
 int fs_sweep_probe_unit(const fs_plan *plan, int index);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "filterscope/cut.h"
 #include "filterscope/memory.h"
 
 static int has_pool(const fs_network *net, int number)
@@ -41,17 +42,17 @@ static int read_layer(const char *word, int layers, const char **end)
 }
 
 /* wanted[number] becomes 1 for each layer of the list; a comma at its end is harmless. */
-static fs_status read_layers(const fs_network *net, const char *list, char wanted[FS_ARCH_MOST_LAYERS + 1])
+static fs_status read_layers(const fs_network *net, const char *option, const char *list, char wanted[FS_ARCH_MOST_LAYERS + 1])
 {
     const char *word = list, *end;
     do {
         int number = read_layer(word, net->layers, &end);
         if (!number)
-            return fs_fail(FS_USAGE, "--layers: '%.*s' is no layer of %s, which has layers 1 to %d", (int)(end - word), word,
+            return fs_fail(FS_USAGE, "%s: '%.*s' is no layer of %s, which has layers 1 to %d", option, (int)(end - word), word,
                            net->arch, net->layers);
         if (!fs_network_probed(net, number))
-            return fs_fail(FS_USAGE, "--layers: convolution %d of %s is not probed (filterscope arch tells which are)", number,
-                           net->arch);
+            return fs_fail(FS_USAGE, "%s: convolution %d of %s is not probed (filterscope arch tells which are)", option,
+                           number, net->arch);
         wanted[number] = 1;
         word = end + (*end != 0);
     } while (*word);
@@ -65,7 +66,7 @@ static fs_status choose_layers(const fs_network *net, const char *layers, fs_pla
     if (strcmp(layers, "all") == 0)
         memset(wanted, 1, sizeof wanted);
     else
-        status = read_layers(net, layers, wanted);
+        status = read_layers(net, "--layers", layers, wanted);
     if (status)
         return status;
     for (int number = 1; number <= net->layers; number++) {
@@ -97,7 +98,78 @@ fs_status fs_plan_create(const fs_network *net, const char *layers, int filters_
             int left = plan->layer[i].filters - first;
             plan->unit[plan->units++] = (fs_unit){FS_UNIT_SILENCE, i, first, left < filters_per_unit ? left : filters_per_unit};
         }
+    plan->own_units = plan->units;
     return FS_OK;
+}
+
+/* What an experiment costs beside multiply-adds: a map is copied, an answer read. */
+enum { MACS_OF_AN_EXPERIMENT = 20000 };
+
+/* Filters of a block; *blocks: of the layer. */
+static int size_block(const fs_network *net, const fs_plan *plan, int index, int *blocks)
+{
+    int filters = plan->layer[index].filters;
+    double room = FS_KNOCKOUT_PASSES * fs_network_macs(net, 0) - plan->before[index], most = ceil(room / plan->behind[index]);
+    int count = most < 1 ? 1 : most > filters ? filters : (int)most;
+    *blocks = (filters + count - 1) / count;
+    return (filters + *blocks - 1) / *blocks; /* all about as large */
+}
+
+/* wanted[index] for the layers of the plan. */
+static fs_status choose_knockout(const fs_network *net, const char *layers, const fs_plan *plan, char wanted[FS_MOST_LAYERS])
+{
+    static const char option[] = "--knockout-layers";
+    char number[FS_ARCH_MOST_LAYERS + 1] = {0};
+    int all = strcmp(layers, "all") == 0;
+    fs_status status = all ? FS_OK : read_layers(net, option, layers, number);
+    for (int i = 0; i < plan->layers && !status; i++) {
+        wanted[i] = all || number[plan->layer[i].layer];
+        number[plan->layer[i].layer] = 0;
+    }
+    for (int layer = 1; layer <= net->layers && !status; layer++)
+        if (number[layer])
+            status = fs_fail(FS_USAGE, "%s: layer %d is not among the --layers", option, layer);
+    return status;
+}
+
+static void add_blocks(const fs_network *net, int index, fs_plan *plan)
+{
+    int blocks, filters = plan->layer[index].filters, count = size_block(net, plan, index, &blocks);
+    for (int first = 0; first < filters; first += count)
+        plan->unit[plan->units++] =
+            (fs_unit){FS_UNIT_KNOCKOUT, index, first, filters - first < count ? filters - first : count};
+}
+
+fs_status fs_plan_add_knockout(const fs_network *net, const char *layers, fs_plan *plan)
+{
+    char wanted[FS_MOST_LAYERS] = {0};
+    int units = plan->units + 1, index = -1, blocks = 0;
+    fs_status status = choose_knockout(net, layers, plan, wanted);
+    for (int i = plan->layers - 1; i >= 0 && !status; i--)
+        if (wanted[i]) {
+            status = fs_cut_costs(net, plan->layer[i].layer, &plan->before[i], &plan->behind[i]);
+            plan->behind[i] += MACS_OF_AN_EXPERIMENT;
+            size_block(net, plan, i, &blocks);
+            units += blocks;
+            index = i;
+        }
+    fs_unit *unit = status ? NULL : fs_alloc((size_t)units, sizeof *unit, "units");
+    if (!unit)
+        return status ? status : FS_ERROR;
+    memcpy(unit, plan->unit, (size_t)plan->units * sizeof *unit);
+    free(plan->unit);
+    plan->unit = unit;
+    plan->unit[plan->units++] = (fs_unit){FS_UNIT_BASELINE, index, 0, plan->layer[index].filters};
+    for (int i = 0; i < plan->layers; i++)
+        if (wanted[i])
+            add_blocks(net, i, plan);
+    return FS_OK;
+}
+
+double fs_plan_knockout_cost(const fs_plan *plan, int unit)
+{
+    const fs_unit *u = &plan->unit[unit];
+    return plan->before[u->index] + u->count * plan->behind[u->index];
 }
 
 void fs_plan_free(fs_plan *plan)

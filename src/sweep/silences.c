@@ -9,14 +9,11 @@
 #include "filterscope/share.h"
 #include "filterscope/silence.h"
 #include "filterscope/slots.h"
-#include "filterscope/stop.h"
-#include "sweep/coordinator.h"
 #include "sweep/internal.h"
 
 /* The layers with unfinished blocks, and their probes' weights. */
 struct work {
     fs_sweep_run *run;
-    fs_desk *desk; /* literal form only */
     int count;
     int index[FS_MOST_LAYERS];
     fs_silence_layer layer[FS_MOST_LAYERS];
@@ -25,11 +22,7 @@ struct work {
 
 static int poll(void *context)
 {
-    struct work *work = context;
-    int stop = fs_stop_wanted() != NULL;
-    if (work->desk && work->run->rank == 0)
-        fs_desk_serve(work->desk, stop);
-    return stop;
+    return fs_sweep_poll(((struct work *)context)->run);
 }
 
 /* What is measured of one filter, as a row of the table. */
@@ -97,8 +90,9 @@ static int which_of(const struct work *work, int index)
     return which;
 }
 
-static fs_status run_literal_unit(struct work *work, int unit)
+static fs_status run_literal_unit(void *context, int unit)
 {
+    struct work *work = context;
     const fs_sweep_input *in = work->run->input;
     const fs_unit *u = &in->plan->unit[unit];
     fs_fields fields = {0};
@@ -118,55 +112,23 @@ static fs_status run_literal_unit(struct work *work, int unit)
     return status;
 }
 
-struct job {
-    int unit;
-    double cost;
-};
-
-/* Longest first; by number where they are as long. */
-static int longer(const void *left, const void *right)
-{
-    const struct job *a = left, *b = right;
-    return a->cost != b->cost ? (a->cost < b->cost) - (a->cost > b->cost) : a->unit - b->unit;
-}
-
-static int list_jobs(const fs_sweep_run *run, struct job *jobs)
-{
-    const fs_sweep_input *in = run->input;
-    int count = 0;
-    for (int unit = 0; unit < in->plan->units; unit++) {
-        const fs_unit *u = &in->plan->unit[unit];
-        if (u->kind == FS_UNIT_SILENCE && !run->done[unit])
-            jobs[count++] = (struct job){unit, u->count * fs_plan_trunk_cost(in->net, in->plan, u->index)};
-    }
-    qsort(jobs, (size_t)count, sizeof *jobs, longer);
-    return count;
-}
-
 /* The literal form: every rank is a team of its own and takes unit after unit. */
 static fs_status run_literal(struct work *work)
 {
     fs_sweep_run *run = work->run;
-    struct job *jobs = fs_alloc((size_t)run->input->plan->units, sizeof *jobs, "jobs");
+    const fs_sweep_input *in = run->input;
+    int count = 0;
+    fs_job *jobs = fs_alloc((size_t)in->plan->units, sizeof *jobs, "jobs");
     fs_status status = fs_agree(run->world, jobs ? FS_OK : FS_ERROR);
-    if (!status) {
-        fs_desk desk;
-        int job;
-        fs_desk_open(run->world, list_jobs(run, jobs), run->ranks, &desk);
-        work->desk = &desk;
-        while ((job = fs_desk_next(&desk)) >= 0) {
-            if (!status)
-                status = run_literal_unit(work, jobs[job].unit);
-            if (status && status != FS_STOPPED)
-                fs_sweep_abort(run, status);
-            if (status && run->rank == 0)
-                fs_desk_serve(&desk, 1);
-        }
-        fs_desk_close(&desk);
-        work->desk = NULL;
+    for (int unit = 0; unit < in->plan->units && !status; unit++) {
+        const fs_unit *u = &in->plan->unit[unit];
+        if (u->kind == FS_UNIT_SILENCE && !run->done[unit])
+            jobs[count++] = (fs_job){unit, u->count * fs_plan_trunk_cost(in->net, in->plan, u->index)};
     }
+    if (!status)
+        status = fs_sweep_hand_out(run, jobs, count, run_literal_unit, work);
     free(jobs);
-    return fs_agree(run->world, status);
+    return status;
 }
 
 /* The probes' weights from the file on rank 0 to every rank. */

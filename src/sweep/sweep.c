@@ -24,9 +24,11 @@ static void name_unit(const fs_plan *plan, int unit)
     int layer = plan->layer[u->index].layer;
     if (u->kind == FS_UNIT_PROBE)
         fprintf(fs_messages(), "filterscope: the probe of layer %d is damaged: it is trained again\n", layer);
+    else if (u->kind == FS_UNIT_BASELINE)
+        fprintf(fs_messages(), "filterscope: what the untouched network answers is damaged: it is counted again\n");
     else
-        fprintf(fs_messages(), "filterscope: filters %d to %d of layer %d are damaged: they are measured again\n", u->first,
-                u->first + u->count - 1, layer);
+        fprintf(fs_messages(), "filterscope: filters %d to %d of layer %d%s are damaged: they are measured again\n", u->first,
+                u->first + u->count - 1, layer, u->kind == FS_UNIT_KNOCKOUT ? ", knocked out," : "");
 }
 
 /* Which units are done, verified on rank 0, known to all. A layer whose probe is not done has no valid fields either. */
@@ -44,7 +46,7 @@ static fs_status find_done(fs_sweep_run *run)
     for (int unit = 0; unit < plan->units; unit++) {
         if (run->rank == 0 && run->damaged[unit])
             name_unit(plan, unit);
-        if (!run->done[fs_sweep_probe_unit(plan, plan->unit[unit].index)])
+        if (plan->unit[unit].kind == FS_UNIT_SILENCE && !run->done[fs_sweep_probe_unit(plan, plan->unit[unit].index)])
             run->done[unit] = 0;
     }
     return FS_OK;
@@ -56,6 +58,15 @@ static int count_done(const fs_sweep_run *run)
     for (int unit = 0; unit < run->input->plan->units; unit++)
         count += run->done[unit];
     return count;
+}
+
+/* Whether phases two and three were done at the start: then their tables stand, too. */
+static int has_silenced(const fs_sweep_run *run)
+{
+    int all = 1;
+    for (int unit = 0; unit < run->input->plan->own_units; unit++)
+        all &= run->done[unit];
+    return all;
 }
 
 /* Collective. Opens the file on every rank, or on none; and only the file that the sweep began with. */
@@ -119,7 +130,9 @@ static fs_status run_phases(fs_sweep_run *run)
         status = fs_sweep_silence(run);
     if (!status)
         status = reopen(run);
-    return status ? status : fs_sweep_summarise(run);
+    if (!status && !(complete && has_silenced(run)))
+        status = fs_sweep_summarise(run);
+    return status ? status : fs_sweep_knockout(run);
 }
 
 /* Collective: every rank has the file open, or none. What went wrong first is what the user is told. */

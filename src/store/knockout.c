@@ -1,0 +1,75 @@
+/* Units of phase four: the untouched network, and blocks of filters that are knocked out. */
+#include "filterscope/crc32c.h"
+#include "store/store.h"
+
+/* What a unit has in one dataset: elements first .. first+count-1. */
+struct part {
+    fs_place_name name;
+    uint64_t first, count;
+    const void *elements; /* NULL where they are only to be found */
+};
+
+enum { MOST_PARTS = 5 };
+
+/* Lists the parts that the file has; returns how many. */
+static int list_parts(const fs_results *results, const fs_unit *unit, const fs_baseline_row *row, const fs_knockout *k,
+                      struct part parts[MOST_PARTS])
+{
+    uint64_t labels = (uint64_t)results->plan.labels, first = (uint64_t)unit->first, count = (uint64_t)unit->count, square = labels * labels;
+    const struct part baseline[] = {{FS_PLACE_BASELINE, 0, labels, row}, {FS_PLACE_CONFUSION, 0, square, k ? k->answers : NULL}};
+    const struct part filters[MOST_PARTS] = {
+        {FS_PLACE_RIGHT, first * labels, count * labels, k ? k->right : NULL},
+        {FS_PLACE_ANSWERS, first * square, count * square, k ? k->answers : NULL},
+        {FS_PLACE_CHANGED, first, count, k ? k->changed : NULL},
+        {FS_PLACE_LOSS, first * labels, count * labels, k ? k->loss : NULL},
+        {FS_PLACE_WORK, first * FS_WORK_COLUMNS, count * FS_WORK_COLUMNS, k ? k->work : NULL},
+    };
+    const struct part *from = unit->kind == FS_UNIT_BASELINE ? baseline : filters;
+    int all = unit->kind == FS_UNIT_BASELINE ? 2 : MOST_PARTS, listed = 0;
+    for (int p = 0; p < all; p++)
+        if (fs_form_exists(from[p].name, &results->plan, unit->index))
+            parts[listed++] = from[p];
+    return listed;
+}
+
+fs_status fs_knockout_sum(fs_results *results, const fs_unit *unit, uint32_t *crc)
+{
+    struct part part[MOST_PARTS];
+    int parts = list_parts(results, unit, NULL, NULL, part);
+    fs_status status = FS_OK;
+    for (int p = 0; p < parts && !status; p++)
+        status = fs_place_sum(fs_store_place(results, part[p].name, unit->index), part[p].first, part[p].count, results->buffer,
+                              crc);
+    return status;
+}
+
+static fs_status write_unit(fs_results *results, int unit, fs_unit_kind kind, const fs_baseline_row *row, const fs_knockout *k)
+{
+    fs_status status = fs_store_check_unit(results, unit, kind);
+    if (!status)
+        status = fs_store_may_write(results);
+    if (status)
+        return status;
+    const fs_unit *u = &results->plan.unit[unit];
+    struct part part[MOST_PARTS];
+    int parts = list_parts(results, u, row, k, part);
+    uint32_t crc = 0;
+    for (int p = 0; p < parts && !status; p++) {
+        const fs_place *place = fs_store_place(results, part[p].name, u->index);
+        status = fs_place_write(place, part[p].first, part[p].count, part[p].elements);
+        crc = fs_crc32c(crc, part[p].elements, part[p].count * place->form->bytes);
+    }
+    if (!status)
+        status = fs_records_finish(results, unit, crc);
+    return status ? status : fs_results_settle(results);
+}
+
+fs_status fs_results_write_baseline(fs_results *results, int unit, const fs_baseline_row *row, const fs_knockout *untouched)
+{
+    return write_unit(results, unit, FS_UNIT_BASELINE, row, untouched);
+}
+
+fs_status fs_results_write_knockout(fs_results *results, int unit, const fs_knockout *knockout)
+{
+    return write_unit(results, unit, FS_UNIT_KNOCKOUT, NULL, knockout);
+}
