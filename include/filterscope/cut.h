@@ -57,7 +57,14 @@ fs_packed fs_cut_pack(fs_cut *cut, int image, int place);
 /* Returns the logits [experiments][K], valid until the next call of any of these functions. */
 const float *fs_cut_behind(fs_cut *cut, int experiments);
 
-/* Multiply-adds for one image: *before, and for an experiment *behind, which changes one filter. FS_ERROR without memory. */
-fs_status fs_cut_costs(const fs_network *net, int layer, double *before, double *behind);
+/* What a cut costs. */
+typedef struct fs_cut_cost {
+    double before; /* multiply-adds for an image ... */
+    double behind; /* ... and for an experiment that changes one filter */
+    size_t floats; /* that fs_cut_create allocates for each image, beside the workspace */
+} fs_cut_cost;
+
+/* FS_ERROR without memory. */
+fs_status fs_cut_find_cost(const fs_network *net, int layer, fs_cut_cost *cost);
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef FILTERSCOPE_PLAN_H
 #define FILTERSCOPE_PLAN_H
 
+#include "filterscope/cut.h"
 #include "filterscope/network.h"
 #include "filterscope/results.h"
 
@@ -13,7 +14,7 @@ typedef struct fs_plan {
     int units;
     fs_unit *unit; /* [units]: the probes, then the blocks of filters, both by layer; then those of phase four */
     int own_units; /* without these */
-    double before[FS_MOST_LAYERS], behind[FS_MOST_LAYERS]; /* fs_cut_costs of the layers whose filters are knocked out */
+    fs_cut_cost cut[FS_MOST_LAYERS]; /* of the layers whose filters are knocked out */
 } fs_plan;
 
 /* Not collective, like everything here. `layers` is "all" or a list as "1,3,5". FS_USAGE names a word that is no layer of the

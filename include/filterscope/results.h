@@ -20,6 +20,13 @@
  *     /silence/filters            table   a row a filter, layers in order
  *     /silence/layers             table   a row a layer
  *     /silence/cluster_sizes      int32   [layers, K + 1]   clusters of each size
+ *     /knockout/baseline          table   label, images, right, answered, loss; all of /knockout where filters are knocked out
+ *     /knockout/confusion         int32   [K, K]            (label, answer) of the untouched network, for K <= 128
+ *     /knockout/<layer>/right     int32   [filters, K]
+ *     /knockout/<layer>/answers   int32   [filters, K, K]   (filter, label, answer), for K <= 128
+ *     /knockout/<layer>/changed   int32   [filters]
+ *     /knockout/<layer>/loss      float64 [filters, K]
+ *     /knockout/<layer>/work      int32   [filters, 3]      (filter; run, same, hidden)
  *     /units                      table   kind, layer, first, count, state (1: done), crc
  *     /state                      table   one row: complete (1), crc
  *     /resume/slots               table   [layers x 2] epoch, batch, loss, right, sequence, history, crc; sequence 0: empty
@@ -35,6 +42,8 @@
  * CRCs are CRC-32C over bytes as they are in the file:
  *     a probe            /probe/<layer>/weight, then the layer's rows of /probe/history in order of epochs
  *     a block of filters its parts of /silence/<layer>/field, of /silence/<layer>/cluster, of /silence/filters
+ *     a knocked-out one  its parts of /knockout/<layer>/right, answers, changed, loss, work
+ *     the untouched      /knockout/baseline, then /knockout/confusion
  *     /state             /silence/layers, then /silence/cluster_sizes; before the end, of its 0
  *     a slot             its weight, its momentum, then its row of /resume/slots without crc, whose column history is the
  *                        CRC of the layer's rows of /probe/history up to its epoch

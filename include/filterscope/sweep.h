@@ -13,9 +13,9 @@ typedef struct fs_sweep_settings {
     fs_probe_settings probe;
     double threshold; /* of step 4 */
     int slots;
-    int team;          /* most ranks of a team, 1 .. slots */
-    double save_every; /* seconds, see fs_results_sync_every. Bits do not depend on it */
-    int literal;       /* silence weights, and knock out filters, by definition: run the test set for each filter */
+    int team;                   /* most ranks of a team, 1 .. slots */
+    double save_every;          /* seconds, see fs_results_sync_every. Bits do not depend on it */
+    int literal;                /* silence weights, and knock out filters, by definition: run the test set for each filter */
     fs_replacement replacement; /* of filters in phase four; FS_REPLACE_NONE: there is none */
     int knockout_images;        /* the first so many test images, in phase four */
 } fs_sweep_settings;

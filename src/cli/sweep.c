@@ -426,6 +426,26 @@ static void print_units(const struct job *job, double rate)
            hours / job->a.settings.slots, job->a.settings.slots);
 }
 
+/* Of phase four: before anything is spared where a map is 0 or a change is hidden. */
+static void print_knockout(const struct job *job, double rate)
+{
+    const fs_plan *plan = &job->plan;
+    double images = job->a.settings.knockout_images, cost = 0, filters = 0, floats = 0;
+    for (int unit = plan->own_units + 1; unit < plan->units; unit++) {
+        const fs_unit *u = &plan->unit[unit];
+        int literal = job->a.settings.literal;
+        cost += literal ? u->count * fs_network_macs(&job->model.net, 0) : fs_plan_knockout_cost(plan, unit);
+        filters += u->count;
+        floats = (double)plan->cut[u->index].floats > floats ? (double)plan->cut[u->index].floats : floats;
+    }
+    double passes = cost / fs_network_macs(&job->model.net, 0), hours = passes * images / rate / 3600;
+    printf("knock-out: %d blocks of %.0f filters, %.0f experiments with %.0f images at the price of %.0f passes\n",
+           plan->units - plan->own_units - 1, filters, filters * images, images, passes);
+    printf("time:  about %.2f hours on one core like this, at the most, %.2f on %d ranks; %.0f MiB more on each rank\n", hours,
+           hours / job->a.settings.slots, job->a.settings.slots,
+           floats * job->a.settings.probe.batch * sizeof(float) / (1 << 20));
+}
+
 fs_status fs_cli_plan(int argc, char **argv)
 {
     struct job job = {0};
@@ -442,6 +462,8 @@ fs_status fs_cli_plan(int argc, char **argv)
         fs_results_plan plan = describe_plan(&job, job.a.knockout != NULL);
         fs_print_config("filterscope " FS_VERSION " plan", &job.config);
         print_units(&job, rate);
+        if (job.a.knockout)
+            print_knockout(&job, rate);
         printf("file:  %.1f MiB\n", (double)fs_results_bytes(&plan) / (1 << 20));
     }
     release(&job);

@@ -38,12 +38,14 @@ static void find_point(struct outline *o, const fs_op *map)
         }
 }
 
-/* Whether a step behind reads the output of `s`. */
-static int is_read(const fs_cut *cut, int s)
+/* Whether experiments begin with the output of `s`: steps behind read it. */
+static int is_packed(const struct outline *o, int s)
 {
-    for (int reader = s + 1; reader < cut->space.steps; reader++)
-        for (int k = 0; k < cut->space.step[reader].op->inputs; k++)
-            if (cut->behind[reader] && cut->space.step[reader].source[k] == s)
+    if (s == o->linear)
+        return 1;
+    for (int reader = s + 1; reader < o->steps && !o->behind[s]; reader++)
+        for (int k = 0; k < o->step[reader].op->inputs; k++)
+            if (o->behind[reader] && o->step[reader].source[k] == s)
                 return 1;
     return 0;
 }
@@ -53,12 +55,12 @@ static size_t outputs_of(const fs_cut *cut, int s)
     return fs_op_outputs(cut->space.step[s].last);
 }
 
-static int allocate_maps(fs_cut *cut)
+static int allocate_maps(const struct outline *o, fs_cut *cut)
 {
     int done = 1;
     for (int s = 0; s < cut->space.steps && done; s++) {
         size_t floats = (size_t)cut->space.images * outputs_of(cut, s);
-        int packs = !cut->behind[s] && (s == cut->linear || is_read(cut, s));
+        int packs = is_packed(o, s);
         if (packs)
             cut->packed[s] = fs_alloc(floats, sizeof(float), "experiments");
         if (packs || s == cut->point)
@@ -95,7 +97,7 @@ fs_status fs_cut_create(const fs_network *net, int layer, int images, fs_cut *cu
         find_point(&outline, fs_network_probed(net, layer));
         cut->point = outline.point;
         cut->linear = outline.linear;
-        done = allocate_maps(cut) && allocate_linear(cut);
+        done = allocate_maps(&outline, cut) && allocate_linear(cut);
     }
     if (done)
         return FS_OK;
@@ -285,7 +287,23 @@ static double macs_of(const fs_step *step)
     return macs;
 }
 
-fs_status fs_cut_costs(const fs_network *net, int layer, double *before, double *behind)
+static fs_cut_cost cost_of(const struct outline *o)
+{
+    fs_cut_cost cost = {.floats = fs_op_outputs(o->step[o->point].last)};
+    for (int s = 0; s < o->steps; s++) {
+        *(o->behind[s] ? &cost.behind : &cost.before) += macs_of(&o->step[s]);
+        if (is_packed(o, s))
+            cost.floats += (s == o->point ? 1 : 2) * fs_op_outputs(o->step[s].last);
+    }
+    if (o->linear >= 0) {
+        const fs_step *step = &o->step[o->linear];
+        cost.behind += macs_of(step) / step->op->channels;
+        cost.floats += fs_op_outputs(step->op);
+    }
+    return cost;
+}
+
+fs_status fs_cut_find_cost(const fs_network *net, int layer, fs_cut_cost *cost)
 {
     size_t ops = (size_t)net->ops;
     fs_step *step = fs_alloc(ops, sizeof *step, "the steps of a network");
@@ -293,13 +311,9 @@ fs_status fs_cut_costs(const fs_network *net, int layer, double *before, double 
     struct outline outline = {.step = step, .behind = fs_alloc(ops, 1, "the steps of a network")};
     if (step && readers && outline.behind)
         outline.steps = fs_steps_list(net, 0, step, readers);
-    *before = *behind = 0;
     if (outline.steps) {
         find_point(&outline, fs_network_probed(net, layer));
-        for (int s = 0; s < outline.steps; s++)
-            *(outline.behind[s] ? behind : before) += macs_of(&step[s]);
-        if (outline.linear >= 0)
-            *behind += macs_of(&step[outline.linear]) / step[outline.linear].op->channels;
+        *cost = cost_of(&outline);
     }
     free(step);
     free(readers);

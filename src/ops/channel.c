@@ -22,8 +22,8 @@ static inline int reached(int in, int pad, int tap, int dilation, int stride, in
 }
 
 /* One pixel through all taps. */
-static inline __attribute__((always_inline)) void subtract_pixel(const fs_op *op, int row, int column, float value, const float *restrict weight,
-                                  float *restrict y)
+static inline __attribute__((always_inline)) void subtract_pixel(const fs_op *op, int row, int column, float value,
+                                                                 const float *restrict weight, float *restrict y)
 {
     size_t filters = (size_t)op->out_channels;
     for (int ky = 0; ky < op->kernel.height; ky++) {

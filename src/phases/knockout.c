@@ -19,9 +19,9 @@ struct block {
     int first, count;         /* filters */
     fs_knockout *out;
     fs_cut cut;
-    int image, images; /* the chunk: its first image, how many */
-    int32_t *answer;   /* [count][batch]: to the images of the chunk */
-    double *loss;      /* [count][batch] */
+    int image, images;   /* the chunk: its first image, how many */
+    int32_t *answer;     /* [count][batch]: to the images of the chunk */
+    double *loss;        /* [count][batch] */
     struct place *place; /* [batch] */
     int places;
 };

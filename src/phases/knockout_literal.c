@@ -9,7 +9,7 @@
 struct experiment {
     const fs_knockout_input *in;
     const fs_untouched *untouched;
-    fs_network net; /* the same but for its parameters, which are its own */
+    fs_network net;            /* the same but for its parameters, which are its own */
     const fs_op *map, *source; /* source: whose filter's parameters make the map 0; NULL: the map is overwritten */
     const float *replacement;
     int filter;

@@ -28,7 +28,8 @@ static void describe_unit(const fs_results *results, int unit, char *what, char 
         snprintf(what, bytes, "unit %d, the untouched network", unit);
         snprintf(where, bytes, "/knockout/baseline, /knockout/confusion");
     } else if (u->kind == FS_UNIT_KNOCKOUT) {
-        snprintf(what, bytes, "unit %d, filters %d to %d of layer %d, knocked out", unit, u->first, u->first + u->count - 1, layer);
+        snprintf(what, bytes, "unit %d, filters %d to %d of layer %d, knocked out", unit, u->first, u->first + u->count - 1,
+                 layer);
         snprintf(where, bytes, "/knockout/%d/right, answers, changed, loss, work", layer);
     } else {
         snprintf(what, bytes, "unit %d, filters %d to %d of layer %d", unit, u->first, u->first + u->count - 1, layer);

@@ -23,9 +23,9 @@ struct creation {
     char *temporary;
     const fs_results_plan *plan;
     hid_t file;
-    int hdf5_descriptor; /* HDF5's own */
-    int descriptor;      /* a duplicate that outlives HDF5's; -1 before */
-    fs_results *old;     /* what it takes over and replaces; NULL: nothing */
+    int hdf5_descriptor;     /* HDF5's own */
+    int descriptor;          /* a duplicate that outlives HDF5's; -1 before */
+    fs_results *old;         /* what it takes over and replaces; NULL: nothing */
     const fs_target *target; /* of that */
 };
 
@@ -152,7 +152,7 @@ static fs_status create_groups(const struct creation *c)
 {
     static const struct {
         const char *path;
-        int layers;          /* has a group for each layer ... */
+        int layers;           /* has a group for each layer ... */
         fs_place_name needed; /* ... where this is there; any that always is, for the others */
     } groups[] = {{"/probe", 1, FS_PLACE_WEIGHT},
                   {"/silence", 1, FS_PLACE_FIELD},

@@ -15,8 +15,10 @@ enum { MOST_PARTS = 5 };
 static int list_parts(const fs_results *results, const fs_unit *unit, const fs_baseline_row *row, const fs_knockout *k,
                       struct part parts[MOST_PARTS])
 {
-    uint64_t labels = (uint64_t)results->plan.labels, first = (uint64_t)unit->first, count = (uint64_t)unit->count, square = labels * labels;
-    const struct part baseline[] = {{FS_PLACE_BASELINE, 0, labels, row}, {FS_PLACE_CONFUSION, 0, square, k ? k->answers : NULL}};
+    uint64_t labels = (uint64_t)results->plan.labels, first = (uint64_t)unit->first, count = (uint64_t)unit->count,
+             square = labels * labels;
+    const struct part baseline[] = {{FS_PLACE_BASELINE, 0, labels, row},
+                                    {FS_PLACE_CONFUSION, 0, square, k ? k->answers : NULL}};
     const struct part filters[MOST_PARTS] = {
         {FS_PLACE_RIGHT, first * labels, count * labels, k ? k->right : NULL},
         {FS_PLACE_ANSWERS, first * square, count * square, k ? k->answers : NULL},

@@ -92,9 +92,9 @@ fs_state_row fs_unfinished(void)
 }
 
 static known_row *const known_rows[FS_PLACES_ONCE] = {
-    [FS_PLACE_CONFIG] = config_row,   [FS_PLACE_LABELS] = label_row,   [FS_PLACE_LAYERS] = layer_row,
-    [FS_PLACE_HISTORY] = history_row, [FS_PLACE_FILTERS] = filter_row, [FS_PLACE_MEANS] = means_row,
-    [FS_PLACE_UNITS] = unit_row,      [FS_PLACE_SECONDS] = epoch_row,  [FS_PLACE_STATE] = state_row,
+    [FS_PLACE_CONFIG] = config_row,   [FS_PLACE_LABELS] = label_row,      [FS_PLACE_LAYERS] = layer_row,
+    [FS_PLACE_HISTORY] = history_row, [FS_PLACE_FILTERS] = filter_row,    [FS_PLACE_MEANS] = means_row,
+    [FS_PLACE_UNITS] = unit_row,      [FS_PLACE_SECONDS] = epoch_row,     [FS_PLACE_STATE] = state_row,
     [FS_PLACE_SLOTS] = slot_row,      [FS_PLACE_BASELINE] = baseline_row,
 };
 

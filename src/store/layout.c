@@ -97,8 +97,8 @@ static const fs_column epoch_columns[] = {
 };
 
 static const fs_column baseline_columns[] = {
-    FS_COLUMN(fs_baseline_row, label, FS_INT32), FS_COLUMN(fs_baseline_row, images, FS_INT32),
-    FS_COLUMN(fs_baseline_row, right, FS_INT32), FS_COLUMN(fs_baseline_row, answered, FS_INT32),
+    FS_COLUMN(fs_baseline_row, label, FS_INT32),  FS_COLUMN(fs_baseline_row, images, FS_INT32),
+    FS_COLUMN(fs_baseline_row, right, FS_INT32),  FS_COLUMN(fs_baseline_row, answered, FS_INT32),
     FS_COLUMN(fs_baseline_row, loss, FS_FLOAT64),
 };
 
@@ -131,13 +131,9 @@ static const fs_form forms[FS_PLACE_NAMES] = {
         {.name = "/provenance/launches", .shape = "P", TABLE(fs_launch, launch_columns), .zeroed = 1, .sealed = 1},
     [FS_PLACE_RUNS] = {.name = "/provenance/units", .shape = "U", TABLE(fs_run_row, run_columns), .sealed = 1},
     [FS_PLACE_SECONDS] = {.name = "/provenance/epochs", .shape = "H", TABLE(fs_epoch_row, epoch_columns), .sealed = 1},
-    [FS_PLACE_BASELINE] =
-        {.name = "/knockout/baseline", .shape = "K", TABLE(fs_baseline_row, baseline_columns), .knockout = 1},
-    [FS_PLACE_CONFUSION] = {.name = "/knockout/confusion",
-                            .shape = "KK",
-                            .axes = "label, answer",
-                            VALUES(int32_value, 4),
-                            .knockout = 2},
+    [FS_PLACE_BASELINE] = {.name = "/knockout/baseline", .shape = "K", TABLE(fs_baseline_row, baseline_columns), .knockout = 1},
+    [FS_PLACE_CONFUSION] =
+        {.name = "/knockout/confusion", .shape = "KK", .axes = "label, answer", VALUES(int32_value, 4), .knockout = 2},
     [FS_PLACE_WEIGHT] = {"/probe", "weight", "KFYX", "output unit, filter, y, x", VALUES(float32_value, 4)},
     [FS_PLACE_FIELD] = {"/silence", "field", "FKK", "filter, input label, output unit", VALUES(float32_value, 4)},
     [FS_PLACE_CLUSTER] = {"/silence", "cluster", "FK", "filter, label", VALUES(int32_value, 4)},

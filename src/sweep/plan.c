@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "filterscope/cut.h"
 #include "filterscope/memory.h"
 
 static int has_pool(const fs_network *net, int number)
@@ -109,7 +108,8 @@ enum { MACS_OF_AN_EXPERIMENT = 20000 };
 static int size_block(const fs_network *net, const fs_plan *plan, int index, int *blocks)
 {
     int filters = plan->layer[index].filters;
-    double room = FS_KNOCKOUT_PASSES * fs_network_macs(net, 0) - plan->before[index], most = ceil(room / plan->behind[index]);
+    double room = FS_KNOCKOUT_PASSES * fs_network_macs(net, 0) - plan->cut[index].before,
+           most = ceil(room / plan->cut[index].behind);
     int count = most < 1 ? 1 : most > filters ? filters : (int)most;
     *blocks = (filters + count - 1) / count;
     return (filters + *blocks - 1) / *blocks; /* all about as large */
@@ -147,8 +147,8 @@ fs_status fs_plan_add_knockout(const fs_network *net, const char *layers, fs_pla
     fs_status status = choose_knockout(net, layers, plan, wanted);
     for (int i = plan->layers - 1; i >= 0 && !status; i--)
         if (wanted[i]) {
-            status = fs_cut_costs(net, plan->layer[i].layer, &plan->before[i], &plan->behind[i]);
-            plan->behind[i] += MACS_OF_AN_EXPERIMENT;
+            status = fs_cut_find_cost(net, plan->layer[i].layer, &plan->cut[i]);
+            plan->cut[i].behind += MACS_OF_AN_EXPERIMENT;
             size_block(net, plan, i, &blocks);
             units += blocks;
             index = i;
@@ -169,7 +169,7 @@ fs_status fs_plan_add_knockout(const fs_network *net, const char *layers, fs_pla
 double fs_plan_knockout_cost(const fs_plan *plan, int unit)
 {
     const fs_unit *u = &plan->unit[unit];
-    return plan->before[u->index] + u->count * plan->behind[u->index];
+    return plan->cut[u->index].before + u->count * plan->cut[u->index].behind;
 }
 
 void fs_plan_free(fs_plan *plan)

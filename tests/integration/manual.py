@@ -51,7 +51,7 @@ print(f"filterscope.1: {len(architectures)} architectures, {len(commands)} comma
 
 data = make_idx(f"{here}/data", labels=4, train=40, test=20)
 train_small(f"{here}/model.h5", data, ranks=1)
-sweep = ["sweep", "--model", f"{here}/model.h5", "--data", data, "--layers", "5", "--batch", 20, "--epochs", 1, "--out"]
+sweep = ["sweep", "--model", f"{here}/model.h5", "--data", data, "--layers", "5", "--batch", 20, "--epochs", 1, "--knockout", "zero", "--out"]
 run(1, *sweep, f"{here}/sweep.h5")
 manual, count = page("filterscope-results.5"), 0
 with h5py.File(f"{here}/sweep.h5") as file:

@@ -20,12 +20,14 @@ static const fs_arch chain = {"chain",
                               "conv 16 3x3 pad 1\nbn\nrelu\nconv 16 3x3 pad 1 bias\nbn\nrelu\nmaxpool 2\n"
                               "conv 24 3x3 pad 1 bias\nrelu\nmaxpool 2\nconv 8 3x3 stride 2 pad 1\nbn\nrelu\nfc K\n",
                               {0}};
-static const fs_arch wide = {"wide", "conv 8 5x5 pad 2\nbn\nrelu\navgpool 3\nconv 48 3x3 bias\nrelu\nfc 40 bias\nrelu\nfc K\n", {0}};
-static const fs_arch residual = {"residual",
-                                 "conv 8 3x3 pad 1\nbn\nrelu as a probe\nconv 8 3x3 pad 1\nbn\nrelu\nconv 8 3x3 pad 1\nbn\nadd a\n"
-                                 "relu as b probe\nconv 16 3x3 stride 2 pad 1\nbn\nrelu probe\nconv 16 3x3 pad 1\nbn as c\nfrom b\n"
-                                 "conv 16 1x1 stride 2\nbn\nadd c\nrelu as d probe\nconv 16 3x3 pad 1 groups 4\ntanh\nglobalavg\nfc K\n",
-                                 {0}};
+static const fs_arch wide = {
+    "wide", "conv 8 5x5 pad 2\nbn\nrelu\navgpool 3\nconv 48 3x3 bias\nrelu\nfc 40 bias\nrelu\nfc K\n", {0}};
+static const fs_arch residual = {
+    "residual",
+    "conv 8 3x3 pad 1\nbn\nrelu as a probe\nconv 8 3x3 pad 1\nbn\nrelu\nconv 8 3x3 pad 1\nbn\nadd a\n"
+    "relu as b probe\nconv 16 3x3 stride 2 pad 1\nbn\nrelu probe\nconv 16 3x3 pad 1\nbn as c\nfrom b\n"
+    "conv 16 1x1 stride 2\nbn\nadd c\nrelu as d probe\nconv 16 3x3 pad 1 groups 4\ntanh\nglobalavg\nfc K\n",
+    {0}};
 static const fs_arch *const networks[] = {&chain, &wide, &residual};
 enum { NETWORKS = sizeof networks / sizeof *networks };
 
@@ -49,7 +51,8 @@ static void draw_network(fs_network *net)
             for (size_t f = 0; f < op->biases; f += 3)
                 net->parameter[op->bias + f] -= f % 2 ? 0.8f : 3;
         for (size_t i = 0; i < op->statistics; i++)
-            net->statistic[op->statistic + i] = i < op->statistics / 2 ? 0.01f * (float)(i % 5) : 0.05f + 0.02f * (float)(i % 7);
+            net->statistic[op->statistic + i] =
+                i < op->statistics / 2 ? 0.01f * (float)(i % 5) : 0.05f + 0.02f * (float)(i % 7);
     }
 }
 
@@ -65,8 +68,13 @@ static struct fixture *make(const fs_arch *arch, fs_replacement replacement)
     for (size_t i = 0; i < sizeof f->pixels; i++)
         (&f->pixels[0][0][0])[i] = (uint8_t)(127 + 120 * random[i]);
     free(random);
-    f->test = (fs_dataset){.images = IMAGES, .height = SIZE, .width = SIZE, .channels = 1, .labels = LABELS,
-                           .pixels = &f->pixels[0][0][0], .label = f->label};
+    f->test = (fs_dataset){.images = IMAGES,
+                           .height = SIZE,
+                           .width = SIZE,
+                           .channels = 1,
+                           .labels = LABELS,
+                           .pixels = &f->pixels[0][0][0],
+                           .label = f->label};
     f->in = (fs_knockout_input){&f->net, &f->test, IMAGES - 3, BATCH, replacement, 0, f->layer};
     for (int layer = 1; layer <= f->net.layers; layer++)
         if (fs_network_probed(&f->net, layer))
@@ -182,8 +190,7 @@ static void any_filters_are_taken_out_together(void **state)
             f->net.parameter[norm->weight + (size_t)filter[k]] = f->net.parameter[norm->bias + (size_t)filter[k]] = 0;
         assert_int_equal(fs_cut_create(&f->net, f->layer[0], BATCH, &one), FS_OK);
         memcpy(one.space.input, all.space.input, BATCH * SIZE * SIZE * sizeof(float));
-        assert_close(BATCH * LABELS, found,
-                     fs_network_infer(&f->net, BATCH, one.space.input, 0, NULL, NULL, &one.space), 1e-5);
+        assert_close(BATCH * LABELS, found, fs_network_infer(&f->net, BATCH, one.space.input, 0, NULL, NULL, &one.space), 1e-5);
         fs_cut_free(&all);
         fs_cut_free(&one);
         destroy(f);
@@ -266,13 +273,14 @@ static void the_costs_are_those_of_the_parts(void **state)
 {
     (void)state;
     fs_network net;
-    double before, behind;
+    fs_cut_cost cost;
     assert_int_equal(fs_network_create(fs_arch_find("vgg6"), 32, 32, 3, 10, 1, &net), FS_OK);
-    assert_int_equal(fs_cut_costs(&net, 4, &before, &behind), FS_OK);
-    assert_true(before == fs_network_macs(&net, 5));           /* the fifth convolution is computed once ... */
-    assert_true(behind == 9.0 * 512 * 2 * 2 + 512 * 10);       /* ... but for one channel; then the fully connected layer */
-    assert_int_equal(fs_cut_costs(&net, 5, &before, &behind), FS_OK);
-    assert_true(before == fs_network_macs(&net, 0) && behind == 10);
+    assert_int_equal(fs_cut_find_cost(&net, 4, &cost), FS_OK);
+    assert_true(cost.before == fs_network_macs(&net, 5));       /* the fifth convolution is computed once ... */
+    assert_true(cost.behind == 9.0 * 512 * 2 * 2 + 512 * 10);   /* ... but for one channel; then the fully connected layer */
+    assert_int_equal(cost.floats, 4 * 512 + 4 * 512 + 2 * 512); /* the map, the next one and twice that after its pool */
+    assert_int_equal(fs_cut_find_cost(&net, 5, &cost), FS_OK);
+    assert_true(cost.before == fs_network_macs(&net, 0) && cost.behind == 10);
     fs_network_free(&net);
 }
 
