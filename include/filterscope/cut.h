@@ -39,8 +39,8 @@ typedef enum fs_packed {
     FS_CUT_HIDDEN  /* nothing differs behind the linear step and what it takes along: likewise */
 } fs_packed;
 
-/* Not collective, like everything here. For chunks and batches of up to `images` images, at the map of convolution `layer`, which
- * is probed. FS_ERROR without memory. Zeroed after a failure; else release with fs_cut_free. */
+/* Not collective, like everything here. For chunks and batches of up to `images` images, at the map of convolution `layer`,
+ * which is probed. FS_ERROR without memory. Zeroed after a failure; else release with fs_cut_free. */
 fs_status fs_cut_create(const fs_network *net, int layer, int images, fs_cut *cut);
 void fs_cut_free(fs_cut *cut);
 

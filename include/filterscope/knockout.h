@@ -34,8 +34,8 @@ typedef struct fs_untouched {
     int layers;
 } fs_untouched;
 
-/* Collective on own->comm. Each slot's images are summed alone, in order: the same bits on any number of ranks. FS_OK; FS_STOPPED
- * (poll, on some rank); FS_ERROR (no memory): the same on every rank. Zeroed after a failure; else release with
+/* Collective on own->comm. Each slot's images are summed alone, in order: the same bits on any number of ranks. FS_OK;
+ * FS_STOPPED (poll, on some rank); FS_ERROR (no memory): the same on every rank. Zeroed after a failure; else release with
  * fs_untouched_free. */
 fs_status fs_untouched_measure(const fs_slots *own, const fs_knockout_input *in, fs_poll *poll, void *context,
                                fs_untouched *untouched);
@@ -44,9 +44,9 @@ void fs_untouched_free(fs_untouched *untouched);
 /* Not collective. The network as it is, as if it were one filter's. */
 void fs_knockout_of_untouched(const fs_knockout_input *in, const fs_untouched *untouched, fs_knockout *knockout);
 
-/* Not collective. Filters first .. first+count-1 of layer in->layer[which] into `knockout`, which has room for `count`. What lies
- * before the map is computed once for all of them (filterscope/cut.h), the rest for each image on which that makes a difference.
- * FS_OK; FS_STOPPED (poll); FS_ERROR (no memory). */
+/* Not collective. Filters first .. first+count-1 of layer in->layer[which] into `knockout`, which has room for `count`. What
+ * lies before the map is computed once for all of them (filterscope/cut.h), the rest for each image on which that makes a
+ * difference. FS_OK; FS_STOPPED (poll); FS_ERROR (no memory). */
 fs_status fs_knockout_filters(const fs_knockout_input *in, const fs_untouched *untouched, int which, int first, int count,
                               fs_poll *poll, void *context, fs_knockout *knockout);
 

@@ -9,8 +9,8 @@
 /* Labels up to which all answers are counted, K x K numbers a filter; beyond, only the right ones are. */
 enum { FS_KNOCKOUT_MOST_ANSWERS = 128 };
 
-/* How the experiments of a filter went: run, or spared as the map was 0 (or the mean) already, or as nothing differed behind the
- * next ReLU. */
+/* How the experiments of a filter went: run, or spared as the map was 0 (or the mean) already, or as nothing differed behind
+ * the next ReLU. */
 enum { FS_WORK_RUN, FS_WORK_SAME, FS_WORK_HIDDEN, FS_WORK_COLUMNS };
 
 /* Of `n` filters. */

@@ -148,9 +148,9 @@ struct fs_kind {
     void (*fold)(const fs_pass *pass);
     void (*infer)(const fs_pass *pass);
 
-    /* Of one that is linear in each channel of its input, see filterscope/cut.h: the weights of that channel alone, as inference
-     * has them, [places][out channels], op->weights / op->channels floats; and y [outputs] of one image less what the channel's
-     * `map` [height][width] adds to it. `after` is nothing of theirs. */
+    /* Of one that is linear in each channel of its input, see filterscope/cut.h: the weights of that channel alone, as
+     * inference has them, [places][out channels], op->weights / op->channels floats; and y [outputs] of one image less what the
+     * channel's `map` [height][width] adds to it. `after` is nothing of theirs. */
     void (*channel)(const fs_pass *pass, int channel, float *weight);
     void (*subtract)(const fs_op *op, const float *weight, const float *map, float *y);
 

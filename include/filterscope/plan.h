@@ -23,9 +23,9 @@ typedef struct fs_plan {
 fs_status fs_plan_create(const fs_network *net, const char *layers, int filters_per_unit, fs_plan *plan);
 void fs_plan_free(fs_plan *plan);
 
-/* Adds phase four for `layers`, "all" those of the plan or some of them: the untouched network, then blocks of filters that cost
- * about as much as FS_KNOCKOUT_PASSES passes of the whole network, so that a block's own part, what lies before its layer, is
- * little of it. FS_USAGE names a word that is no layer of the plan. FS_ERROR: no memory. */
+/* Adds phase four for `layers`, "all" those of the plan or some of them: the untouched network, then blocks of filters that
+ * cost about as much as FS_KNOCKOUT_PASSES passes of the whole network, so that a block's own part, what lies before its layer,
+ * is little of it. FS_USAGE names a word that is no layer of the plan. FS_ERROR: no memory. */
 enum { FS_KNOCKOUT_PASSES = 4 };
 fs_status fs_plan_add_knockout(const fs_network *net, const char *layers, fs_plan *plan);
 

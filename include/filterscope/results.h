@@ -65,9 +65,9 @@
 
 typedef enum fs_unit_kind { FS_UNIT_PROBE = 1, FS_UNIT_SILENCE = 2, FS_UNIT_BASELINE = 3, FS_UNIT_KNOCKOUT = 4 } fs_unit_kind;
 
-/* One unit of work: a layer's probe (first = 0, count = filters), or the block first .. first+count-1 of its filters, silenced or
- * knocked out; or the untouched network, in one unit before the blocks to be knocked out, which are the last (as a probe, of the
- * first layer whose filters are knocked out). */
+/* One unit of work: a layer's probe (first = 0, count = filters), or the block first .. first+count-1 of its filters, silenced
+ * or knocked out; or the untouched network, in one unit before the blocks to be knocked out, which are the last (as a probe, of
+ * the first layer whose filters are knocked out). */
 typedef struct fs_unit {
     int32_t kind;  /* fs_unit_kind */
     int32_t index; /* which of the probed layers, from 0 */
@@ -198,8 +198,8 @@ fs_status fs_results_create(const char *path, const fs_results_plan *plan);
 
 /* Not collective; call on one rank that holds the lock. Adds what `plan` has more than the file at target->path, whose plan is
  * its beginning: entries of the configuration, and units at the end. The larger file is created at PATH.tmp, as by
- * fs_results_create, with all that the old one holds, and takes its name when it is on the disk: until then the old one stays as
- * it is. FS_ERROR as fs_results_create; FS_MISMATCH: the file is another's (fs_target_check), or damaged. */
+ * fs_results_create, with all that the old one holds, and takes its name when it is on the disk: until then the old one stays
+ * as it is. FS_ERROR as fs_results_create; FS_MISMATCH: the file is another's (fs_target_check), or damaged. */
 fs_status fs_results_extend(const fs_target *target, const fs_results_plan *plan);
 
 /* Not collective. Bytes that fs_results_create will allocate, without the metadata (about 12 KiB and 2 KiB a layer). */

@@ -4,8 +4,8 @@
 
 #include "filterscope/knockout.h"
 
-/* Not collective, like everything here. Images first .. first+images-1 with filter number `f` of `knockout` out, which are added
- * in order: answer and loss [images]. */
+/* Not collective, like everything here. Images first .. first+images-1 with filter number `f` of `knockout` out, which are
+ * added in order: answer and loss [images]. */
 void fs_tally(const fs_knockout_input *in, const fs_untouched *untouched, int first, int images, const int32_t *answer,
               const double *loss, int f, fs_knockout *knockout);
 

@@ -38,8 +38,8 @@ typedef struct fs_job {
 
 typedef fs_status fs_run_unit(void *context, int unit);
 
-/* Collective on run->world. Every rank takes one of jobs [count], which are the same on all, after the other, the longest first,
- * until none is left or some rank is to stop; a unit that fails ends the job (fs_sweep_abort). `jobs` is sorted. */
+/* Collective on run->world. Every rank takes one of jobs [count], which are the same on all, after the other, the longest
+ * first, until none is left or some rank is to stop; a unit that fails ends the job (fs_sweep_abort). `jobs` is sorted. */
 fs_status fs_sweep_hand_out(fs_sweep_run *run, fs_job *jobs, int count, fs_run_unit *run_unit, void *context);
 
 /* Not collective. An fs_poll whose context is the run: serves the desk on rank 0. */
