@@ -103,7 +103,8 @@ fs_tables <- c("layers", "filters", "probes", "history", "cluster_sizes")
 # Layers whose rows of the layer tables hold; to be called before those are read.
 .fs_silenced <- function(file) {
   if (.fs_read(file, "state")$complete != 1) return(integer())
-  done <- tapply(.fs_read_units(file)$done, .fs_read_units(file)$layer, all)
+  units <- .fs_read_units(file)
+  done <- with(units[units$kind <= 2, ], tapply(done, layer, all))
   as.integer(names(done)[done])
 }
 

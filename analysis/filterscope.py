@@ -24,7 +24,7 @@ from filterscope_output import written  # noqa: E402
 
 __version__ = "0.1.0"
 FORMAT, FORMAT_VERSION = "filterscope-results", 2
-PROBE, SILENCE = 1, 2  # kinds of units
+PROBE, SILENCE, BASELINE, KNOCKOUT = 1, 2, 3, 4  # kinds of units
 RUN = {"file": ("", "results file"), "arch": ("", "architecture"), "model": ("", "CRC of the trained network"),
        "seed": ("", "seed of the probes")}
 
@@ -205,6 +205,7 @@ class Results(_Tables):
         if file["state"]["complete"][0] != 1:
             return []
         units = self._units(file)
+        units = units[units["kind"] <= SILENCE]
         return [layer for layer, done in units["done"].groupby(units["layer"]).all().items() if done]
 
     def _epochs(self, file, units):
@@ -223,10 +224,10 @@ class Results(_Tables):
 
     @property
     def units(self):
-        """A row a unit of work: kind (probe or silence), layer, first, count (filters), done."""
+        """A row a unit of work: kind (probe, silence, baseline or knockout), layer, first, count (filters), done."""
         with self._file() as file:
             units = self._units(file)
-        units["kind"] = units["kind"].map({PROBE: "probe", SILENCE: "silence"})
+        units["kind"] = units["kind"].map({PROBE: "probe", SILENCE: "silence", BASELINE: "baseline", KNOCKOUT: "knockout"})
         return units[["kind", "layer", "first", "count", "done"]]
 
     @property

@@ -1,5 +1,5 @@
-"""A disk that is really full (a small tmpfs): training and sweep end with one message and exit code 1, what was there before stays,
-and with more room the same command goes on to the same bits. One that fills up during a sweep does not disturb it."""
+"""A disk that is really full (a small tmpfs): training, sweep and a knock-out that is asked for later end with one message and exit
+code 1, what was there before stays, and with more room the same command goes on to the same bits. One that fills up during a sweep does not disturb it."""
 import os
 import subprocess
 import sys
@@ -75,3 +75,9 @@ assert process.poll() is None and room() == 0, "not full while it runs"
 assert process.wait(120) == 0
 assert identical(f"{here}/sweep.h5", f"{small}/sweep.h5", VARYING)
 print("a disk that fills up during a sweep does not disturb it: complete, the same bits")
+
+# A complete sweep's file, which gets room for the knock-out in a copy.
+os.remove(f"{small}/filler")
+refused([*SWEEP, f"{small}/sweep.h5", "--knockout", "zero"], ["sweep.h5"])
+assert identical(f"{here}/sweep.h5", f"{small}/sweep.h5", VARYING)
+run(1, "check", f"{small}/sweep.h5")

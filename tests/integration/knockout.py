@@ -126,13 +126,6 @@ for at in sorted({*first.values(), end // 2, end - 1, end}):
     assert same("scratch/out.h5", "zero1.h5") and os.listdir("scratch") == ["out.h5"]
 print(f"killed at some of {end} calls that give a file room: the old one stays")
 
-# No room for the larger file.
-shutil.copy("plain.h5", "scratch/out.h5")
-at = next(i for i, call in enumerate(calls) if "fallocate" in call[1]) + 1
-said = run(1, *ZERO, "--out", "scratch/out.h5", expect=1, env={**FAULT, "FAULT_AT": str(at), "FAULT_DO": "enospc"}).stderr
-assert "cannot create it: it needs" in said and os.listdir("scratch") == ["out.h5"], said
-assert open("scratch/out.h5", "rb").read() == open("plain.h5", "rb").read()
-
 # Killed within the phase, before and in the middle of each kind of write.
 points = write_places([*ZERO, "--out"], f"{here}/points")
 points = {place: [number for number, size in found] for place, found in points.items() if place.startswith("/knockout")}
