@@ -76,7 +76,7 @@ assert complete("export", "--table", "cl") == ["cluster_sizes"] and "vgg16-fc1" 
 print("completion: commands, options, tables, architectures")
 
 text = run(1, "status", "--watch", "--interval", 1, f"{here}/sweep.h5").stdout
-assert "1 of 1 epochs" in text and "9 of 9 units done; complete" in text and not re.search(r"[\x00-\x09\x0b-\x1f]", text), text
+assert "1 of 1 epochs" in text and "11 of 11 units done; complete" in text and not re.search(r"[\x00-\x09\x0b-\x1f]", text), text
 assert "complete" in run(1, "status", f"{here}/model.h5", "--watch").stdout
 assert run(1, "status", "--watch", f"{here}/gone.h5", expect=1).stderr.count("\n") == 1
 job = subprocess.Popen([BINARY, *map(str, sweep), f"{here}/long.h5", "--epochs", "100"], stdout=subprocess.DEVNULL,
