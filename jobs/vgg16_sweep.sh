@@ -18,12 +18,12 @@
 #
 # Settings, all by environment variables (sbatch passes them on; sbatch's own options override the lines above):
 #   DATA              data set: cifar10:DIR, cifar100:DIR or idx:DIR (required)
-#   ARCH              vgg16, vgg16-fc1, vgg11, vgg6, avgg16, avgg6 or avgg8 (vgg16); of several, as 'vgg16 avgg16', each
+#   ARCH              a built-in network, as vgg16 or resnet20, or a file (vgg16); of several, as 'vgg16 avgg16', each
 #                     element of a job array takes one: --array=0-1
 #   ELEMENT           which of these is taken, from 0 (the array's element, or 0)
 #   OUT               folder of the files below (the folder of submission)
-#   MODEL             model file ($OUT/$ARCH.h5)
-#   RESULTS           results file ($OUT/$ARCH-sweep.h5)
+#   MODEL             model file ($OUT/$ARCH.h5); one that was trained elsewhere (analysis/import_model.py) is swept as it is
+#   RESULTS           results file ($OUT/$ARCH-sweep.h5; of a model that was trained elsewhere, its name in place of $ARCH)
 #   EPOCHS            of training (the architecture's own; of a file 200)
 #   PROBE_EPOCHS      of the probes (200)
 #   TRAIN_OPTIONS     more options of filterscope train
@@ -67,7 +67,6 @@ is_count "$ELEMENT" || usage "ELEMENT: '$ELEMENT' is no number"
 ARCH=${archs[$ELEMENT]:-}
 OUT=${OUT:-$submitted}
 MODEL=${MODEL:-$OUT/$ARCH.h5}
-RESULTS=${RESULTS:-$OUT/$ARCH-sweep.h5}
 PROBE_EPOCHS=${PROBE_EPOCHS:-200}
 STATUS_EVERY=${STATUS_EVERY:-600}
 export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
@@ -215,9 +214,19 @@ finish() {
     exit "$1"
 }
 
+was_imported() {
+    [ -e "$MODEL" ] && [[ $("$FILTERSCOPE" status "$MODEL") =~ :\ trained\ elsewhere ]]
+}
+
 mkdir -p -- "$OUT" || finish 1
-# shellcheck disable=SC2086 # options are lists of words
-run "$MODEL" train --arch "$ARCH" --data "$DATA" --out "$MODEL" ${EPOCHS:+--epochs $EPOCHS} ${TRAIN_OPTIONS:-} || finish $?
+if was_imported; then
+    echo "$MODEL was trained elsewhere: it is swept as it is"
+    RESULTS=${RESULTS:-$OUT/$(basename -- "$MODEL" .h5)-sweep.h5}
+else
+    RESULTS=${RESULTS:-$OUT/$ARCH-sweep.h5}
+    # shellcheck disable=SC2086 # options are lists of words
+    run "$MODEL" train --arch "$ARCH" --data "$DATA" --out "$MODEL" ${EPOCHS:+--epochs $EPOCHS} ${TRAIN_OPTIONS:-} || finish $?
+fi
 # shellcheck disable=SC2086
 run "$RESULTS" sweep --model "$MODEL" --data "$DATA" --out "$RESULTS" --epochs "$PROBE_EPOCHS" ${SWEEP_OPTIONS:-} || finish $?
 finish 0

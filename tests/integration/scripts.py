@@ -1,11 +1,15 @@
 """The job scripts in small: the quickstart ends with table and figures and reuses what is done; vgg16_sweep.sh without Slurm
 trains, sweeps, and passes exit codes on."""
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 
-from common import BINARY, FASHION, folder, make_idx, skip
+import numpy as np
+
+from common import BINARY, FASHION, folder, make_idx, skip, write_idx
 
 if not os.path.isdir(FASHION):
     skip(f"{FASHION} is missing (Debian: dataset-fashion-mnist)")
@@ -49,6 +53,25 @@ script("vgg16_sweep.sh", expect=2, **{**sweep, "SLURM_ARRAY_TASK_ID": "x"})
 script("vgg16_sweep.sh", expect=1, **{**sweep, "OUT": "/proc/nowhere"})
 script("vgg16_sweep.sh", expect=70, **{**sweep, "LAUNCH": "true", "OUT": f"{here}/nothing"})  # a launcher that starts nothing
 print("vgg16_sweep.sh: complete; mismatch 3; usage 2; no folder 1; nothing done 70")
+
+script("vgg16_sweep.sh", **{**sweep, "ARCH": "resnet20", "SWEEP_OPTIONS": "--batch 20 --layers 2,19"})
+assert os.path.exists(f"{here}/job/resnet20-sweep.h5")
+if importlib.util.find_spec("onnx"):
+    with tarfile.open(os.path.join(jobs, "..", "tests", "fixtures", "networks.tar.xz")) as archive:
+        archive.extract("residual2.onnx", here)
+    subprocess.run([sys.executable, os.path.join(jobs, "..", "analysis", "import_model.py"), f"{here}/residual2.onnx", "--pixels", "0,1",
+                    "--out", f"{here}/mine.h5", "--filterscope", BINARY], check=True, stdout=subprocess.DEVNULL)
+    os.mkdir(f"{here}/images")
+    for split in ("train", "t10k"):
+        write_idx(f"{here}/images/{split}-images-idx4-ubyte", np.random.default_rng(1).integers(0, 256, (30, 11, 10, 2)))
+        write_idx(f"{here}/images/{split}-labels-idx1-ubyte", np.arange(30) % 3)
+    elsewhere = {**sweep, "DATA": f"idx:{here}/images", "ARCH": "", "MODEL": f"{here}/mine.h5"}
+    text = script("vgg16_sweep.sh", **elsewhere)
+    assert "mine.h5 was trained elsewhere" in text and os.path.exists(f"{here}/job/mine-sweep.h5"), text
+    script("vgg16_sweep.sh", expect=3, **{**elsewhere, "DATA": data})
+    print("vgg16_sweep.sh: a residual network, and one that came by ONNX")
+else:
+    print("no network came by ONNX (Debian: python3-onnx)")
 
 # A user's shell at its worst, in a tree whose name has a blank, from elsewhere, by a symbolic link.
 tree, elsewhere = f"{here}/a tree", f"{here}/else where"
