@@ -50,6 +50,11 @@ uint32_t fs_network_crc(const fs_network *net);
  * array and element. */
 fs_status fs_network_check(const fs_network *net, const char *origin);
 
+/* Floats of the maps, or of the maps and their gradients: as they share memory by their life times, and if they did not. */
+typedef struct fs_map_sizes {
+    size_t shared, alone;
+} fs_map_sizes;
+
 /* Buffers of one inference at a time, and the steps that it takes. */
 typedef struct fs_workspace {
     int images;      /* largest batch */
@@ -61,6 +66,7 @@ typedef struct fs_workspace {
     float **folded; /* [steps]: what is made of its weights once, in `weights` */
     int buffers;
     float **buffer; /* [buffers] */
+    fs_map_sizes maps;
     float *scratch, *weights;
 } fs_workspace;
 

@@ -38,6 +38,9 @@ void fs_backprop_run(fs_backprop *b, int images, double smoothing, fs_batch_sums
 /* Not collective. [net->parameters] */
 const float *fs_backprop_gradient(const fs_backprop *b);
 
+/* Not collective. Of this rank's maps and their gradients. */
+fs_map_sizes fs_backprop_maps(const fs_backprop *b);
+
 /* Collective on comm. *right: right answers of the network over the whole of `data`, without augmentation, in chunks of
  * space->images. FS_OK; FS_STOPPED (fs_stop_wanted on some rank, asked between chunks). The same on every rank. */
 fs_status fs_evaluate(MPI_Comm comm, const fs_network *net, const fs_dataset *data, fs_workspace *space, long long *right);

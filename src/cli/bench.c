@@ -8,16 +8,16 @@
 #include "cli/bench.h"
 #include "cli/cli.h"
 #include "filterscope/memory.h"
+#include "filterscope/plan.h"
 #include "filterscope/probe.h"
 #include "filterscope/random.h"
 #include "filterscope/silence.h"
 #include "filterscope/stop.h"
 #include "filterscope/train.h"
 
-enum { SIDE = 32, CHANNELS = 3 };
-
 struct bench {
-    const char *arch, *only;
+    const char *name, *input, *only;
+    fs_arch arch;
     int batch, slots, images, labels, views;
     double seconds, cache;
     int rank, ranks;
@@ -27,13 +27,14 @@ struct bench {
     double peak; /* of all ranks together, GFLOP/s */
 };
 
-static const char usage[] = "bench [--arch NAME] [options]";
+static const char usage[] = "bench [--arch NAME|FILE] [options]";
 
 static fs_status read_arguments(int argc, char **argv, struct bench *b)
 {
-    *b = (struct bench){.arch = "vgg16-fc1", .batch = 128, .images = 2000, .labels = 10, .seconds = 5, .cache = 1};
+    *b = (struct bench){.name = "vgg16-fc1", .batch = 128, .images = 2000, .labels = 10, .seconds = 5, .cache = 1};
     const fs_option options[] = {
-        {"arch", FS_OPTION_TEXT, &b->arch, 0, 0, "architecture (vgg16-fc1)"},
+        {"arch", FS_OPTION_TEXT, &b->name, 0, 0, fs_architecture_names()},
+        {"input", FS_OPTION_TEXT, &b->input, 0, 0, "HEIGHTxWIDTHxCHANNELS of the images (the file's input line, else 32x32x3)"},
         {"batch", FS_OPTION_INT, &b->batch, 1, 65536, "images of a batch, over all ranks (128)"},
         {"slots", FS_OPTION_INT, &b->slots, 1, FS_MOST_SLOTS, "pieces of a batch, a power of two (one a rank)"},
         {"images", FS_OPTION_INT, &b->images, 1, 1e6, "images of an epoch of the probes, and to silence filters on (2000)"},
@@ -58,8 +59,10 @@ static fs_status make_data(struct bench *b)
 {
     fs_dataset *d = &b->data;
     int images = b->images > b->batch ? b->images : b->batch;
-    size_t pixels = (size_t)images * SIDE * SIDE * CHANNELS;
-    *d = (fs_dataset){.images = images, .height = SIDE, .width = SIDE, .channels = CHANNELS, .labels = b->labels};
+    const fs_network *net = &b->net;
+    size_t pixels = (size_t)images * net->height * net->width * net->channels;
+    *d = (fs_dataset){
+        .images = images, .height = net->height, .width = net->width, .channels = net->channels, .labels = b->labels};
     d->pixels = fs_alloc(pixels, 1, "pixels");
     d->label = fs_alloc((size_t)images, sizeof *d->label, "labels");
     d->label_name = fs_alloc((size_t)b->labels, sizeof *d->label_name, "label names");
@@ -81,6 +84,14 @@ static double took(double started)
     double seconds = fs_seconds() - started;
     MPI_Allreduce(MPI_IN_PLACE, &seconds, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
     return seconds;
+}
+
+static void print_maps(const struct bench *b, const char *what, fs_map_sizes maps)
+{
+    double mib = sizeof(float) / 1048576.0;
+    if (b->rank == 0)
+        printf("         %.1f MiB of %s on rank 0, %.1f if none shared memory\n", (double)maps.shared * mib, what,
+               (double)maps.alone * mib);
 }
 
 /* `passes`: forward passes that the work is worth, by its multiply-adds. */
@@ -113,8 +124,10 @@ static fs_status bench_forward(struct bench *b)
         fs_samples_add(samples, seconds);
         spent += seconds;
     }
-    if (!status)
+    if (!status) {
         print_rate(b, "forward", b->batch, fs_samples_median(samples), 1);
+        print_maps(b, "maps", space.maps);
+    }
     free(samples);
     fs_workspace_free(&space);
     return status;
@@ -151,7 +164,7 @@ static fs_status bench_train(struct bench *b)
 {
     fs_slots own;
     fs_slots_create(MPI_COMM_WORLD, b->slots, &own);
-    fs_train_settings settings = {.recipe = fs_arch_find("vgg16")->recipe, .batch = b->batch, .slots = b->slots, .seed = 1};
+    fs_train_settings settings = {.recipe = b->arch.recipe, .batch = b->batch, .slots = b->slots, .seed = 1};
     fs_backprop *backprop = fs_backprop_create(&b->net, &own, b->batch);
     fs_samples *samples = fs_alloc(1, sizeof *samples, "times");
     int *order = fs_alloc((size_t)b->batch, sizeof *order, "the order of the images");
@@ -167,8 +180,10 @@ static fs_status bench_train(struct bench *b)
         fs_samples_add(samples, seconds);
         spent += seconds;
     }
-    if (!status)
+    if (!status) {
         print_rate(b, "train", b->batch, fs_samples_median(samples), 3);
+        print_maps(b, "maps and their gradients", fs_backprop_maps(backprop));
+    }
     double weights = time_of_weights(b);
     if (!status && b->rank == 0)
         printf("         of a step %.1f ms, divided by the ranks of a node, for transforming weights\n", weights * 1e3);
@@ -215,11 +230,11 @@ static fs_status drop_fields(void *context, int which, const fs_fields *fields)
     return FS_OK;
 }
 
-static fs_status make_probes(const struct bench *b, fs_probe *probes)
+static fs_status make_probes(const struct bench *b, const fs_plan *plan, fs_probe *probes)
 {
-    for (int p = 0; p < b->net.layers; p++) {
-        size_t features = fs_op_outputs(fs_network_probed(&b->net, p + 1)), weights = features * (size_t)b->labels;
-        probes[p] = (fs_probe){.layer = p + 1, .features = features};
+    for (int p = 0; p < plan->layers; p++) {
+        size_t features = fs_plan_features(plan, p), weights = features * (size_t)b->labels;
+        probes[p] = (fs_probe){.layer = plan->layer[p].layer, .features = features};
         probes[p].state.weight = fs_alloc(weights, sizeof(float), "a probe");
         probes[p].state.momentum = fs_alloc(weights, sizeof(float), "a probe");
         if (!probes[p].state.weight || !probes[p].state.momentum)
@@ -235,7 +250,7 @@ static fs_status settled(void *clock)
     return FS_OK;
 }
 
-static fs_status train_probes(const struct bench *b, fs_probe *probes, struct clock *clock)
+static fs_status train_probes(const struct bench *b, int count, fs_probe *probes, struct clock *clock)
 {
     fs_slots own;
     fs_slots_create(MPI_COMM_WORLD, b->slots, &own);
@@ -253,23 +268,24 @@ static fs_status train_probes(const struct bench *b, fs_probe *probes, struct cl
     clock->end = fs_seconds() + b->seconds;
     clock->skipped = b->views;
     clock->least = 1;
-    fs_status status = fs_probe_train(&own, &b->net, &b->data, &b->data, &settings, probes, b->net.layers, &events, 0);
+    fs_status status = fs_probe_train(&own, &b->net, &b->data, &b->data, &settings, probes, count, &events, 0);
     if (status != FS_STOPPED)
         return status;
     double seconds = fs_samples_median(&clock->samples);
     print_rate(b, "probe", b->data.images, seconds, 1);
     if (b->rank == 0)
-        printf("         an epoch of %d images for all %d probes: %.3f s\n", b->data.images, b->net.layers, seconds);
+        printf("         an epoch of %d images for all %d probes: %.3f s\n", b->data.images, count, seconds);
     return FS_OK;
 }
 
-static fs_status silence(const struct bench *b, fs_probe *probes, fs_silence_layer *layers, struct clock *clock)
+static fs_status silence(const struct bench *b, const fs_plan *plan, fs_probe *probes, fs_silence_layer *layers,
+                         struct clock *clock)
 {
     int filters = 0;
-    for (int p = 0; p < b->net.layers; p++) {
-        const fs_op *op = fs_network_probed(&b->net, p + 1);
-        layers[p] = (fs_silence_layer){p + 1, op->out_channels, op->out_height * op->out_width, probes[p].state.weight};
-        filters += op->out_channels;
+    for (int p = 0; p < plan->layers; p++) {
+        const fs_layer_row *row = &plan->layer[p];
+        layers[p] = (fs_silence_layer){row->layer, row->filters, row->height * row->width, probes[p].state.weight};
+        filters += row->filters;
     }
     clock->samples.count = 0;
     clock->end = INFINITY;
@@ -277,7 +293,7 @@ static fs_status silence(const struct bench *b, fs_probe *probes, fs_silence_lay
     for (double spent = 0; !status && (spent < b->seconds || clock->samples.count < 3);) {
         double started = fs_seconds();
         status =
-            fs_silence(MPI_COMM_WORLD, &b->net, &b->data, b->batch, layers, b->net.layers, out_of_time, drop_fields, clock, 0);
+            fs_silence(MPI_COMM_WORLD, &b->net, &b->data, b->batch, layers, plan->layers, out_of_time, drop_fields, clock, 0);
         double seconds = took(started);
         fs_samples_add(&clock->samples, seconds);
         spent += seconds;
@@ -293,16 +309,19 @@ static fs_status silence(const struct bench *b, fs_probe *probes, fs_silence_lay
 
 static fs_status bench_sweep(struct bench *b)
 {
-    size_t count = (size_t)b->net.layers;
+    fs_plan plan;
+    fs_status status = fs_plan_create(&b->net, "all", 64, &plan);
+    size_t count = (size_t)plan.layers;
     fs_probe *probes = fs_alloc(count, sizeof *probes, "probes");
     fs_silence_layer *layers = fs_alloc(count, sizeof *layers, "layers");
     struct clock *clock = fs_alloc(1, sizeof *clock, "times");
-    fs_status status = probes && layers && clock ? make_probes(b, probes) : FS_ERROR;
+    if (!status)
+        status = probes && layers && clock ? make_probes(b, &plan, probes) : FS_ERROR;
     status = fs_agree(MPI_COMM_WORLD, status);
     if (!status)
-        status = train_probes(b, probes, clock);
+        status = train_probes(b, plan.layers, probes, clock);
     if (!status)
-        status = silence(b, probes, layers, clock);
+        status = silence(b, &plan, probes, layers, clock);
     for (size_t p = 0; probes && p < count; p++) {
         free(probes[p].state.weight);
         free(probes[p].state.momentum);
@@ -310,6 +329,7 @@ static fs_status bench_sweep(struct bench *b)
     free(probes);
     free(layers);
     free(clock);
+    fs_plan_free(&plan);
     return status;
 }
 
@@ -347,6 +367,17 @@ static fs_status measure(struct bench *b)
     return status;
 }
 
+static fs_status make_network(struct bench *b)
+{
+    fs_layer input;
+    fs_status status = fs_arch_open(b->name, &b->arch);
+    if (!status)
+        status = fs_find_input(&b->arch, b->input, &input);
+    if (!status)
+        status = fs_network_create(&b->arch, input.size.height, input.size.width, input.units, b->labels, 1, &b->net);
+    return status;
+}
+
 fs_status fs_cli_bench(int argc, char **argv)
 {
     struct bench b;
@@ -354,12 +385,9 @@ fs_status fs_cli_bench(int argc, char **argv)
     fs_status status = read_arguments(argc, argv, &b);
     if (status)
         return status == FS_STOPPED ? FS_OK : status; /* --help */
-    const fs_arch *arch = fs_arch_find(b.arch);
-    if (!arch)
-        return FS_USAGE;
     status = check_part(&b);
     if (!status)
-        status = fs_network_create(arch, SIDE, SIDE, CHANNELS, b.labels, 1, &b.net);
+        status = make_network(&b);
     if (!status)
         status = make_data(&b);
     status = fs_agree(MPI_COMM_WORLD, status);
@@ -371,10 +399,11 @@ fs_status fs_cli_bench(int argc, char **argv)
         if (b.rank == 0)
             printf("filterscope " FS_VERSION " bench: %s, %.1f MMAC an image, batch %d in %d slots, %d ranks; %s; core %s\n"
                    "peak     %9.0f GFLOP/s of float32 multiply-adds\n",
-                   b.arch, b.macs / 1e6, b.batch, b.slots, b.ranks, launch.libraries, launch.blas_core, b.peak);
+                   b.net.arch, b.macs / 1e6, b.batch, b.slots, b.ranks, launch.libraries, launch.blas_core, b.peak);
         status = fs_agree(MPI_COMM_WORLD, measure(&b));
     }
     fs_network_free(&b.net);
+    fs_arch_close(&b.arch);
     fs_dataset_close(&b.data);
     return status;
 }

@@ -46,12 +46,15 @@ static int allocate_maps(fs_workspace *space, const fs_readers *readers)
     }
     for (int b = 0; b < space->buffers && done; b++) {
         done = (space->buffer[b] = fs_alloc(floats[b], sizeof(float), "activations")) != NULL;
+        space->maps.shared += floats[b];
         if (floats[b] > largest)
             space->features = space->buffer[b];
         largest = larger(largest, floats[b]);
     }
-    for (int s = 0; s < space->steps && done; s++)
+    for (int s = 0; s < space->steps && done; s++) {
+        space->maps.alone += life[s].floats;
         space->map[s] = space->buffer[life[s].buffer];
+    }
     free(life);
     free(floats);
     return done;

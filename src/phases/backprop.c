@@ -31,9 +31,10 @@ struct fs_backprop {
     int steps;
     fs_step *step;       /* [steps] */
     fs_readers *readers; /* [steps] */
-    struct room *room;   /* [steps] */
-    float *input;        /* [local images][inputs] */
-    uint16_t *label;     /* [local images] */
+    fs_map_sizes maps;
+    struct room *room; /* [steps] */
+    float *input;      /* [local images][inputs] */
+    uint16_t *label;   /* [local images] */
     int deltas;
     float **delta;         /* [deltas]: buffers for the gradients of the maps */
     float *addend;         /* [local images][largest map with several readers]: what a further reader adds to its gradient */
@@ -95,9 +96,11 @@ static int allocate_room(fs_backprop *b, int s, size_t local)
     const fs_op *op = b->step[s].op;
     struct room *room = &b->room[s];
     size_t kept = op->kind->kept ? op->kind->kept(op) : 0, sums = op->kind->sums ? op->kind->sums(op) : 0;
+    size_t floats = local * fs_op_outputs(op);
     room->owns_output = !works_in_place(b, s);
-    room->output = room->owns_output ? fs_alloc(local * fs_op_outputs(op), sizeof(float), "activations")
-                                     : b->room[b->step[s].source[0]].output;
+    b->maps.shared += room->owns_output ? floats : 0;
+    b->maps.alone += 2 * floats;
+    room->output = room->owns_output ? fs_alloc(floats, sizeof(float), "activations") : b->room[b->step[s].source[0]].output;
     if (kept)
         room->kept = fs_alloc(local * kept, 1, "pools");
     if (sums) {
@@ -146,8 +149,11 @@ static int allocate_deltas(fs_backprop *b, size_t local)
         list_lives(b, local, life, number, &addend);
         b->deltas = fs_lives_place(life, b->steps, floats);
     }
-    for (int d = 0; d < b->deltas && done; d++)
+    b->maps.shared += addend;
+    for (int d = 0; d < b->deltas && done; d++) {
+        b->maps.shared += floats[d];
         done = (b->delta[d] = fs_alloc(floats[d], sizeof(float), "gradients")) != NULL;
+    }
     for (int s = 0; s < b->steps && done; s++)
         b->room[s].delta = b->delta[life[number[s]].buffer];
     if (done && addend)
@@ -261,6 +267,11 @@ float *fs_backprop_input(fs_backprop *b)
 uint16_t *fs_backprop_label(fs_backprop *b)
 {
     return b->label;
+}
+
+fs_map_sizes fs_backprop_maps(const fs_backprop *b)
+{
+    return b->maps;
 }
 
 const float *fs_backprop_gradient(const fs_backprop *b)

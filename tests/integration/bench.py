@@ -3,7 +3,7 @@ CPU, unless the user has chosen."""
 import os
 import re
 
-from common import BUILD, run
+from common import BUILD, folder, run
 
 SMALL = ["bench", "--arch", "vgg6", "--batch", 8, "--images", 20, "--seconds", 0.01]
 for ranks in (1, 2):
@@ -16,6 +16,16 @@ assert [row[0] for row in rows] == ["1", "2", "3", "4", "5"], rows
 errors = [float(row[column]) for row in rows for column in (7, 11, 15)]
 assert 0 < max(errors) < 1e-4, errors
 print(f"largest error of five layers against the naive kernel: {max(errors):.1e}")
+# A residual network, some of whose convolutions are not probed, and one of a file, for other images.
+text = run(2, "bench", "--arch", "resnet20-b", *SMALL[3:]).stdout
+assert "for all 19 probes" in text and "all 688 filters" in text, text
+shared, alone = map(float, re.search(r"([0-9.]+) MiB of maps on rank 0, ([0-9.]+) if none", text).groups())
+assert 0 < shared < alone / 3, text
+with open(f"{folder()}/net.txt", "w") as file:
+    file.write("input 24x20x2\nconv 4 3x3 pad 1 as a\nrelu\nadd a probe\nglobalavg\nfc K\n")
+assert "net, " in run(1, "bench", "--arch", file.name, *SMALL[3:]).stdout
+refused = run(1, "bench", "--arch", file.name, "--input", "8x8x2", *SMALL[3:], expect=2).stderr
+assert "line 1: 'input 24x20x2': the images are 8x8x2" in refused, refused
 refused = run(1, *SMALL, "--only", "training", expect=2).stderr
 assert "'training' is none of forward, train, sweep, layers" in refused, refused
 
