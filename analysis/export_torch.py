@@ -42,28 +42,94 @@ def words_of(line):
     return words, name
 
 
+# What torch.nn has no module for: its code goes into the file of a network that needs it.
+CLASSES = {
+    "HardSigmoid": '''class HardSigmoid(nn.Module):
+    def __init__(self, slope):
+        super().__init__()
+        self.slope = slope
+
+    def forward(self, x):
+        return torch.clamp(self.slope * x + 0.5, 0, 1)
+''',
+    "AvgPool": '''class AvgPool(nn.Module):
+    """Zeros around the map, (left, right, top, bottom); so many of them as `counted` says count in an average."""
+
+    def __init__(self, kernel, stride, counted, zeros):
+        super().__init__()
+        self.kernel, self.stride, self.counted, self.zeros = kernel, stride, counted, zeros
+
+    def forward(self, x):
+        pad, pool = nn.functional.pad, nn.functional.avg_pool2d
+        rest = [zeros - counted for zeros, counted in zip(self.zeros, self.counted)]
+        share = pool(pad(pad(torch.ones_like(x[:1, :1]), self.counted, value=1.0), rest), self.kernel, self.stride)
+        return pool(pad(x, self.zeros), self.kernel, self.stride) / share
+''',
+}
+
+
+def pads_of(row):
+    """(left, right, top, bottom), as torch.nn.functional.pad takes them."""
+    return row["pad_width"], row["pad_right"], row["pad_height"], row["pad_bottom"]
+
+
+def is_even(row):
+    return row["pad_width"] == row["pad_right"] and row["pad_height"] == row["pad_bottom"]
+
+
+def conv(row):
+    dilation = "" if pair(row, "dilation") == (1, 1) else f", dilation={pair(row, 'dilation')}"
+    groups = "" if row["groups"] == 1 else f", groups={row['groups']}"
+    zeros, padding = ([], pair(row, "pad")) if is_even(row) else ([f"nn.ZeroPad2d({pads_of(row)})"], 0)
+    return [*zeros, f"nn.Conv2d({row['channels']}, {row['out_channels']}, {pair(row, 'kernel')}, stride={pair(row, 'stride')}, "
+            f"padding={padding}{dilation}{groups}, bias={bool(row['bias'])})"]
+
+
+def reach(row, axis):
+    """How far the windows reach over the end of the map; where it is padded that may be less than the padding."""
+    size, kernel, stride, out = (row[name + axis] for name in ("", "kernel_", "stride_", "out_"))
+    return max((out - 1) * stride + kernel - size - row["pad_" + axis], 0)
+
+
+def pool(row):
+    """PyTorch's own where that can: the same padding on both sides, at most half the window."""
+    words, kernel, stride = words_of(row["text"])[0], pair(row, "kernel"), pair(row, "stride")
+    is_max, inside = row["kind"] == "maxpool", "inside" in words or "same" in words
+    if is_even(row) and all(2 * pad <= size for pad, size in zip(pair(row, "pad"), kernel)):
+        more = (", ceil_mode=True" if "ceil" in words else "") + (", count_include_pad=False" if inside and not is_max else "")
+        return [f"nn.{'Max' if is_max else 'Avg'}Pool2d({kernel}, stride={stride}, padding={pair(row, 'pad')}{more})"]
+    left, right, top, bottom = pads_of(row)
+    zeros = left, reach(row, "width"), top, reach(row, "height")
+    if is_max:
+        return [f"nn.ConstantPad2d({zeros}, float('-inf'))", f"nn.MaxPool2d({kernel}, stride={stride})"]
+    counted = (0, 0, 0, 0) if inside else (left, min(right, zeros[1]), top, min(bottom, zeros[3]))
+    return [f"AvgPool({kernel}, {stride}, {counted}, {zeros})"]
+
+
 def constructor(row):
-    kind = row["kind"]
-    if kind == "conv":
-        if pair(row, "pad") != (row["pad_bottom"], row["pad_right"]):
-            raise Failure(f"line {row['line']} '{row['text']}': nn.Conv2d has no padding that differs from side to side")
-        dilation = "" if pair(row, "dilation") == (1, 1) else f", dilation={pair(row, 'dilation')}"
-        groups = "" if row["groups"] == 1 else f", groups={row['groups']}"
-        return (f"nn.Conv2d({row['channels']}, {row['out_channels']}, {pair(row, 'kernel')}, stride={pair(row, 'stride')}, "
-                f"padding={pair(row, 'pad')}{dilation}{groups}, bias={bool(row['bias'])})")
+    """Of all that is one module."""
+    kind, numbers = row["kind"], words_of(row["text"])[0][1:]
     if kind == "bn":
         return f"nn.BatchNorm{'2d' if row['layer'] else '1d'}({row['channels']})"
-    if kind in ("maxpool", "avgpool"):
-        name = "MaxPool2d" if kind == "maxpool" else "AvgPool2d"
-        ceil = ", ceil_mode=True" if "ceil" in words_of(row["text"])[0] else ""
-        return f"nn.{name}({pair(row, 'kernel')}, stride={pair(row, 'stride')}, padding={pair(row, 'pad')}{ceil})"
     if kind in ("globalmax", "globalavg"):
         return f"nn.Adaptive{'Max' if kind == 'globalmax' else 'Avg'}Pool2d(1)"
     if kind == "fc":
         return f"nn.Linear({row['channels'] * row['height'] * row['width']}, {row['out_channels']}, bias={bool(row['bias'])})"
     if kind == "prelu":
         return f"nn.PReLU({row['channels']})"
-    return f"nn.{ACTIVATIONS[kind]}({', '.join(words_of(row['text'])[0][1:])})"
+    if kind == "subsample":  # a pool of single pixels
+        return f"nn.MaxPool2d(1, stride={pair(row, 'stride')})"
+    if kind == "zeropad":
+        return f"nn.ConstantPad3d((0, 0, 0, 0, {numbers[1]}, {numbers[2]}), 0.0)"
+    if kind == "hardsigmoid" and numbers:
+        return f"HardSigmoid({numbers[0]})"
+    return f"nn.{ACTIVATIONS[kind]}({', '.join(numbers)})"
+
+
+def modules_of(row):
+    """As modules(), of a line."""
+    *before, last = {"conv": conv, "maxpool": pool, "avgpool": pool}.get(row["kind"], lambda row: [constructor(row)])(row)
+    return [(name, None) for name in before] + [(last, row)]
 
 
 def modules(text, rows):
@@ -74,7 +140,7 @@ def modules(text, rows):
         if row and row["kind"] == "fc" and not any(name == "nn.Flatten()" for name, _ in result):
             result.append(("nn.Flatten()", None))
         if row:
-            result.append((constructor(row), row))
+            result += modules_of(row)
         elif words[0] == "dropout":
             result.append((f"nn.Dropout({words[1] if len(words) > 1 else 0.5})", None))
     if not any(name == "nn.Flatten()" for name, _ in result):
@@ -104,8 +170,9 @@ def graph(text, rows):
             lines.append(f"here = {join(row, words)}")
         elif row or words[0] == "dropout":
             flat = ".flatten(1)" if row and (row["kind"] == "fc" or (row["kind"] == "bn" and not row["layer"])) else ""
-            lines.append(f"here = self[{len(listing)}](here{flat})")
-            listing.append((constructor(row) if row else f"nn.Dropout({words[1] if len(words) > 1 else 0.5})", row))
+            for module in modules_of(row) if row else [(f"nn.Dropout({words[1] if len(words) > 1 else 0.5})", None)]:
+                lines.append(f"here = self[{len(listing)}](here{flat})")
+                listing.append(module)
         if name:
             lines.append(f'maps["{name}"] = here')
     return listing, [*lines, "return here.flatten(1)"]
@@ -134,8 +201,9 @@ def module_text(model, listing, forward):
     lines = "".join(f"        {name},\n" for name, _ in listing)
     own = "".join(f"        {line}\n" for line in forward or [])
     own = f"class Network(nn.Sequential):\n    def forward(self, here):\n{own}\n\n" if forward else ""
+    own = "".join(f"{code}\n\n" for name, code in CLASSES.items() if any(one.startswith(f"{name}(") for one, _ in listing)) + own
     return (f'"""{model["arch"]}: takes [images, {model["size"][2]}, {model["size"][0]}, {model["size"][1]}]; for pixels p of 0..255\n'
-            f'x = (low + (high - low) p / 255 - mean) / std."""\n{"import torch" + chr(10) if forward else ""}from torch import nn\n\n'
+            f'x = (low + (high - low) p / 255 - mean) / std."""\n{"import torch" + chr(10) if own else ""}from torch import nn\n\n'
             f"low, high = {pixel[0]!r}, {pixel[1]!r}\nmean = {mean!r}\nstd = {std!r}\n\n\n{own}"
             f"def network():\n    return {'Network' if forward else 'nn.Sequential'}(\n{lines}    )\n")
 

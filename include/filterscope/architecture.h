@@ -30,7 +30,8 @@
  *     dropout P                                for the record: does nothing, in training neither (ours); the P of a network
  *                                              that was trained elsewhere stays in the text
  *     flatten                                  optional, where the maps end: fc implies it
- *     fc UNITS [bias]                          fully connected
+ *     fc UNITS [bias]                          fully connected; trains with the settings of the fully connected layers, but
+ *                                              with those of the convolutions where a line behind it gives a convolution's map
  *     ... as NAME                              last on a line: a name for its output, from here on
  *     from NAME                                makes that the current map: a branch begins
  *     add NAME [NAME ...]                      the current map plus those, all of one shape: the branch ends, here and below

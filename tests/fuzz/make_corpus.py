@@ -32,6 +32,10 @@ put("cifar", two_files(0, names, bytes((3,)) + bytes(3072)), two_files(0, b"", b
     two_files(1, b"".join(b"fine%d\n" % k for k in range(100)), bytes((1, 99)) + bytes(3072)), two_files(1, names, bytes(100)))
 put("arch", b"input 32x32x3\nconv 32 5x5 stride 2 bias\nrelu\nconv 64 3x3 pad 1  # comment\nbn\nrelu\nglobalavg\nfc K bias\n",
     b"conv 4 3 pad 1\nmaxpool 2x2 stride 1x2 pad 1 floor\navgpool 2 floor\ndropout 0.5\nflatten\nfc 8\nbn\nrelu\nfc K\n",
+    b"input 9x8x3 as images\nconv 4 3x3 pad same groups 1 as a\nprelu\nconv 4 1x3 dilation 1x2 pad 0x0x2x2\nadd a\nhardsigmoid 0.2\n"
+    b"from images\nconv 4 1x1 as c\nconcat here c a\nleakyrelu 0.1\nsilu probe as d\nglobalavg\nsigmoid\nscale d\nfc K\n",
+    b"conv 4 3x3 as a\nsubsample 2x1\nzeropad channels 1 2\navgpool 3 stride 1 pad 1x0x0x2 ceil inside\nmaxpool 2 pad same\nelu 0.5\n"
+    b"relu6\ngelu\ntanh\nhardswish\nhardsigmoid\nfc K bias\n",
     b"conv K 1x1\nglobalmax\n", b"conv 99999999999 0x0 stride -1 pad 1e9\nfc\n")
 # What is edited depends on the number of datasets and attributes: one record for each of the first 96.
 edits = [b""] + [struct.pack("<BBI8s", what, 3, 0, value) for what in range(96) for value in (b"\xff" * 8, b"\1\0\0\0\0\0\0\0")]

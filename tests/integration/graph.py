@@ -1,7 +1,9 @@
 """A network with branches trains, is probed and silenced as a chain is: the same bits on any number of ranks, the literal
 experiment's fields; and, where PyTorch is installed, its logits and what its probes see are PyTorch's, with PyTorch's weights."""
+import importlib
 import io
 import os
+import re
 import subprocess
 import sys
 
@@ -154,3 +156,32 @@ with torch.no_grad():
     logits = linear(second(x).mean((2, 3)))
 table = run(1, "eval", "--model", "same.h5", *DATA, "--table", "logits").stdout
 assert np.abs(np.loadtxt(io.StringIO(table), delimiter=",", skiprows=1)[:, 2:] - logits.numpy()).max() < 1e-6
+
+# Padding that differs from side to side, averages that leave it out, the shortcut without parameters: with and without branches.
+PADDED = """conv 8 3x3 stride 2 pad same
+hardsigmoid 0.2 as a
+conv 8 3x3 stride 2 pad 1 bias
+avgpool 3 stride 1 pad same as b
+from a
+subsample 2
+add b
+maxpool 3 stride 2 pad 2x0x1x1 ceil
+avgpool 2x3 stride 1 pad 1x0x0x2
+avgpool 2x3 stride 2x1 pad 1x0x0x2 ceil inside
+avgpool 2x3 stride 2x1 pad 0x1x2x1 ceil
+zeropad channels 1 2
+maxpool 2 stride 1 pad same
+fc K bias
+"""
+for name, text in (("padded", PADDED), ("chain", re.sub("from a\n|add b\n| as .", "", PADDED))):
+    with open(f"{name}.txt", "w") as file:
+        file.write(text)
+    run(1, "train", "--arch", f"{name}.txt", *DATA, "--out", f"{name}.h5", "--epochs", 1, "--batch", 20)
+    script("export_torch.py", f"{name}.h5", "--out", f"{name}.pth", "--module", f"{name}_module.py")
+    network = importlib.import_module(f"{name}_module").network()
+    network.load_state_dict(torch.load(f"{name}.pth"))
+    with torch.no_grad():
+        logits = network.eval()(images("t10k")).numpy()
+    table = run(1, "eval", "--model", f"{name}.h5", *DATA, "--table", "logits").stdout
+    assert np.abs(np.loadtxt(io.StringIO(table), delimiter=",", skiprows=1)[:, 2:] - logits).max() < 1e-5, name
+print("padded pools and convolutions are PyTorch's")
