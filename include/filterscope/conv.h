@@ -51,8 +51,8 @@ static inline size_t fs_conv_weights(const fs_conv_shape *s)
  *   scratch  [fs_conv_scratch(shape, images)], contents undefined before and after
  * Every output is overwritten. The result is a pure function of the arguments, the BLAS and the CPU: algorithm and blocking
  * depend on `shape` and `images` alone, so that every rank takes the same. 3x3 kernels of stride 1 and pad 1 whose channels and
- * filters are multiples of 16 take Winograd's algorithm, filters of one channel each a kernel of their own, all others im2col +
- * GEMM. */
+ * filters are multiples of 16 take Winograd's algorithm, 1x1 kernels a GEMM on the maps as they are, filters of one channel each
+ * a kernel of their own, all others im2col + GEMM. */
 
 /* 1 where weights that are new for every `images` images are better not transformed: there are too few tiles to pay for it. A
  * function of the shape and the size of a slot, so that it is the same on every rank. */
@@ -70,18 +70,25 @@ size_t fs_conv_prepared(const fs_conv_shape *shape);
  * `parts`, 0 .. parts - 1, which several may make at a time: they write to different places. */
 void fs_conv_prepare(const fs_conv_shape *shape, const float *weight, int for_input, int part, int parts, float *prepared);
 
-/* What follows in the same pass over the output. */
-typedef enum fs_conv_after {
-    FS_CONV_PLAIN = 0,
-    FS_CONV_RELU = 1,
-    FS_CONV_POOL = 2 /* after it, a 2x2 max pool of stride 2, where fs_conv_pools: y is [out height/2][out width/2] */
+/* y [count] of x [count], each from its own alone; y may be x. `number` is what some have besides. */
+typedef void fs_activation(size_t count, float number, const float *x, float *y);
+
+/* What follows in the same pass over the output, in this order. All zero: nothing. */
+typedef struct fs_conv_after {
+    const float *addend; /* [as y]: added; NULL for none */
+    int clips;           /* what is below the floor or above the ceiling becomes that; NaN stays NaN */
+    float floor, ceiling;
+    fs_activation *activation; /* NULL for none */
+    float number;              /* of the activation */
+    int pools; /* a 2x2 max pool of stride 2, where fs_conv_pools: y is [out height/2][out width/2]; no addend, no activation */
 } fs_conv_after;
 
-/* 1 where the forward pass of this shape takes FS_CONV_POOL along. */
+/* 1 where the forward pass of this shape takes a pool along. */
 int fs_conv_pools(const fs_conv_shape *shape);
 
+/* after: NULL for nothing. */
 void fs_conv_forward(const fs_conv_shape *shape, int images, const float *x, const float *weight, const float *prepared,
-                     const float *bias, int after, float *y, float *scratch);
+                     const float *bias, const fs_conv_after *after, float *y, float *scratch);
 void fs_conv_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy, float *dweight,
                              float *dbias, float *scratch);
 void fs_conv_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *weight, const float *prepared,
@@ -92,7 +99,7 @@ void fs_conv_backward_input(const fs_conv_shape *shape, int images, const float 
 int fs_conv_im2col_takes_own_gemm(const fs_conv_shape *shape);
 size_t fs_conv_im2col_scratch(const fs_conv_shape *shape, int images);
 void fs_conv_im2col_forward(const fs_conv_shape *shape, int images, const float *x, const float *weight, const float *bias,
-                            float *y, float *scratch);
+                            const fs_conv_after *after, float *y, float *scratch);
 void fs_conv_im2col_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy, float *dweight,
                                     float *dbias, float *scratch);
 void fs_conv_im2col_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *weight, float *dx,

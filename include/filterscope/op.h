@@ -86,8 +86,9 @@ int fs_op_conv_shape(const fs_op *op, fs_conv_shape *shape);
 /* An operation with those behind it that it takes along in one pass over its output: its output is that of the last. */
 typedef struct fs_step {
     const fs_op *op, *last;
+    int inputs;                 /* op's, and behind them the addend, where it takes an addition along */
     const fs_op *norm;          /* the batch norm that goes into a convolution's weights; NULL for none */
-    int after;                  /* fs_conv_after */
+    fs_conv_after after;        /* what else it takes along, but for the addend */
     int source[FS_MOST_INPUTS]; /* the steps whose outputs are its inputs; -1 for the images */
     int slot_images;            /* in training: the most images of a slot, which algorithms are chosen by; 0 in inference */
 } fs_step;
@@ -137,9 +138,10 @@ struct fs_kind {
     void (*initialise)(const fs_op *op, uint64_t seed, int number, float *parameter, float *statistic);
 
     /* Both directions */
-    int in_place;                                       /* y may be x, and dx may be dy */
-    int (*take)(fs_step *step, const fs_op *next);      /* 1 where the step takes `next` along, and now says so */
-    size_t (*scratch)(const fs_step *step, int images); /* floats */
+    int in_place;                                          /* y may be x, and dx may be dy */
+    int (*take)(fs_step *step, const fs_op *next);         /* 1 where the step takes `next` along, and now says so */
+    void (*follow)(const fs_op *op, fs_conv_after *after); /* of what acts on each number alone: how a convolution does it */
+    size_t (*scratch)(const fs_step *step, int images);    /* floats */
     void (*forward)(const fs_pass *pass);
 
     /* Inference, where it has another form than training: floats of what is made of the weights once, and how, with

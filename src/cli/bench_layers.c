@@ -49,7 +49,7 @@ static void run(struct layer *l, enum pass pass)
 {
     float **a = l->array;
     if (pass == FORWARD)
-        fs_conv_forward(&l->shape, l->images, a[X], a[WEIGHT], a[PREPARED], a[BIAS], FS_CONV_PLAIN, a[Y], a[SCRATCH]);
+        fs_conv_forward(&l->shape, l->images, a[X], a[WEIGHT], a[PREPARED], a[BIAS], NULL, a[Y], a[SCRATCH]);
     else if (pass == BACKWARD_INPUT)
         fs_conv_backward_input(&l->shape, l->images, a[Y], a[WEIGHT], a[PREPARED], a[DX], a[SCRATCH]);
     else

@@ -92,7 +92,7 @@ fs_status fs_workspace_create(const fs_network *net, int images, fs_workspace *s
     space->buffer = fs_alloc(ops, sizeof *space->buffer, "activations");
     space->folded = fs_alloc(ops, sizeof *space->folded, "prepared weights");
     if (readers && space->step && space->map && space->buffer && space->folded)
-        space->steps = fs_steps_list(net, 0, space->step, readers);
+        space->steps = fs_steps_list(net, 0, 1, space->step, readers);
     int done = space->steps && allocate_maps(space, readers) && allocate_weights(net, space);
     free(readers);
     if (done) {
@@ -134,7 +134,7 @@ const float *fs_network_infer(const fs_network *net, int images, const float *x,
         const fs_kind *kind = step->op->kind;
         fs_pass pass = pass_of(net, space, s);
         pass.images = images;
-        for (int k = 0; k < step->op->inputs; k++)
+        for (int k = 0; k < step->inputs; k++)
             pass.x[k] = step->source[k] < 0 ? x : space->map[step->source[k]];
         (kind->infer ? kind->infer : kind->forward)(&pass);
         if (step->last->probed && hook)

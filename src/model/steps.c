@@ -4,20 +4,33 @@
 
 #include "filterscope/memory.h"
 
-/* Takes along as much as the step can: operations that alone read what it gives, and give what no probe wants to see before. */
-static void extend(const fs_network *net, fs_step *step, int number, int *step_of)
+/* The number of the step that gives the other input of an addition, -1 for the images, where it is there before step `number`,
+ * whose output is the one; *other becomes it. */
+static int other_is_there(const fs_network *net, const fs_op *one, const fs_op *sum, const int *step_of, int *other)
+{
+    const fs_op *op = sum->input[sum->input[0] == one];
+    *other = op ? step_of[op - net->op] : -1;
+    return sum->inputs == 2 && (!op || *other >= 0);
+}
+
+/* Takes along as much as the step can: operations that read what it gives, alone or beside a map that is there, and that nobody
+ * else wants to see, a probe neither. */
+static void extend(const fs_network *net, fs_step *step, int probes, int number, int *step_of)
 {
     for (;;) {
         const fs_op *next = step->last->reader;
-        if (step->last->readers != 1 || next->inputs != 1 || step->last->probed || !step->op->kind->take ||
+        int other = -1, seen = step->last->readers != 1 || (probes && step->last->probed);
+        if (seen || !step->op->kind->take || (next->inputs > 1 && !other_is_there(net, step->last, next, step_of, &other)) ||
             !step->op->kind->take(step, next))
             return;
+        if (next->inputs > 1)
+            step->source[step->inputs++] = other;
         step->last = next;
         step_of[next - net->op] = number;
     }
 }
 
-int fs_steps_list(const fs_network *net, int slot_images, fs_step *step, fs_readers *readers)
+int fs_steps_list(const fs_network *net, int slot_images, int probes, fs_step *step, fs_readers *readers)
 {
     int count = 0;
     int *step_of = fs_alloc((size_t)net->ops, sizeof *step_of, "the steps of a network");
@@ -29,15 +42,14 @@ int fs_steps_list(const fs_network *net, int slot_images, fs_step *step, fs_read
         if (step_of[i] >= 0)
             continue;
         fs_step *own = &step[count];
-        *own = (fs_step){.op = &net->op[i], .last = &net->op[i], .slot_images = slot_images};
+        *own = (fs_step){.op = &net->op[i], .last = &net->op[i], .inputs = net->op[i].inputs, .slot_images = slot_images};
         step_of[i] = count;
-        extend(net, own, count, step_of);
-        for (int k = 0; k < own->op->inputs; k++) {
-            const fs_op *input = own->op->input[k];
-            own->source[k] = input ? step_of[input - net->op] : -1;
-            if (input)
+        for (int k = 0; k < own->inputs; k++)
+            own->source[k] = own->op->input[k] ? step_of[own->op->input[k] - net->op] : -1;
+        extend(net, own, probes, count, step_of);
+        for (int k = 0; k < own->inputs; k++)
+            if (own->source[k] >= 0)
                 readers[own->source[k]] = (fs_readers){readers[own->source[k]].count + 1, count};
-        }
         count++;
     }
     readers[step_of[net->ops - 1]].last = count;

@@ -1,9 +1,12 @@
 /* Which algorithm a convolution takes. */
 #include "filterscope/conv.h"
 
+#include "base/simd.h"
 #include "filterscope/layers.h"
 #include "nn/depthwise.h"
+#include "nn/finish.h"
 #include "nn/gemm.h"
+#include "nn/pointwise.h"
 #include "nn/winograd.h"
 
 /* A map of one row or column leaves most of a Winograd tile empty. */
@@ -23,20 +26,24 @@ int fs_conv_prefers_direct(const fs_conv_shape *shape, int images)
 int fs_conv_stands_alone(const fs_conv_shape *shape)
 {
     int panel = fs_gemm_panel();
-    if (fs_depthwise_fits(shape))
+    if (fs_depthwise_fits(shape) || fs_pointwise_fits(shape))
         return 1;
     return panel && shape->filters % panel == 0 && (takes_winograd(shape) || fs_conv_im2col_takes_own_gemm(shape));
 }
 
 size_t fs_conv_prepared(const fs_conv_shape *shape)
 {
+    if (fs_pointwise_fits(shape))
+        return fs_pointwise_prepared(shape);
     return takes_winograd(shape) ? fs_winograd_prepared(shape) : 0;
 }
 
 size_t fs_conv_scratch(const fs_conv_shape *shape, int images)
 {
     if (fs_depthwise_fits(shape))
-        return 0;
+        return fs_depthwise_scratch(shape);
+    if (fs_pointwise_fits(shape))
+        return fs_pointwise_scratch(shape);
     if (!takes_winograd(shape))
         return fs_conv_im2col_scratch(shape, images);
     return fs_winograd_prepared(shape) + fs_winograd_scratch(shape, images); /* the first for the gradient of the weights */
@@ -51,37 +58,57 @@ void fs_conv_prepare(const fs_conv_shape *shape, const float *weight, int for_in
 {
     if (takes_winograd(shape))
         fs_winograd_prepare(shape, weight, for_input, part, parts, prepared);
+    else if (fs_pointwise_fits(shape))
+        fs_pointwise_prepare(shape, weight, for_input, part, parts, prepared);
+}
+
+FS_SIMD static void clip(size_t count, float floor, float ceiling, float *x)
+{
+    for (size_t i = 0; i < count; i++) {
+        float value = x[i] < floor ? floor : x[i];
+        x[i] = value > ceiling ? ceiling : value;
+    }
+}
+
+void fs_conv_finish(const fs_conv_after *after, size_t first, size_t count, float *y)
+{
+    float *own = y + first;
+    if (after->addend)
+        fs_add(count, own, after->addend + first);
+    if (after->clips)
+        clip(count, after->floor, after->ceiling, own);
+    if (after->activation)
+        after->activation(count, after->number, own, own);
 }
 
 void fs_conv_forward(const fs_conv_shape *shape, int images, const float *x, const float *weight, const float *prepared,
-                     const float *bias, int after, float *y, float *scratch)
+                     const float *bias, const fs_conv_after *after, float *y, float *scratch)
 {
-    if (takes_winograd(shape)) {
+    static const fs_conv_after nothing = {0};
+    after = after ? after : &nothing;
+    if (takes_winograd(shape))
         fs_winograd_forward(shape, images, x, prepared, bias, after, y, scratch);
-        return;
-    }
-    if (fs_depthwise_fits(shape))
-        fs_depthwise_forward(shape, images, x, weight, bias, y);
+    else if (fs_pointwise_fits(shape))
+        fs_pointwise_forward(shape, images, x, prepared, bias, after, y, scratch);
+    else if (fs_depthwise_fits(shape))
+        fs_depthwise_forward(shape, images, x, weight, bias, after, y, scratch);
     else
-        fs_conv_im2col_forward(shape, images, x, weight, bias, y, scratch);
-    if (after & FS_CONV_RELU)
-        fs_relu_forward((size_t)images * fs_conv_out_height(shape) * fs_conv_out_width(shape) * shape->filters, y);
+        fs_conv_im2col_forward(shape, images, x, weight, bias, after, y, scratch);
 }
 
 void fs_conv_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy, float *dweight,
                              float *dbias, float *scratch)
 {
-    if (fs_depthwise_fits(shape)) {
-        fs_depthwise_backward_weight(shape, images, x, dy, dweight, dbias);
-        return;
-    }
-    if (!takes_winograd(shape)) {
-        fs_conv_im2col_backward_weight(shape, images, x, dy, dweight, dbias, scratch);
-        return;
-    }
-    fs_winograd_backward_weight(shape, images, x, dy, dweight, scratch, scratch + fs_winograd_prepared(shape));
+    if (takes_winograd(shape))
+        fs_winograd_backward_weight(shape, images, x, dy, dweight, scratch, scratch + fs_winograd_prepared(shape));
+    else if (fs_pointwise_fits(shape))
+        fs_pointwise_backward_weight(shape, images, x, dy, dweight, scratch);
+    else if (fs_depthwise_fits(shape))
+        fs_depthwise_backward_weight(shape, images, x, dy, dweight);
+    else
+        fs_conv_im2col_backward_weight(shape, images, x, dy, dweight, NULL, scratch);
     if (dbias)
-        fs_sum_rows((size_t)images * shape->height * shape->width, shape->filters, dy, dbias);
+        fs_sum_rows((size_t)images * fs_conv_out_height(shape) * fs_conv_out_width(shape), shape->filters, dy, dbias);
 }
 
 void fs_conv_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *weight, const float *prepared,
@@ -89,8 +116,10 @@ void fs_conv_backward_input(const fs_conv_shape *shape, int images, const float 
 {
     if (takes_winograd(shape))
         fs_winograd_backward_input(shape, images, dy, prepared, dx, scratch);
+    else if (fs_pointwise_fits(shape))
+        fs_pointwise_backward_input(shape, images, dy, prepared, dx, scratch);
     else if (fs_depthwise_fits(shape))
-        fs_depthwise_backward_input(shape, images, dy, weight, dx);
+        fs_depthwise_backward_input(shape, images, dy, weight, dx, scratch);
     else
         fs_conv_im2col_backward_input(shape, images, dy, weight, dx, scratch);
 }

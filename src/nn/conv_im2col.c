@@ -4,6 +4,7 @@
 
 #include "filterscope/conv.h"
 #include "filterscope/layers.h"
+#include "nn/finish.h"
 #include "nn/gemm.h"
 
 /* A block is about this many floats, so that it stays in the second-level cache, ... */
@@ -214,7 +215,7 @@ static void multiply_for_input(const fs_conv_shape *shape, int rows, const float
 }
 
 void fs_conv_im2col_forward(const fs_conv_shape *shape, int images, const float *x, const float *weight, const float *bias,
-                            float *y, float *scratch)
+                            const fs_conv_after *after, float *y, float *scratch)
 {
     size_t all = pixels_out(shape, images), block = block_rows(shape, images), own_filters = shape->filters / shape->groups;
     int depth = (int)row_floats(shape), filters = shape->filters, own = fs_conv_im2col_takes_own_gemm(shape),
@@ -234,6 +235,7 @@ void fs_conv_im2col_forward(const fs_conv_shape *shape, int images, const float 
             else
                 multiply(shape, (int)rows, rows_of_block, weight + g * own_filters, bias != NULL, out + g * own_filters);
         }
+        fs_conv_finish(after, first * filters, rows * filters, y);
     }
 }
 

@@ -1,49 +1,75 @@
 #include "nn/gemm.h"
 
-/* A kernel computes HEIGHT rows of one panel, two vectors wide, in registers: the panel is read once for all its rows. */
+#include <stdint.h>
+#include <string.h>
+
+enum { MOST_HEIGHT = 14, MOST_PANEL = 32 }; /* of all kernels below */
+
+/* A kernel computes HEIGHT rows of one panel, or with VECTORS 1 of its left half, in registers: the panel is read once for all
+ * its rows. `end` is that of its first element, or NULL. */
 typedef void kernel(int depth, const float *a, size_t a_row, size_t a_depth, const float *b, size_t b_depth, float *c,
-                    size_t c_row, int add);
+                    size_t c_row, int add, const fs_gemm_end *end);
 
 typedef float vector8 __attribute__((vector_size(32), aligned(4), may_alias));
 typedef float vector16 __attribute__((vector_size(64), aligned(4), may_alias));
+typedef int32_t mask8 __attribute__((vector_size(32), may_alias));
+typedef int32_t mask16 __attribute__((vector_size(64), may_alias));
 
-#define KERNEL(name, HEIGHT, vector, CPU)                                                                                      \
+/* a where `wanted`, else b. */
+#define SELECT(vector, mask, wanted, a, b) ((vector)(((mask)(a) & (mask)(wanted)) | ((mask)(b) & ~(mask)(wanted))))
+
+#define FOR_ROWS(HEIGHT) _Pragma("GCC unroll 16") for (int row = 0; row < HEIGHT; row++)
+#define FOR_VECTORS(VECTORS) _Pragma("GCC unroll 2") for (int v = 0; v < VECTORS; v++)
+
+#define KERNEL(name, HEIGHT, VECTORS, vector, mask, CPU)                                                                       \
     __attribute__((target(CPU))) static void name(int depth, const float *a, size_t a_row, size_t a_depth, const float *b,     \
-                                                  size_t b_depth, float *c, size_t c_row, int add)                             \
+                                                  size_t b_depth, float *c, size_t c_row, int add, const fs_gemm_end *end)     \
     {                                                                                                                          \
         enum { LANES = sizeof(vector) / sizeof(float) };                                                                       \
-        vector left[HEIGHT], right[HEIGHT];                                                                                    \
-        _Pragma("GCC unroll 16") for (int row = 0; row < HEIGHT; row++)                                                        \
-        {                                                                                                                      \
-            left[row] = add ? *(const vector *)(c + row * c_row) : (vector){0};                                                \
-            right[row] = add ? *(const vector *)(c + row * c_row + LANES) : (vector){0};                                       \
-        }                                                                                                                      \
+        vector sum[HEIGHT][VECTORS];                                                                                           \
+        FOR_ROWS(HEIGHT)                                                                                                       \
+        FOR_VECTORS(VECTORS) sum[row][v] = add ? *(const vector *)(c + row * c_row + v * LANES) : (vector){0};                 \
         for (int p = 0; p < depth; p++, a += a_depth, b += b_depth) {                                                          \
-            vector b_left = *(const vector *)b, b_right = *(const vector *)(b + LANES);                                        \
-            _Pragma("GCC unroll 16") for (int row = 0; row < HEIGHT; row++)                                                    \
+            vector right[VECTORS];                                                                                             \
+            FOR_VECTORS(VECTORS) right[v] = *(const vector *)(b + v * LANES);                                                  \
+            FOR_ROWS(HEIGHT)                                                                                                   \
             {                                                                                                                  \
                 float factor = a[row * a_row];                                                                                 \
-                left[row] += factor * b_left;                                                                                  \
-                right[row] += factor * b_right;                                                                                \
+                FOR_VECTORS(VECTORS) sum[row][v] += factor * right[v];                                                         \
             }                                                                                                                  \
         }                                                                                                                      \
-        _Pragma("GCC unroll 16") for (int row = 0; row < HEIGHT; row++)                                                        \
-        {                                                                                                                      \
-            *(vector *)(c + row * c_row) = left[row];                                                                          \
-            *(vector *)(c + row * c_row + LANES) = right[row];                                                                 \
+        if (end) {                                                                                                             \
+            vector floor = (vector){0} + end->floor, ceiling = (vector){0} + end->ceiling;                                     \
+            FOR_ROWS(HEIGHT)                                                                                                   \
+            FOR_VECTORS(VECTORS)                                                                                               \
+            {                                                                                                                  \
+                vector value = sum[row][v];                                                                                    \
+                if (end->bias)                                                                                                 \
+                    value += *(const vector *)(end->bias + v * LANES);                                                         \
+                if (end->addend)                                                                                               \
+                    value += *(const vector *)(end->addend + row * c_row + v * LANES);                                         \
+                value = SELECT(vector, mask, value < floor, floor, value);                                                     \
+                sum[row][v] = SELECT(vector, mask, value > ceiling, ceiling, value);                                           \
+            }                                                                                                                  \
         }                                                                                                                      \
+        FOR_ROWS(HEIGHT)                                                                                                       \
+        FOR_VECTORS(VECTORS) * (vector *)(c + row * c_row + v * LANES) = sum[row][v];                                          \
     }
 
+#define KERNELS(name, HEIGHT, vector, mask, CPU)                                                                               \
+    KERNEL(name, HEIGHT, 2, vector, mask, CPU)                                                                                 \
+    KERNEL(name##_half, HEIGHT, 1, vector, mask, CPU)
+
 #if defined(__x86_64__) && defined(__GNUC__)
-KERNEL(avx2_6, 6, vector8, "avx2,fma")
-KERNEL(avx2_4, 4, vector8, "avx2,fma")
-KERNEL(avx2_2, 2, vector8, "avx2,fma")
-KERNEL(avx2_1, 1, vector8, "avx2,fma")
-KERNEL(avx512_14, 14, vector16, "avx512f")
-KERNEL(avx512_8, 8, vector16, "avx512f")
-KERNEL(avx512_4, 4, vector16, "avx512f")
-KERNEL(avx512_2, 2, vector16, "avx512f")
-KERNEL(avx512_1, 1, vector16, "avx512f")
+KERNELS(avx2_6, 6, vector8, mask8, "avx2,fma")
+KERNELS(avx2_4, 4, vector8, mask8, "avx2,fma")
+KERNELS(avx2_2, 2, vector8, mask8, "avx2,fma")
+KERNELS(avx2_1, 1, vector8, mask8, "avx2,fma")
+KERNELS(avx512_14, 14, vector16, mask16, "avx512f")
+KERNELS(avx512_8, 8, vector16, mask16, "avx512f")
+KERNELS(avx512_4, 4, vector16, mask16, "avx512f")
+KERNELS(avx512_2, 2, vector16, mask16, "avx512f")
+KERNELS(avx512_1, 1, vector16, mask16, "avx512f")
 #define HAVE_KERNELS 1
 #else
 #define HAVE_KERNELS 0
@@ -54,7 +80,7 @@ struct generation {
     int panel;
     struct {
         int height;
-        kernel *run;
+        kernel *run, *half;
     } kernels[5];
 };
 
@@ -68,8 +94,14 @@ void fs_gemm_limit(int panel)
 static const struct generation *this_generation(void)
 {
 #if HAVE_KERNELS
-    static const struct generation avx512 = {32, {{14, avx512_14}, {8, avx512_8}, {4, avx512_4}, {2, avx512_2}, {1, avx512_1}}};
-    static const struct generation avx2 = {16, {{6, avx2_6}, {4, avx2_4}, {2, avx2_2}, {1, avx2_1}}};
+#define ROW(CPU, HEIGHT)                                                                                                       \
+    {                                                                                                                          \
+        HEIGHT, CPU##_##HEIGHT, CPU##_##HEIGHT##_half                                                                          \
+    }
+    static const struct generation avx512 = {32,
+                                             {ROW(avx512, 14), ROW(avx512, 8), ROW(avx512, 4), ROW(avx512, 2), ROW(avx512, 1)}};
+    static const struct generation avx2 = {16, {ROW(avx2, 6), ROW(avx2, 4), ROW(avx2, 2), ROW(avx2, 1)}};
+#undef ROW
     if (widest >= avx512.panel && __builtin_cpu_supports("avx512f"))
         return &avx512;
     if (widest >= avx2.panel && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
@@ -84,15 +116,96 @@ int fs_gemm_panel(void)
     return generation ? generation->panel : 0;
 }
 
-void fs_gemm(int rows, int columns, int depth, const float *a, size_t a_row, size_t a_depth, const float *b, size_t b_depth,
-             size_t b_panel, float *c, size_t c_row, int add)
+/* A panel's last columns where they are no whole vectors: through a tile of whole ones. */
+struct tile {
+    float c[MOST_HEIGHT * MOST_PANEL], addend[MOST_HEIGHT * MOST_PANEL], bias[MOST_PANEL];
+};
+
+static void copy_tile(const float *from, size_t from_row, int height, int columns, float *to, size_t to_row)
+{
+    for (int row = 0; row < height; row++)
+        memcpy(to + row * to_row, from + row * from_row, columns * sizeof *to);
+}
+
+static void run_ragged(kernel *run, int height, int columns, int depth, const float *a, size_t a_row, size_t a_depth,
+                       const float *b, size_t b_depth, float *c, size_t c_row, int add, const fs_gemm_end *end)
+{
+    struct tile tile;
+    fs_gemm_end own = end ? *end : (fs_gemm_end){0};
+    memset(&tile, 0, sizeof tile);
+    if (add)
+        copy_tile(c, c_row, height, columns, tile.c, MOST_PANEL);
+    if (own.bias)
+        own.bias = memcpy(tile.bias, own.bias, columns * sizeof *tile.bias);
+    if (own.addend) {
+        copy_tile(own.addend, c_row, height, columns, tile.addend, MOST_PANEL);
+        own.addend = tile.addend;
+    }
+    run(depth, a, a_row, a_depth, b, b_depth, tile.c, MOST_PANEL, add, end ? &own : NULL);
+    copy_tile(tile.c, MOST_PANEL, height, columns, c, c_row);
+}
+
+/* `end` of the element at `row` and `column` of C. */
+static fs_gemm_end end_at(const fs_gemm_end *end, size_t row, size_t column, size_t c_row)
+{
+    fs_gemm_end own = *end;
+    own.bias = own.bias ? own.bias + column : NULL;
+    own.addend = own.addend ? own.addend + row * c_row + column : NULL;
+    return own;
+}
+
+void fs_gemm_ended(int rows, int columns, int depth, const float *a, size_t a_row, size_t a_depth, const float *b,
+                   size_t b_depth, size_t b_panel, float *c, size_t c_row, int add, const fs_gemm_end *end)
 {
     const struct generation *generation = this_generation();
-    for (int column = 0; column < columns; column += generation->panel, b += b_panel)
+    int panel = generation->panel;
+    for (int column = 0; column < columns; column += panel, b += b_panel) {
+        int wide = columns - column < panel ? columns - column : panel, half = wide <= panel / 2;
+        int ragged = wide % (panel / 2) != 0;
         for (int row = 0, k = 0; row < rows; row += generation->kernels[k].height) {
             while (generation->kernels[k].height > rows - row)
                 k++;
-            generation->kernels[k].run(depth, a + row * a_row, a_row, a_depth, b, b_depth, c + row * c_row + column, c_row,
-                                       add);
+            kernel *run = half ? generation->kernels[k].half : generation->kernels[k].run;
+            const float *own_a = a + row * a_row;
+            float *own_c = c + row * c_row + column;
+            fs_gemm_end own = {0}, *last = NULL;
+            if (end) {
+                own = end_at(end, (size_t)row, (size_t)column, c_row);
+                last = &own;
+            }
+            if (ragged)
+                run_ragged(run, generation->kernels[k].height, wide, depth, own_a, a_row, a_depth, b, b_depth, own_c, c_row,
+                           add, last);
+            else
+                run(depth, own_a, a_row, a_depth, b, b_depth, own_c, c_row, add, last);
         }
+    }
+}
+
+void fs_gemm(int rows, int columns, int depth, const float *a, size_t a_row, size_t a_depth, const float *b, size_t b_depth,
+             size_t b_panel, float *c, size_t c_row, int add)
+{
+    fs_gemm_ended(rows, columns, depth, a, a_row, a_depth, b, b_depth, b_panel, c, c_row, add, NULL);
+}
+
+size_t fs_gemm_packed(int columns, int depth)
+{
+    size_t panel = (size_t)fs_gemm_panel();
+    return ((size_t)columns + panel - 1) / panel * panel * depth;
+}
+
+void fs_gemm_pack(int columns, int depth, const float *b, size_t b_depth, size_t b_column, int part, int parts, float *packed)
+{
+    int panel = fs_gemm_panel(), panels = (columns + panel - 1) / panel;
+    int first = (int)((int64_t)panels * part / parts), last = (int)((int64_t)panels * (part + 1) / parts);
+    for (int column = first * panel; column < last * panel; column += panel) {
+        int wide = columns - column < panel ? columns - column : panel;
+        float *to = packed + (size_t)column * depth;
+        memset(to, 0, wide < panel ? (size_t)depth * panel * sizeof *to : 0);
+        for (int p = 0; p < depth; p++, to += panel) {
+            const float *from = b + p * b_depth + column * b_column;
+            for (int i = 0; i < wide; i++)
+                to[i] = from[i * b_column];
+        }
+    }
 }

@@ -7,9 +7,11 @@
 #include "nn/winograd.h"
 
 #include <cblas.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/simd.h"
+#include "nn/finish.h"
 #include "nn/gemm.h"
 #include "nn/winograd_tiles.h"
 #include "nn/winograd_weights.h"
@@ -171,9 +173,16 @@ INLINE void rectify(vector *a)
     *a = (vector)((mask)*a & ~(*a < 0));
 }
 
-/* One tile of results [out][out] to the map, plus shift, clipped at the map's edge; with `pooled` the largest of each 2x2. */
+/* A plain ReLU is done in registers; other clips, and activations, where the tile has been stored. */
+static int is_relu(const fs_conv_after *after)
+{
+    return after->clips && after->floor == 0 && after->ceiling == INFINITY;
+}
+
+/* One tile of results [out][out] to the map, plus shift and addend, clipped at the map's edge; with `pooled` the largest of each
+ * 2x2. `first`: the image's first float of these filters in y. */
 INLINE void store_tile(const vector *result, const struct grid *g, int filters, int top, int left, int out, const vector *shift,
-                       int relu, int pooled, float *image)
+                       const float *addend, int relu, int pooled, size_t first, float *y)
 {
     for (int row = 0; row < out && top + row < g->height; row += 1 + pooled)
         for (int column = 0; column < out && left + column < g->width; column += 1 + pooled) {
@@ -185,19 +194,37 @@ INLINE void store_tile(const vector *result, const struct grid *g, int filters, 
                 take_larger(&value, &r[MOST + 1]);
             }
             value += *shift;
+            size_t down = (size_t)(top + row) >> pooled, right = (size_t)(left + column) >> pooled;
+            size_t at = first + (down * ((size_t)g->width >> pooled) + right) * filters;
+            if (!pooled && addend)
+                value += *(const vector *)(addend + at);
             if (relu)
                 rectify(&value);
-            size_t y = (size_t)(top + row) >> pooled, x = (size_t)(left + column) >> pooled, width = (size_t)g->width >> pooled;
-            *(vector *)(image + (y * width + x) * filters) = value;
+            *(vector *)(y + at) = value;
         }
 }
 
-/* Places [P x P][count][filters + PAD] to output tiles: bias, then ReLU, then a 2x2 max pool as told. */
+/* What else follows one tile, line by line. */
+static void finish_tile(const fs_conv_after *later, const struct grid *g, int filters, int top, int left, int out, int pooled,
+                        size_t first, float *y)
+{
+    int rows = g->height - top < out ? g->height - top : out, columns = g->width - left < out ? g->width - left : out;
+    for (int row = 0; row < rows >> pooled; row++) {
+        size_t line = (size_t)((top >> pooled) + row) * (g->width >> pooled) + (left >> pooled);
+        fs_conv_finish(later, first + line * filters, (size_t)(columns >> pooled) * filters, y);
+    }
+}
+
+/* Places [P x P][count][filters + PAD] to output tiles: bias, then what follows as told. */
 INLINE void store_tiles(const float *places, const struct grid *g, int filters, size_t first, size_t count,
-                        const struct places *at, int out, int points, tile_transform *transform, const float *bias, int relu,
-                        int pooled, float *y)
+                        const struct places *at, int out, int points, tile_transform *transform, const float *bias,
+                        const fs_conv_after *after, int pooled, float *y)
 {
     size_t image_floats = (size_t)(g->height >> pooled) * (g->width >> pooled) * filters;
+    int relu = is_relu(after);
+    fs_conv_after later = *after;
+    later.addend = NULL;
+    later.clips = after->clips && !relu;
     for (size_t tile = 0; tile < count; tile++) {
         size_t image = (first + tile) / ((size_t)g->rows * g->columns), rest = (first + tile) % ((size_t)g->rows * g->columns);
         int top = (int)(rest / g->columns) * out, left = (int)(rest % g->columns) * out;
@@ -208,21 +235,23 @@ INLINE void store_tiles(const float *places, const struct grid *g, int filters, 
                 _Pragma("GCC unroll 6") for (int column = 0; column < points; column++) products[row * MOST + column] =
                     *(const vector *)(from + (row * points + column) * at->per_place);
             transform(products, result);
-            store_tile(result, g, filters, top, left, out, &shift, relu, pooled, y + image * image_floats + filter);
+            store_tile(result, g, filters, top, left, out, &shift, after->addend, relu, pooled, image * image_floats + filter,
+                       y);
         }
+        if (later.clips || later.activation)
+            finish_tile(&later, g, filters, top, left, out, pooled, image * image_floats, y);
     }
 }
 
 FS_SIMD static void outputs_of(const fs_winograd_form *form, const float *m, const struct grid *g, int filters, size_t first,
-                               size_t count, const struct places *at, const float *bias, int after, float *y)
+                               size_t count, const struct places *at, const float *bias, const fs_conv_after *after, float *y)
 {
-    int relu = (after & FS_CONV_RELU) != 0;
-    if (form == &fs_winograd_form4 && after & FS_CONV_POOL)
-        store_tiles(m, g, filters, first, count, at, 4, 6, tile_output4, bias, relu, 1, y);
+    if (form == &fs_winograd_form4 && after->pools)
+        store_tiles(m, g, filters, first, count, at, 4, 6, tile_output4, bias, after, 1, y);
     else if (form == &fs_winograd_form4)
-        store_tiles(m, g, filters, first, count, at, 4, 6, tile_output4, bias, relu, 0, y);
+        store_tiles(m, g, filters, first, count, at, 4, 6, tile_output4, bias, after, 0, y);
     else
-        store_tiles(m, g, filters, first, count, at, 2, 3, tile_output2, bias, relu, (after & FS_CONV_POOL) != 0, y);
+        store_tiles(m, g, filters, first, count, at, 2, 3, tile_output2, bias, after, after->pools, y);
 }
 
 /* One place: M [tiles][width] = V [tiles][depth] U. */
@@ -238,7 +267,7 @@ static void multiply(const fs_winograd_order *o, size_t tiles, const float *v, c
 
 /* x [..][depth] to y [..][width], with U [depth][width]: the forward pass, and the gradient of the input. */
 static void convolve(const fs_conv_shape *shape, int images, const float *x, const float *u, int depth, int width,
-                     const float *bias, int after, float *y, float *scratch)
+                     const float *bias, const fs_conv_after *after, float *y, float *scratch)
 {
     const fs_winograd_form *form = fs_winograd_form_of(shape);
     struct grid g = grid_of(shape, images);
@@ -258,7 +287,7 @@ static void convolve(const fs_conv_shape *shape, int images, const float *x, con
 }
 
 void fs_winograd_forward(const fs_conv_shape *shape, int images, const float *x, const float *prepared, const float *bias,
-                         int after, float *y, float *scratch)
+                         const fs_conv_after *after, float *y, float *scratch)
 {
     convolve(shape, images, x, prepared, shape->channels, shape->filters, bias, after, y, scratch);
 }
@@ -266,7 +295,8 @@ void fs_winograd_forward(const fs_conv_shape *shape, int images, const float *x,
 void fs_winograd_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *flipped, float *dx,
                                 float *scratch)
 {
-    convolve(shape, images, dy, flipped, shape->filters, shape->channels, NULL, FS_CONV_PLAIN, dx, scratch);
+    static const fs_conv_after nothing = {0};
+    convolve(shape, images, dy, flipped, shape->filters, shape->channels, NULL, &nothing, dx, scratch);
 }
 
 /* One place: dU [channels][filters] = or += V' E, V [tiles][channels], E [tiles][filters] in rows or panels. */

@@ -17,10 +17,10 @@ size_t fs_winograd_scratch(const fs_conv_shape *shape, int images);
  * of `parts` of it. */
 void fs_winograd_prepare(const fs_conv_shape *shape, const float *weight, int flipped, int part, int parts, float *prepared);
 
-/* As their namesakes in conv.h, from transformed weights; maps of FS_CONV_POOL are even.
+/* As their namesakes in conv.h, from transformed weights; maps that are pooled are even.
  * backward_weight needs none; `room` [fs_winograd_prepared]. */
 void fs_winograd_forward(const fs_conv_shape *shape, int images, const float *x, const float *prepared, const float *bias,
-                         int after, float *y, float *scratch);
+                         const fs_conv_after *after, float *y, float *scratch);
 void fs_winograd_backward_weight(const fs_conv_shape *shape, int images, const float *x, const float *dy, float *dweight,
                                  float *room, float *scratch);
 void fs_winograd_backward_input(const fs_conv_shape *shape, int images, const float *dy, const float *flipped, float *dx,

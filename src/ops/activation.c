@@ -1,10 +1,15 @@
 /* Activations. Each is one line of the table below: its value y of x, and its slope of what its backward pass reads, so that
  * one that reads y alone can work in place in training, too. NaN stays NaN. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-trapping-math") /* nobody asks which exceptions floating-point comparisons raise: both sides may run */
+#endif
+
 #include <math.h>
 #include <string.h>
 
 #include "base/simd.h"
 #include "filterscope/layers.h"
+#include "nn/elementary.h"
 #include "ops/ops.h"
 #include "ops/words.h"
 
@@ -53,8 +58,16 @@ static void backward_relu(const fs_pass *pass, int input, float *dy, float *dx)
     fs_relu_backward(count, pass->y, dx);
 }
 
+static void follow_relu(const fs_op *op, fs_conv_after *after)
+{
+    (void)op;
+    after->clips = 1;
+    after->ceiling = INFINITY;
+}
+
 const fs_kind fs_kind_relu = {
     .word = "relu",
+    .follow = follow_relu,
     .in_place = 1,
     .forward = forward_relu,
     .reads_output = 1,
@@ -148,6 +161,14 @@ const fs_kind fs_kind_prelu = {
         slope_of_##name(count_of(pass), pass->step->op->alpha, reads, dy, dx);                                                 \
     }
 
+/* How a convolution takes it along. */
+#define FOLLOW(name)                                                                                                           \
+    static void follow_##name(const fs_op *op, fs_conv_after *after)                                                           \
+    {                                                                                                                          \
+        after->activation = value_of_##name;                                                                                   \
+        after->number = op->alpha;                                                                                             \
+    }
+
 /* The row of an activation that reads x or y; `reader` reads its number, NULL for none. */
 #define ROW_x(name, reader) ROW(name, reader, 1, 0)
 #define ROW_y(name, reader) ROW(name, reader, 0, 1)
@@ -156,21 +177,17 @@ const fs_kind fs_kind_prelu = {
                                     .read = reader,                                                                            \
                                     .shape = shape,                                                                            \
                                     .in_place = 1,                                                                             \
+                                    .follow = follow_##name,                                                                   \
                                     .forward = forward_##name,                                                                 \
                                     .reads_input = x,                                                                          \
                                     .reads_output = y,                                                                         \
                                     .backward = backward_##name};
 
-#define ACTIVATION(name, reader, value, reads, slope) LOOPS(name, value, reads, slope) ROW_##reads(name, reader)
+#define ACTIVATION(name, reader, value, reads, slope) LOOPS(name, value, reads, slope) FOLLOW(name) ROW_##reads(name, reader)
 
 static inline float clip(float v, float least, float most)
 {
     return v < least ? least : v > most ? most : v;
-}
-
-static inline float sigmoid(float v)
-{
-    return 1.0f / (1.0f + expf(-v));
 }
 
 /* Without a slope, PyTorch's. */
@@ -184,25 +201,29 @@ static inline float hard_sigmoid(float v, float slope)
     return slope > 0 ? clip(slope * v + 0.5f, 0.0f, 1.0f) : clip(v + 3.0f, 0.0f, 6.0f) / 6.0f;
 }
 
-static inline float gauss(float v)
-{
-    return 0.5f * (1.0f + erff(v * (float)M_SQRT1_2));
-}
-
 static inline float slope_gelu(float v)
 {
-    return gauss(v) + v * expf(-0.5f * v * v) * (float)(M_2_SQRTPI * M_SQRT1_2 / 2);
+    return fs_gauss(v) + v * fs_exp(-0.5f * v * v) * (float)(M_2_SQRTPI * M_SQRT1_2 / 2);
 }
 
 /* clang-format off */
 /*         word         its number  y                                   reads  slope */
-ACTIVATION(relu6,       NULL,       clip(x, 0.0f, 6.0f),                y,     y > 0 && y < 6 ? 1.0f : 0.0f)
+LOOPS     (relu6,                   clip(x, 0.0f, 6.0f),                y,     y > 0 && y < 6 ? 1.0f : 0.0f)
 ACTIVATION(leakyrelu,   read_slope, x > 0 ? x : a * x,                  y,     y > 0 ? 1.0f : a)
-ACTIVATION(elu,         read_scale, x > 0 ? x : a * expm1f(x),          y,     y > 0 ? 1.0f : y + a)
-ACTIVATION(sigmoid,     NULL,       sigmoid(x),                         y,     y * (1.0f - y))
-ACTIVATION(tanh,        NULL,       tanhf(x),                           y,     1.0f - y * y)
+ACTIVATION(elu,         read_scale, x > 0 ? x : a * fs_expm1(x),        y,     y > 0 ? 1.0f : y + a)
+ACTIVATION(sigmoid,     NULL,       fs_sigmoid(x),                      y,     y * (1.0f - y))
+ACTIVATION(tanh,        NULL,       fs_tanh(x),                         y,     1.0f - y * y)
 ACTIVATION(hardsigmoid, read_hard,  hard_sigmoid(x, a),                 y,     y > 0 && y < 1 ? hard_slope(a) : 0.0f)
-ACTIVATION(silu,        NULL,       x * sigmoid(x),                     x,     sigmoid(x) * (1.0f + x * (1.0f - sigmoid(x))))
-ACTIVATION(gelu,        NULL,       x * gauss(x),                       x,     slope_gelu(x))
+ACTIVATION(silu,        NULL,       x * fs_sigmoid(x),                  x,     fs_sigmoid(x) * (1.0f + x * (1.0f - fs_sigmoid(x))))
+ACTIVATION(gelu,        NULL,       x * fs_gauss(x),                    x,     slope_gelu(x))
 ACTIVATION(hardswish,   NULL,       x * clip(x + 3.0f, 0.0f, 6.0f) / 6.0f, x,  x < -3 ? 0.0f : x <= 3 ? x / 3.0f + 0.5f : 1.0f)
 /* clang-format on */
+
+static void follow_relu6(const fs_op *op, fs_conv_after *after)
+{
+    (void)op;
+    after->clips = 1;
+    after->ceiling = 6;
+}
+
+ROW_y(relu6, NULL)

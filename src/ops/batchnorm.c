@@ -24,15 +24,15 @@ static void initialise(const fs_op *op, uint64_t seed, int number, float *parame
 
 static int take(fs_step *step, const fs_op *next)
 {
-    int takes = next->kind == &fs_kind_relu && !step->after;
+    int takes = next->kind == &fs_kind_relu && !step->after.clips;
     if (takes)
-        step->after = FS_CONV_RELU;
+        step->after.clips = 1;
     return takes;
 }
 
 static int relu_follows(const fs_pass *pass)
 {
-    return (pass->step->after & FS_CONV_RELU) != 0;
+    return pass->step->after.clips;
 }
 
 static void infer(const fs_pass *pass)

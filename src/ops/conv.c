@@ -1,5 +1,5 @@
 /* Convolutions. In inference one takes along what follows it, as far as one pass over its output can: a batch norm goes into
- * its weights and bias, a ReLU and a 2x2 max pool into the kernel's epilogue. */
+ * its weights and bias, an addition, an activation and a 2x2 max pool into the kernel's epilogue. */
 #include <math.h>
 
 #include "filterscope/layers.h"
@@ -120,19 +120,41 @@ static fs_conv_shape shape_of(const fs_step *step)
     return shape;
 }
 
-static int take(fs_step *step, const fs_op *next)
+static int adds(const fs_step *step)
+{
+    return step->inputs > step->op->inputs;
+}
+
+static int acts(const fs_step *step)
+{
+    return step->after.clips || step->after.activation;
+}
+
+static int takes_pool(const fs_step *step, const fs_op *next)
 {
     fs_conv_shape shape = shape_of(step);
-    int takes_norm = next->kind == &fs_kind_bn && !step->norm && !step->after;
-    int takes_relu = next->kind == &fs_kind_relu && !step->after;
-    int takes_pool = next->kind == &fs_kind_maxpool && next->plain && next->kernel.height == 2 && fs_conv_pools(&shape) &&
-                     !(step->after & FS_CONV_POOL);
+    return next->kind == &fs_kind_maxpool && next->plain && next->kernel.height == 2 && fs_conv_pools(&shape) && !adds(step) &&
+           !step->after.activation && !step->after.pools;
+}
+
+/* A batch norm, an addition, what acts on each number alone, a pool: each once, and in this order. */
+static int take(fs_step *step, const fs_op *next)
+{
     if (step->slot_images) /* training: the backward pass wants all maps */
         return 0;
-    if (takes_norm)
+    if (takes_pool(step, next))
+        return step->after.pools = 1;
+    if (acts(step) || step->after.pools)
+        return 0;
+    if (next->kind == &fs_kind_bn && !step->norm && !adds(step)) {
         step->norm = next;
-    step->after |= (takes_relu ? FS_CONV_RELU : 0) | (takes_pool ? FS_CONV_POOL : 0);
-    return takes_norm || takes_relu || takes_pool;
+        return 1;
+    }
+    if (next->kind->follow) {
+        next->kind->follow(next, &step->after);
+        return 1;
+    }
+    return next->kind == &fs_kind_add && !adds(step);
 }
 
 static size_t larger(size_t a, size_t b)
@@ -205,7 +227,9 @@ static void infer(const fs_pass *pass)
 {
     fs_conv_shape shape = shape_of(pass->step);
     struct folded f = folded_at(pass->step, pass->prepared);
-    fs_conv_forward(&shape, pass->images, pass->x[0], f.weight, f.prepared, f.shift, pass->step->after, pass->y, pass->scratch);
+    fs_conv_after after = pass->step->after;
+    after.addend = adds(pass->step) ? pass->x[pass->step->op->inputs] : NULL;
+    fs_conv_forward(&shape, pass->images, pass->x[0], f.weight, f.prepared, f.shift, &after, pass->y, pass->scratch);
 }
 
 static size_t prepared(const fs_step *step)
@@ -223,8 +247,8 @@ static void prepare(const fs_pass *pass, int for_input, int part, int parts)
 static void forward(const fs_pass *pass)
 {
     fs_conv_shape shape = shape_of(pass->step);
-    fs_conv_forward(&shape, pass->images, pass->x[0], fs_weight_of(pass), pass->prepared, fs_bias_of(pass), FS_CONV_PLAIN,
-                    pass->y, pass->scratch);
+    fs_conv_forward(&shape, pass->images, pass->x[0], fs_weight_of(pass), pass->prepared, fs_bias_of(pass), NULL, pass->y,
+                    pass->scratch);
 }
 
 static void backward(const fs_pass *pass, int input, float *dy, float *dx)

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -16,6 +17,15 @@
 #define SQUARE(height, width, channels, filters, size, step, zeros)                                                            \
     {                                                                                                                          \
         height, width, channels, filters, {size, size}, {step, step}, {zeros, zeros}, {zeros, zeros}, {1, 1}, 1                \
+    }
+
+static const fs_conv_after nothing = {0}, relu = {.clips = 1, .ceiling = INFINITY},
+                           relu_and_pool = {.clips = 1, .ceiling = INFINITY, .pools = 1};
+
+#define DEPTHWISE(height, width, channels, size, step, zeros, spread)                                                          \
+    {                                                                                                                          \
+        height, width, channels, channels, {size, size}, {step, step}, {zeros, zeros}, {zeros, zeros}, {spread, spread},       \
+            channels                                                                                                           \
     }
 
 struct problem {
@@ -92,10 +102,10 @@ static void im2col_agrees_with_the_naive_kernel_forward(void **state)
     for (int i = 0; i < PROBLEMS; i++) {
         struct problem p = make(problems[i].shape, problems[i].images);
         fs_conv_naive_forward(&p.shape, p.images, p.x, p.weight, p.bias, p.expected);
-        fs_conv_im2col_forward(&p.shape, p.images, p.x, p.weight, p.bias, p.out, p.scratch);
+        fs_conv_im2col_forward(&p.shape, p.images, p.x, p.weight, p.bias, &nothing, p.out, p.scratch);
         assert_close(p.outputs, p.out, p.expected, 1e-5);
         fs_conv_naive_forward(&p.shape, p.images, p.x, p.weight, NULL, p.expected);
-        fs_conv_im2col_forward(&p.shape, p.images, p.x, p.weight, NULL, p.out, p.scratch);
+        fs_conv_im2col_forward(&p.shape, p.images, p.x, p.weight, NULL, &nothing, p.out, p.scratch);
         assert_close(p.outputs, p.out, p.expected, 1e-5);
         release(&p);
     }
@@ -138,7 +148,7 @@ static void padding_may_be_wider_than_the_kernel(void **state)
                 expected[12] = {0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 6.5f, 10.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f};
     struct problem p = make(shape, 1);
     assert_int_equal(p.outputs, 12);
-    fs_conv_im2col_forward(&shape, 1, x, &weight, &bias, p.out, p.scratch);
+    fs_conv_im2col_forward(&shape, 1, x, &weight, &bias, &nothing, p.out, p.scratch);
     assert_memory_equal(p.out, expected, sizeof expected);
     release(&p);
 }
@@ -167,6 +177,25 @@ static const struct {
     {{8, 9, 33, 33, {5, 5}, {2, 2}, {1, 2}, {2, 2}, {1, 1}, 33}, 2},
     {{8, 6, 16, 16, {3, 4}, {1, 2}, {4, 0}, {3, 5}, {2, 1}, 16}, 2},
     {{6, 6, 4, 8, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, 4}, 2},
+    /* 1x1 kernels on the maps as they are, and gathered */
+    {SQUARE(7, 5, 3, 17, 1, 1, 0), 3},
+    {SQUARE(1, 1, 33, 1, 1, 1, 0), 5},
+    {SQUARE(1, 9, 17, 33, 1, 1, 0), 2},
+    {SQUARE(7, 5, 33, 40, 1, 2, 0), 3},
+    {SQUARE(8, 8, 16, 96, 1, 1, 0), 40},
+    {{7, 9, 20, 48, {1, 1}, {3, 2}, {0, 0}, {0, 0}, {1, 1}, 1}, 2},
+    /* depthwise: all ways through the kernels, lines shorter than a block, kernels wider than the map */
+    {DEPTHWISE(7, 5, 3, 3, 1, 1, 1), 2},
+    {DEPTHWISE(9, 12, 17, 3, 2, 1, 1), 3},
+    {DEPTHWISE(14, 14, 33, 5, 1, 2, 1), 2},
+    {DEPTHWISE(11, 10, 24, 5, 2, 2, 1), 2},
+    {DEPTHWISE(1, 1, 40, 3, 1, 1, 1), 3},
+    {DEPTHWISE(1, 13, 8, 3, 2, 1, 1), 2},
+    {DEPTHWISE(2, 3, 16, 9, 1, 4, 1), 2},
+    {DEPTHWISE(9, 9, 20, 3, 1, 2, 2), 2},
+    {DEPTHWISE(12, 11, 19, 3, 2, 3, 3), 2},
+    {DEPTHWISE(13, 14, 6, 2, 3, 0, 2), 2},
+    {DEPTHWISE(9, 17, 12, 7, 4, 3, 1), 2},
 };
 enum { FAST = sizeof fast / sizeof *fast };
 
@@ -181,7 +210,7 @@ static void the_chosen_kernel_agrees_with_the_naive_one(void **state)
         for (int part = 0; part < 3; part++)
             fs_conv_prepare(&p.shape, p.weight, 0, part, 3, prepared);
         fs_conv_naive_forward(&p.shape, p.images, p.x, p.weight, p.bias, p.expected);
-        fs_conv_forward(&p.shape, p.images, p.x, p.weight, prepared, p.bias, FS_CONV_PLAIN, p.out, scratch);
+        fs_conv_forward(&p.shape, p.images, p.x, p.weight, prepared, p.bias, NULL, p.out, scratch);
         assert_close(p.outputs, p.out, p.expected, 2e-5);
         fs_conv_naive_backward_weight(&p.shape, p.images, p.x, p.dy, p.expected, expected);
         fs_conv_backward_weight(&p.shape, p.images, p.x, p.dy, p.out, dbias, scratch);
@@ -200,7 +229,24 @@ static void the_chosen_kernel_agrees_with_the_naive_one(void **state)
     }
 }
 
-/* What follows in the same pass is what the layers do one after the other; and the direct kernel takes the same shapes. */
+static void halve(size_t count, float number, const float *x, float *y)
+{
+    for (size_t i = 0; i < count; i++)
+        y[i] = number * x[i];
+}
+
+/* y as `after` has it, of the plain output. */
+static void follow(const fs_conv_after *after, size_t count, float *y)
+{
+    for (size_t i = 0; i < count; i++) {
+        y[i] += after->addend ? after->addend[i] : 0;
+        if (after->clips)
+            y[i] = fminf(fmaxf(y[i], after->floor), after->ceiling);
+        y[i] *= after->activation ? after->number : 1;
+    }
+}
+
+/* What follows in the same pass is what layers do one after the other; and the direct kernel takes the same shapes. */
 static void what_follows_agrees_with_layers_of_their_own(void **state)
 {
     (void)state;
@@ -211,22 +257,65 @@ static void what_follows_agrees_with_layers_of_their_own(void **state)
         direct.direct = 1;
         size_t most = fs_conv_scratch(&shape, images), other = fs_conv_scratch(&direct, images);
         float *prepared = random_floats(12, fs_conv_prepared(&shape) + 1),
-              *scratch = random_floats(13, most > other ? most : other);
+              *scratch = random_floats(13, most > other ? most : other), *plain = random_floats(15, p.outputs);
+        fs_conv_naive_forward(&shape, images, p.x, p.weight, p.bias, plain);
+        float middle = 0;
+        for (size_t k = 0; k < p.outputs; k++)
+            middle = fmaxf(middle, fabsf(plain[k]) / 2);
+        const fs_conv_after afters[] = {relu,
+                                        {.addend = p.dy},
+                                        {.addend = p.dy, .clips = 1, .floor = -middle, .ceiling = middle},
+                                        {.clips = 1, .ceiling = middle, .activation = halve, .number = 0.5f},
+                                        {.addend = p.dy, .activation = halve, .number = 0.5f}};
         fs_conv_prepare(&shape, p.weight, 0, 0, 1, prepared);
-        fs_conv_naive_forward(&shape, images, p.x, p.weight, p.bias, p.expected);
-        fs_relu_forward(p.outputs, p.expected);
-        fs_conv_forward(&shape, images, p.x, p.weight, prepared, p.bias, FS_CONV_RELU, p.out, scratch);
-        assert_close(p.outputs, p.out, p.expected, 2e-5);
-        fs_conv_forward(&direct, images, p.x, p.weight, NULL, p.bias, FS_CONV_RELU, p.out, scratch);
-        assert_close(p.outputs, p.out, p.expected, 2e-5);
+        for (size_t a = 0; a < sizeof afters / sizeof *afters; a++) {
+            memcpy(p.expected, plain, p.outputs * sizeof *plain);
+            follow(&afters[a], p.outputs, p.expected);
+            fs_conv_forward(&shape, images, p.x, p.weight, prepared, p.bias, &afters[a], p.out, scratch);
+            assert_close(p.outputs, p.out, p.expected, 4e-5);
+        }
+        follow(&relu, p.outputs, plain);
+        fs_conv_prepare(&direct, p.weight, 0, 0, 1, prepared);
+        fs_conv_forward(&direct, images, p.x, p.weight, prepared, p.bias, &relu, p.out, scratch);
+        assert_close(p.outputs, p.out, plain, 2e-5);
         assert_false(fs_conv_pools(&direct));
+        fs_conv_prepare(&shape, p.weight, 0, 0, 1, prepared);
         if (fs_conv_pools(&shape)) {
             float *pooled = random_floats(14, p.outputs / 4);
-            fs_maxpool_forward(images, shape.height, shape.width, shape.filters, 2, p.expected, pooled, NULL);
-            fs_conv_forward(&shape, images, p.x, p.weight, prepared, p.bias, FS_CONV_RELU | FS_CONV_POOL, p.out, scratch);
+            fs_maxpool_forward(images, shape.height, shape.width, shape.filters, 2, plain, pooled, NULL);
+            fs_conv_forward(&shape, images, p.x, p.weight, prepared, p.bias, &relu_and_pool, p.out, scratch);
             assert_close(p.outputs / 4, p.out, pooled, 2e-5);
             free(pooled);
         }
+        free(plain);
+        free(prepared);
+        free(scratch);
+        release(&p);
+    }
+}
+
+/* NaN passes through what follows; and where fs_conv_stands_alone says so, an image by itself has the bits that it has among
+ * others. */
+static void an_image_has_the_same_bits_alone(void **state)
+{
+    (void)state;
+    for (int i = 0; i < FAST; i++) {
+        fs_conv_shape shape = fast[i].shape;
+        int images = fast[i].images;
+        if (!fs_conv_stands_alone(&shape))
+            continue;
+        struct problem p = make(shape, images);
+        size_t one_in = p.inputs / images, one_out = p.outputs / images;
+        float *prepared = random_floats(12, fs_conv_prepared(&shape)),
+              *scratch = random_floats(13, fs_conv_scratch(&shape, images));
+        p.x[0] = NAN;
+        fs_conv_prepare(&shape, p.weight, 0, 0, 1, prepared);
+        fs_conv_forward(&shape, images, p.x, p.weight, prepared, p.bias, &relu, p.out, scratch);
+        for (int n = 0; n < images; n++)
+            fs_conv_forward(&shape, 1, p.x + n * one_in, p.weight, prepared, p.bias, &relu, p.expected + n * one_out, scratch);
+        assert_memory_equal(p.out, p.expected, p.outputs * sizeof *p.out);
+        if (shape.dilation.width == 1) /* the first pixel is under the first window */
+            assert_true(isnan(p.out[0]));
         free(prepared);
         free(scratch);
         release(&p);
@@ -239,6 +328,8 @@ static void narrower_kernels_agree_too(void **state)
     for (int panel = 16; panel >= 0; panel -= 16) {
         fs_gemm_limit(panel);
         the_chosen_kernel_agrees_with_the_naive_one(state);
+        what_follows_agrees_with_layers_of_their_own(state);
+        an_image_has_the_same_bits_alone(state);
     }
     fs_gemm_limit(32);
 }
@@ -293,6 +384,7 @@ int main(void)
         cmocka_unit_test(padding_may_be_wider_than_the_kernel),
         cmocka_unit_test(the_chosen_kernel_agrees_with_the_naive_one),
         cmocka_unit_test(what_follows_agrees_with_layers_of_their_own),
+        cmocka_unit_test(an_image_has_the_same_bits_alone),
         cmocka_unit_test(narrower_kernels_agree_too),
         cmocka_unit_test(few_tiles_are_left_to_the_direct_kernel),
         cmocka_unit_test(naive_gradients_are_central_differences),

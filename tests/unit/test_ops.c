@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "filterscope/network.h"
+#include "nn/elementary.h"
 #include "support.h"
 
 enum { POINTS = 12 };
@@ -109,6 +110,56 @@ static void activations_are_what_pytorch_prints(void **state)
     }
 }
 
+static double sigmoid(double x)
+{
+    return 1 / (1 + exp(-x));
+}
+
+static double gauss(double x)
+{
+    return 0.5 * erfc(-x * M_SQRT1_2);
+}
+
+/* The largest error over many points from `first` to `last`, in units in the last place of the exact value. */
+static double worst_error(float (*of)(float), double (*exact)(double), double first, double last)
+{
+    enum { MANY = 400000 };
+    double worst = 0;
+    for (int i = 0; i <= MANY; i++) {
+        float x = (float)(first + (last - first) * i / MANY);
+        double wanted = exact(x), unit = ldexp(1, ilogb(wanted) - 23);
+        worst = fmax(worst, fabs(of(x) - wanted) / fmax(unit, 0x1p-149));
+    }
+    return worst;
+}
+
+static void elementary_functions_are_as_exact_as_said(void **state)
+{
+    (void)state;
+    const struct {
+        const char *name;
+        float (*of)(float);
+        double (*exact)(double);
+        double first, last, bound;
+    } rows[] = {{"exp", fs_exp, exp, -87, 88.7, 2},
+                {"exp, denormal", fs_exp, exp, -110, -87, 2},
+                {"expm1", fs_expm1, expm1, -90, 80, 2},
+                {"expm1 near 0", fs_expm1, expm1, -0.01, 0.01, 2},
+                {"sigmoid", fs_sigmoid, sigmoid, -80, 80, 3},
+                {"tanh", fs_tanh, tanh, -12, 12, 3},
+                {"tanh near 0", fs_tanh, tanh, -0.01, 0.01, 3},
+                {"gauss", fs_gauss, gauss, 0, 12, 4},
+                {"gauss below 0", fs_gauss, gauss, -13, 0, 90}};
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        double error = worst_error(rows[r].of, rows[r].exact, rows[r].first, rows[r].last);
+        print_message("%s: %.2f ulp\n", rows[r].name, error);
+        assert_true(error <= rows[r].bound);
+    }
+    assert_true(fs_exp(1000) == INFINITY && fs_exp(-1000) == 0 && fs_sigmoid(1000) == 1 && fs_sigmoid(-1000) == 0);
+    assert_true(fs_tanh(INFINITY) == 1 && fs_tanh(-INFINITY) == -1 && fs_gauss(50) == 1 && fs_gauss(-50) == 0);
+    assert_true(isnan(fs_exp(NAN)) && isnan(fs_expm1(NAN)) && isnan(fs_tanh(NAN)) && isnan(fs_gauss(NAN)));
+}
+
 static void a_value_that_is_no_number_stays_so(void **state)
 {
     (void)state;
@@ -176,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(activations_are_what_pytorch_prints),
+        cmocka_unit_test(elementary_functions_are_as_exact_as_said),
         cmocka_unit_test(a_value_that_is_no_number_stays_so),
         cmocka_unit_test(a_learned_slope_has_its_gradient_by_channel),
         cmocka_unit_test(the_shortcut_without_parameters_is_what_pytorch_gives),
