@@ -55,14 +55,30 @@ typedef struct fs_map_sizes {
     size_t shared, alone;
 } fs_map_sizes;
 
+/* What a workspace is for; the less of a network's maps anybody sees, the more is done in one pass. */
+typedef enum fs_use {
+    FS_FOR_ANSWERS, /* the logits alone: fs_network_infer has no hook and runs to the end */
+    FS_FOR_PROBES,  /* probed maps, too */
+    FS_FOR_STEPS    /* steps that are run one by one, each with the whole batch */
+} fs_use;
+
+/* Steps first .. last run together for so many images at a time. */
+typedef struct fs_band {
+    int first, last;
+    int images;
+} fs_band;
+
 /* Buffers of one inference at a time, and the steps that it takes. */
 typedef struct fs_workspace {
     int images;      /* largest batch */
     float *input;    /* [images][height][width][channels], for the caller to fill */
-    float *features; /* [images][largest map], likewise, while no inference runs */
+    float *features; /* [images][largest probed map], likewise, while no inference runs */
     int steps;
-    fs_step *step;  /* [steps] */
+    fs_step *step; /* [steps] */
+    int bands;
+    fs_band *band;  /* [bands] */
     float **map;    /* [steps]: the output of each, in a buffer that it shares with others */
+    int *whole;     /* [steps]: it holds the whole batch, else the images of its band */
     float **folded; /* [steps]: what is made of its weights once, in `weights` */
     int buffers;
     float **buffer; /* [buffers] */
@@ -71,7 +87,7 @@ typedef struct fs_workspace {
 } fs_workspace;
 
 /* FS_ERROR without memory. Zeroed after a failure; else release with fs_workspace_free. */
-fs_status fs_workspace_create(const fs_network *net, int images, fs_workspace *space);
+fs_status fs_workspace_create(const fs_network *net, int images, fs_use use, fs_workspace *space);
 void fs_workspace_free(fs_workspace *space);
 
 /* To be called after the network's weights have changed; fs_workspace_create has done it. */

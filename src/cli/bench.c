@@ -112,7 +112,7 @@ static fs_status bench_forward(struct bench *b)
     int begin, end;
     fs_slots_share(&own, b->batch, &begin, &end);
     int images = end - begin;
-    fs_status status = fs_workspace_create(&b->net, images ? images : 1, &space);
+    fs_status status = fs_workspace_create(&b->net, images ? images : 1, FS_FOR_ANSWERS, &space);
     status = fs_agree(MPI_COMM_WORLD, samples ? status : FS_ERROR);
     for (double spent = 0; !status && (spent < b->seconds || samples->count < 3);) {
         double started = fs_seconds();

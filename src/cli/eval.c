@@ -191,7 +191,7 @@ static fs_status run(struct job *job)
     fs_workspace space;
     int rank, logits = strcmp(job->a.table, "logits") == 0;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    fs_status status = fs_agree(MPI_COMM_WORLD, fs_workspace_create(&job->model.net, job->a.batch, &space));
+    fs_status status = fs_agree(MPI_COMM_WORLD, fs_workspace_create(&job->model.net, job->a.batch, FS_FOR_ANSWERS, &space));
     if (status)
         return status;
     if (rank == 0 && !*job->a.table)

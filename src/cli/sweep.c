@@ -362,7 +362,7 @@ static fs_status measure_trunk(const struct job *job, double *rate)
     fs_workspace space;
     int images = job->a.settings.probe.batch / job->a.settings.slots;
     images = images < 1 ? 1 : images;
-    fs_status status = fs_workspace_create(&job->model.net, images, &space);
+    fs_status status = fs_workspace_create(&job->model.net, images, FS_FOR_PROBES, &space);
     if (status)
         return status;
     double best = 0;

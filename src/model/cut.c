@@ -6,6 +6,7 @@
 #include "filterscope/layers.h"
 #include "filterscope/memory.h"
 #include "model/steps.h"
+#include "nn/finish.h"
 
 /* Where a network is cut: of its steps. */
 struct outline {
@@ -85,7 +86,7 @@ static int allocate_linear(fs_cut *cut)
 fs_status fs_cut_create(const fs_network *net, int layer, int images, fs_cut *cut)
 {
     *cut = (fs_cut){.net = net};
-    if (fs_workspace_create(net, images, &cut->space))
+    if (fs_workspace_create(net, images, FS_FOR_STEPS, &cut->space))
         return FS_ERROR;
     size_t steps = (size_t)cut->space.steps;
     cut->behind = fs_alloc(steps, 1, "steps");
@@ -150,9 +151,8 @@ static void take_along(const fs_cut *cut, int images, float *x, float *y)
     const fs_step *step = &cut->space.step[cut->linear];
     const fs_op *op = step->op;
     size_t count = (size_t)images * fs_op_outputs(op);
-    if (step->after & FS_CONV_RELU)
-        fs_relu_forward(count, x);
-    if (step->after & FS_CONV_POOL)
+    fs_conv_finish(&step->after, 0, count, x);
+    if (step->after.pools)
         fs_maxpool_forward(images, op->out_height, op->out_width, op->out_channels, 2, x, y, NULL);
     else
         memcpy(y, x, count * sizeof *y);
@@ -162,7 +162,7 @@ static void run_linear(fs_cut *cut, int images)
 {
     fs_step alone = cut->space.step[cut->linear];
     size_t count = fs_op_outputs(alone.op);
-    alone.after = FS_CONV_PLAIN;
+    alone.after = (fs_conv_after){0};
     run_step(cut, cut->linear, &alone, images, cut->kept, cut->sum);
     for (int n = 0; n < images; n++) { /* as an experiment does it, for fs_cut_pack to compare with */
         memcpy(cut->changed, cut->sum + (size_t)n * count, count * sizeof(float));
@@ -310,7 +310,7 @@ fs_status fs_cut_find_cost(const fs_network *net, int layer, fs_cut_cost *cost)
     fs_readers *readers = fs_alloc(ops, sizeof *readers, "the steps of a network");
     struct outline outline = {.step = step, .behind = fs_alloc(ops, 1, "the steps of a network")};
     if (step && readers && outline.behind)
-        outline.steps = fs_steps_list(net, 0, step, readers);
+        outline.steps = fs_steps_list(net, 0, FS_FOR_STEPS, step, readers);
     if (outline.steps) {
         find_point(&outline, fs_network_probed(net, layer));
         *cost = cost_of(&outline);

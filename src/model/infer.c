@@ -3,6 +3,7 @@
 
 #include "filterscope/memory.h"
 #include "filterscope/network.h"
+#include "model/bands.h"
 #include "model/lives.h"
 #include "model/steps.h"
 
@@ -11,7 +12,7 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* Pointers into `space` for one step; images and x are left to fs_network_infer. */
+/* Pointers into `space` for one step; images and inputs are left to run_step. */
 static fs_pass pass_of(const fs_network *net, const fs_workspace *space, int s)
 {
     return (fs_pass){.step = &space->step[s],
@@ -22,26 +23,13 @@ static fs_pass pass_of(const fs_network *net, const fs_workspace *space, int s)
                      .scratch = space->scratch};
 }
 
-/* The lives of all maps. A step that can works in place on a map that nobody reads after it. */
-static void list_lives(const fs_workspace *space, const fs_readers *readers, fs_life *life)
-{
-    for (int s = 0; s < space->steps; s++) {
-        const fs_step *step = &space->step[s];
-        int source = step->source[0], over = step->op->kind->in_place && source >= 0 && readers[source].last == s;
-        life[s] = (fs_life){.first = s,
-                            .last = readers[s].last,
-                            .over = over ? source : -1,
-                            .floats = (size_t)space->images * fs_op_outputs(step->last)};
-    }
-}
-
 static int allocate_maps(fs_workspace *space, const fs_readers *readers)
 {
     fs_life *life = fs_alloc((size_t)space->steps, sizeof *life, "activations");
     size_t *floats = fs_alloc((size_t)space->steps, sizeof *floats, "activations"), largest = 0;
     int done = life && floats;
     if (done) {
-        list_lives(space, readers, life);
+        fs_bands_lives(space->step, readers, space->band, space->bands, space->images, life, space->whole);
         space->buffers = fs_lives_place(life, space->steps, floats);
     }
     for (int b = 0; b < space->buffers && done; b++) {
@@ -52,7 +40,7 @@ static int allocate_maps(fs_workspace *space, const fs_readers *readers)
         largest = larger(largest, floats[b]);
     }
     for (int s = 0; s < space->steps && done; s++) {
-        space->maps.alone += life[s].floats;
+        space->maps.alone += space->images * fs_op_outputs(space->step[s].last);
         space->map[s] = space->buffer[life[s].buffer];
     }
     free(life);
@@ -82,17 +70,21 @@ static int allocate_weights(const fs_network *net, fs_workspace *space)
     return space->input && space->scratch && space->weights;
 }
 
-fs_status fs_workspace_create(const fs_network *net, int images, fs_workspace *space)
+fs_status fs_workspace_create(const fs_network *net, int images, fs_use use, fs_workspace *space)
 {
     size_t ops = (size_t)net->ops;
     fs_readers *readers = fs_alloc(ops, sizeof *readers, "the steps of a network");
     *space = (fs_workspace){.images = images};
     space->step = fs_alloc(ops, sizeof *space->step, "the steps of a network");
+    space->band = fs_alloc(ops, sizeof *space->band, "the steps of a network");
+    space->whole = fs_alloc(ops, sizeof *space->whole, "the steps of a network");
     space->map = fs_alloc(ops, sizeof *space->map, "activations");
     space->buffer = fs_alloc(ops, sizeof *space->buffer, "activations");
     space->folded = fs_alloc(ops, sizeof *space->folded, "prepared weights");
-    if (readers && space->step && space->map && space->buffer && space->folded)
-        space->steps = fs_steps_list(net, 0, 1, space->step, readers);
+    if (readers && space->step && space->band && space->whole && space->map && space->buffer && space->folded)
+        space->steps = fs_steps_list(net, 0, use, space->step, readers);
+    if (space->steps)
+        space->bands = fs_bands_list(space->step, space->steps, images, use, space->band);
     int done = space->steps && allocate_maps(space, readers) && allocate_weights(net, space);
     free(readers);
     if (done) {
@@ -119,6 +111,8 @@ void fs_workspace_free(fs_workspace *space)
     free(space->buffer);
     free(space->map);
     free(space->step);
+    free(space->band);
+    free(space->whole);
     free(space->folded);
     free(space->input);
     free(space->scratch);
@@ -126,21 +120,45 @@ void fs_workspace_free(fs_workspace *space)
     *space = (fs_workspace){0};
 }
 
+/* Where the images from `from` on are in a map of `whole` batches, or of one band's images. */
+static size_t offset_of(int whole, int from, const fs_op *op)
+{
+    return whole ? from * fs_op_outputs(op) : 0;
+}
+
+/* Images from, ... from + images - 1 of the batch x through step s. */
+static void run_step(const fs_network *net, const fs_workspace *space, int s, int from, int images, const float *x)
+{
+    const fs_step *step = &space->step[s];
+    const fs_kind *kind = step->op->kind;
+    fs_pass pass = pass_of(net, space, s);
+    pass.images = images;
+    pass.y += offset_of(space->whole[s], from, step->last);
+    for (int k = 0; k < step->inputs; k++) {
+        int source = step->source[k];
+        pass.x[k] = source < 0 ? x + from * fs_op_inputs(net->op)
+                               : space->map[source] + offset_of(space->whole[source], from, space->step[source].last);
+    }
+    (kind->infer ? kind->infer : kind->forward)(&pass);
+}
+
+static void run_band(const fs_network *net, const fs_workspace *space, const fs_band *band, int images, const float *x)
+{
+    for (int from = 0; from < images; from += band->images)
+        for (int s = band->first; s <= band->last; s++)
+            run_step(net, space, s, from, band->images < images - from ? band->images : images - from, x);
+}
+
 const float *fs_network_infer(const fs_network *net, int images, const float *x, int until, fs_feature_hook *hook,
                               void *context, fs_workspace *space)
 {
-    for (int s = 0; s < space->steps; s++) {
-        const fs_step *step = &space->step[s];
-        const fs_kind *kind = step->op->kind;
-        fs_pass pass = pass_of(net, space, s);
-        pass.images = images;
-        for (int k = 0; k < step->inputs; k++)
-            pass.x[k] = step->source[k] < 0 ? x : space->map[step->source[k]];
-        (kind->infer ? kind->infer : kind->forward)(&pass);
-        if (step->last->probed && hook)
-            hook(context, step->last->layer, images, space->map[s]);
-        if (step->last->probed && step->last->layer == until)
-            return space->map[s];
+    for (const fs_band *band = space->band; band < space->band + space->bands; band++) {
+        const fs_op *last = space->step[band->last].last;
+        run_band(net, space, band, images, x);
+        if (last->probed && hook)
+            hook(context, last->layer, images, space->map[band->last]);
+        if (last->probed && last->layer == until)
+            return space->map[band->last];
     }
     return space->map[space->steps - 1];
 }

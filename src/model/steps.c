@@ -15,13 +15,16 @@ static int other_is_there(const fs_network *net, const fs_op *one, const fs_op *
 
 /* Takes along as much as the step can: operations that read what it gives, alone or beside a map that is there, and that nobody
  * else wants to see, a probe neither. */
-static void extend(const fs_network *net, fs_step *step, int probes, int number, int *step_of)
+static void extend(const fs_network *net, fs_step *step, fs_use use, int number, int *step_of)
 {
     for (;;) {
         const fs_op *next = step->last->reader;
-        int other = -1, seen = step->last->readers != 1 || (probes && step->last->probed);
-        if (seen || !step->op->kind->take || (next->inputs > 1 && !other_is_there(net, step->last, next, step_of, &other)) ||
-            !step->op->kind->take(step, next))
+        int other = -1, seen = step->last->readers != 1 || (use != FS_FOR_ANSWERS && step->last->probed);
+        if (seen || !step->op->kind->take)
+            return;
+        if (next->inputs > 1 && (use == FS_FOR_STEPS || !other_is_there(net, step->last, next, step_of, &other)))
+            return;
+        if (!step->op->kind->take(step, next))
             return;
         if (next->inputs > 1)
             step->source[step->inputs++] = other;
@@ -30,7 +33,7 @@ static void extend(const fs_network *net, fs_step *step, int probes, int number,
     }
 }
 
-int fs_steps_list(const fs_network *net, int slot_images, int probes, fs_step *step, fs_readers *readers)
+int fs_steps_list(const fs_network *net, int slot_images, fs_use use, fs_step *step, fs_readers *readers)
 {
     int count = 0;
     int *step_of = fs_alloc((size_t)net->ops, sizeof *step_of, "the steps of a network");
@@ -46,7 +49,7 @@ int fs_steps_list(const fs_network *net, int slot_images, int probes, fs_step *s
         step_of[i] = count;
         for (int k = 0; k < own->inputs; k++)
             own->source[k] = own->op->input[k] ? step_of[own->op->input[k] - net->op] : -1;
-        extend(net, own, probes, count, step_of);
+        extend(net, own, use, count, step_of);
         for (int k = 0; k < own->inputs; k++)
             if (own->source[k] >= 0)
                 readers[own->source[k]] = (fs_readers){readers[own->source[k]].count + 1, count};

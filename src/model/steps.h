@@ -11,10 +11,10 @@ typedef struct fs_readers {
 } fs_readers;
 
 /* Not collective. The steps of inference or, with the most images of a slot, those of training.
- *   probes   in   1: what is probed is the output of a step
+ *   use      in   of inference: what must be the output of a step
  *   step     out  [net->ops] at the most
  *   readers  out  [net->ops], zeroed before: of each step
  * Returns their number; 0 without memory. */
-int fs_steps_list(const fs_network *net, int slot_images, int probes, fs_step *step, fs_readers *readers);
+int fs_steps_list(const fs_network *net, int slot_images, fs_use use, fs_step *step, fs_readers *readers);
 
 #endif

@@ -172,7 +172,7 @@ static int allocate_steps(fs_backprop *b, size_t local)
     b->room = fs_alloc(ops, sizeof *b->room, "the steps of a network");
     b->delta = fs_alloc(ops, sizeof *b->delta, "gradients");
     if (b->step && b->readers && b->room && b->delta)
-        b->steps = fs_steps_list(b->net, b->most_images, 0, b->step, b->readers);
+        b->steps = fs_steps_list(b->net, b->most_images, FS_FOR_ANSWERS, b->step, b->readers);
     int done = b->steps > 0;
     for (int s = 0; s < b->steps && done; s++)
         done = allocate_room(b, s, local);

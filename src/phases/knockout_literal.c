@@ -85,7 +85,7 @@ static fs_status prepare(struct experiment *e)
     if (!e->net.parameter || !e->answer || !e->loss)
         return FS_ERROR;
     memcpy(e->net.parameter, e->in->net->parameter, e->net.parameters * sizeof(float));
-    return fs_workspace_create(&e->net, e->in->batch, &e->space);
+    return fs_workspace_create(&e->net, e->in->batch, FS_FOR_PROBES, &e->space);
 }
 
 fs_status fs_knockout_literal(const fs_knockout_input *in, const fs_untouched *untouched, int which, int first, int count,

@@ -327,7 +327,7 @@ static fs_status allocate(struct trainer *t)
     for (int level = 0; level == 0 || 1 << level <= t->own->count; level++)
         if (!(t->gradient[level] = fs_alloc(t->place[t->count], sizeof(float), "the probes' gradients")))
             return FS_ERROR;
-    return fs_workspace_create(t->net, t->settings->batch, &t->space);
+    return fs_workspace_create(t->net, t->settings->batch, FS_FOR_PROBES, &t->space);
 }
 
 fs_status fs_probe_train(const fs_slots *own, const fs_network *net, const fs_dataset *train, const fs_dataset *test,

@@ -231,7 +231,7 @@ static fs_status allocate(struct pass *p, int batch)
     }
     p->h = fs_alloc(IMAGES_AT_ONCE * labels * most, sizeof *p->h, "fields of images");
     p->mean_field = fs_alloc(most, sizeof *p->mean_field, "averaged fields");
-    return p->h && p->mean_field ? fs_workspace_create(p->net, batch, &p->space) : FS_ERROR;
+    return p->h && p->mean_field ? fs_workspace_create(p->net, batch, FS_FOR_PROBES, &p->space) : FS_ERROR;
 }
 
 static void release(struct pass *p)

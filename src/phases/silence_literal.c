@@ -91,7 +91,7 @@ fs_status fs_silence_literal(const fs_network *net, const fs_dataset *test, int 
     e.images = fs_alloc(labels, sizeof *e.images, "images of each label");
     fs_status status = FS_ERROR;
     if (e.silenced && e.h && e.sum && e.images)
-        status = fs_workspace_create(net, batch, &e.space);
+        status = fs_workspace_create(net, batch, FS_FOR_PROBES, &e.space);
     for (int n = 0; n < test->images && !status; n++)
         e.images[test->label[n]]++;
     if (!status)

@@ -209,7 +209,7 @@ fs_status fs_train(MPI_Comm comm, const fs_train_settings *settings, const fs_da
     struct loop l = {
         .settings = settings, .train = train, .test = test, .target = target, .model = model, .saved = fs_seconds()};
     fs_slots_create(comm, settings->slots, &l.own);
-    fs_status status = fs_workspace_create(&model->net, settings->batch, &l.space);
+    fs_status status = fs_workspace_create(&model->net, settings->batch, FS_FOR_ANSWERS, &l.space);
     l.backprop = fs_backprop_create(&model->net, &l.own, settings->batch);
     l.order = fs_alloc((size_t)train->images, sizeof *l.order, "the order of the images");
     status = fs_agree(comm, status || !l.backprop || !l.order ? FS_ERROR : FS_OK);

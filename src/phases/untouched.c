@@ -103,7 +103,7 @@ static fs_status allocate(struct pass *p)
         if (!p->sums)
             return FS_ERROR;
     }
-    return fs_workspace_create(in->net, in->batch, &p->space);
+    return fs_workspace_create(in->net, in->batch, FS_FOR_PROBES, &p->space);
 }
 
 fs_status fs_untouched_measure(const fs_slots *own, const fs_knockout_input *in, fs_poll *poll, void *context,

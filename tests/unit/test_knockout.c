@@ -124,7 +124,7 @@ static int compare_layer(struct fixture *f, int which, const float *replacement)
     struct overwriting o = {layer, 0, map->out_channels, map->out_height * map->out_width, replacement};
     fs_workspace space;
     fs_cut cut;
-    assert_int_equal(fs_workspace_create(&f->net, BATCH, &space), FS_OK);
+    assert_int_equal(fs_workspace_create(&f->net, BATCH, FS_FOR_PROBES, &space), FS_OK);
     assert_int_equal(fs_cut_create(&f->net, layer, BATCH, &cut), FS_OK);
     for (int n = 0; n < BATCH; n++)
         fs_dataset_scale(&f->test, n, cut.space.input + n * SIZE * SIZE);

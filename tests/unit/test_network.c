@@ -303,7 +303,7 @@ static void inference_visits_every_layer_and_stops_where_it_is_told(void **state
     struct batch *b = make_batch(1);
     struct seen all = {0}, first = {0};
     fs_workspace space;
-    assert_int_equal(fs_workspace_create(&b->net, BATCH, &space), FS_OK);
+    assert_int_equal(fs_workspace_create(&b->net, BATCH, FS_FOR_PROBES, &space), FS_OK);
     fs_network_infer(&b->net, BATCH, fs_backprop_input(b->backprop), 0, see, &all, &space);
     assert_true(all.count == 2 && all.layers[0] == 1 && all.layers[1] == 2);
     const float *map = fs_network_infer(&b->net, BATCH, fs_backprop_input(b->backprop), 1, see, &first, &space);
@@ -326,7 +326,7 @@ static void compare_inference(struct batch *b)
     }
     fs_workspace space;
     int right;
-    assert_int_equal(fs_workspace_create(&b->net, BATCH, &space), FS_OK);
+    assert_int_equal(fs_workspace_create(&b->net, BATCH, FS_FOR_PROBES, &space), FS_OK);
     const float *logits = fs_network_infer(&b->net, BATCH, fs_backprop_input(b->backprop), 0, NULL, NULL, &space);
     double loss = fs_softmax_loss(BATCH, 5, logits, fs_backprop_label(b->backprop), 0, 1, NULL, &right) / BATCH;
     assert_true(fabs(loss - batch_loss(b, NULL)) < 1e-5);
@@ -343,6 +343,35 @@ static void inference_agrees_with_training_when_the_statistics_do(void **state)
     compare_inference(make_batch_of(&branching, 10, 11, 1));
     compare_inference(make_batch_of(&forms, 10, 11, 1));
     compare_inference(make_batch_of(&padded, 10, 11, 1));
+}
+
+/* Maps that the cache cannot hold: a few images at a time go through the steps, which nobody can tell from the results. */
+static void bands_of_images_do_not_show(void **state)
+{
+    (void)state;
+    static const char text[] = "conv 32 3x3 pad 1\nbn\nsilu as a\nconv 32 1x1\nbn\nadd a\nrelu6 as b\nconv 64 1x1 stride 2\n"
+                               "conv 64 3x3 stride 2 pad 1 groups 64\nbn\nrelu as c\nglobalavg\nconv 64 1x1\nsigmoid\n"
+                               "scale c\nconv 96 1x1\nglobalavg\nfc K";
+    enum { EDGE = 90, IMAGES = 5, LABELS = 3, FLOATS = EDGE * EDGE * 3 };
+    fs_network net;
+    const fs_arch arch = {.name = "large", .text = text};
+    assert_int_equal(fs_network_create(&arch, EDGE, EDGE, 3, LABELS, 1, &net), FS_OK);
+    float *x = random_floats(1, IMAGES * FLOATS), logits[2][IMAGES * LABELS];
+    for (fs_use use = FS_FOR_ANSWERS; use <= FS_FOR_PROBES; use++) {
+        fs_workspace space, one;
+        assert_int_equal(fs_workspace_create(&net, IMAGES, use, &space), FS_OK);
+        assert_int_equal(fs_workspace_create(&net, 1, use, &one), FS_OK);
+        assert_true(use == FS_FOR_PROBES || (space.band[0].images == 1 && space.band[0].last > 1));
+        memcpy(logits[use], fs_network_infer(&net, IMAGES, x, 0, NULL, NULL, &space), sizeof logits[use]);
+        for (int n = 0; n < IMAGES; n++)
+            assert_close(LABELS, fs_network_infer(&net, 1, x + n * FLOATS, 0, NULL, NULL, &one), logits[use] + n * LABELS,
+                         1e-6);
+        fs_workspace_free(&space);
+        fs_workspace_free(&one);
+    }
+    assert_memory_equal(logits[0], logits[1], sizeof logits[0]);
+    free(x);
+    fs_network_free(&net);
 }
 
 int main(int argc, char **argv)
@@ -362,6 +391,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(slots_change_no_more_than_rounding),
         cmocka_unit_test(inference_visits_every_layer_and_stops_where_it_is_told),
         cmocka_unit_test(inference_agrees_with_training_when_the_statistics_do),
+        cmocka_unit_test(bands_of_images_do_not_show),
     };
     MPI_Init(&argc, &argv);
     int failed = cmocka_run_group_tests_name("network", tests, NULL, NULL);

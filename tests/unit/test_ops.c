@@ -110,6 +110,30 @@ static void activations_are_what_pytorch_prints(void **state)
     }
 }
 
+/* Vectors and what is left behind the last of them: a number's result does not depend on its place. */
+static void a_number_has_the_same_bits_anywhere(void **state)
+{
+    (void)state;
+    enum { MANY = 37 };
+    float *x = random_floats(1, MANY), *y = random_floats(2, MANY), *dy = random_floats(3, MANY), *dx = random_floats(4, MANY);
+    for (int i = 0; i < ACTIVATIONS; i++) {
+        fs_network net = network_with(activations[i].line);
+        const fs_step step = {.op = &net.op[1]};
+        fs_pass all = {.step = &step, .images = MANY, .x = {x}, .y = y, .parameter = net.parameter};
+        net.op[1].kind->forward(&all);
+        net.op[1].kind->backward(&all, 0, dy, dx);
+        for (int n = 0; n < MANY; n++) {
+            float value, slope;
+            fs_pass one = {.step = &step, .images = 1, .x = {x + n}, .y = &value, .parameter = net.parameter};
+            net.op[1].kind->forward(&one);
+            net.op[1].kind->backward(&one, 0, dy + n, &slope);
+            assert_true(value == y[n] && slope == dx[n]);
+        }
+        fs_network_free(&net);
+    }
+    free(x), free(y), free(dy), free(dx);
+}
+
 static double sigmoid(double x)
 {
     return 1 / (1 + exp(-x));
@@ -227,6 +251,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(activations_are_what_pytorch_prints),
+        cmocka_unit_test(a_number_has_the_same_bits_anywhere),
         cmocka_unit_test(elementary_functions_are_as_exact_as_said),
         cmocka_unit_test(a_value_that_is_no_number_stays_so),
         cmocka_unit_test(a_learned_slope_has_its_gradient_by_channel),

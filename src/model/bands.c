@@ -1,0 +1,96 @@
+#include "model/bands.h"
+
+/* Floats of the maps that a step reads and writes which should stay in the second-level cache together. */
+enum { CACHE_FLOATS = 1 << 18 };
+
+/* A step joins a band of images fewer by less than so much than it would take itself, ... */
+enum { MUCH = 4 };
+/* ... or of any number where it reads no more weights than these, which are there for every one of them. */
+enum { FEW_WEIGHTS = CACHE_FLOATS / 4 };
+
+static double floats_of_an_image(const fs_step *step)
+{
+    const fs_op *op = step->op;
+    double floats = (double)fs_op_outputs(step->last) + (double)fs_op_inputs(op);
+    for (int k = 1; k < op->inputs; k++)
+        floats += op->input[k] ? (double)fs_op_outputs(op->input[k]) : 0;
+    return floats;
+}
+
+static int is_divisible(const fs_step *step)
+{
+    const fs_op *op = step->op;
+    return op->layer && (!op->kind->stands_alone || op->kind->stands_alone(op));
+}
+
+/* Images that a step should take at a time: as many as the cache holds, or as make the reading of its weights pay. */
+static int images_of(const fs_step *step, int images)
+{
+    double weights = (double)step->op->weights;
+    double most = (weights > CACHE_FLOATS ? weights : CACHE_FLOATS) / floats_of_an_image(step);
+    return !is_divisible(step) || most > images ? images : most < 1 ? 1 : (int)most;
+}
+
+/* Whether a step that would take `wanted` images joins a band of `now`. */
+static int joins(const fs_step *step, int wanted, int now, int images)
+{
+    if (wanted == now)
+        return 1;
+    if (!is_divisible(step) || now == images)
+        return 0;
+    return now < MUCH * wanted && (wanted < MUCH * now || step->op->weights <= FEW_WEIGHTS);
+}
+
+int fs_bands_list(const fs_step *step, int steps, int images, fs_use use, fs_band *band)
+{
+    int bands = 0;
+    for (int s = 0; s < steps; s++) {
+        int wanted = images_of(&step[s], images), probed = s > 0 && step[s - 1].last->probed;
+        if (s == 0 || (probed && use == FS_FOR_PROBES) || !joins(&step[s], wanted, band[bands - 1].images, images))
+            band[bands++] = (fs_band){s, s, wanted};
+        fs_band *own = &band[bands - 1];
+        own->last = s;
+        own->images = wanted < own->images ? wanted : own->images;
+    }
+    for (int b = 0; b < bands; b++)
+        if (band[b].first == band[b].last || use == FS_FOR_STEPS)
+            band[b].images = images; /* nothing would stay in the cache, or nobody knows of bands */
+    return bands;
+}
+
+/* The band of step `s`, `from` or one behind it. */
+static const fs_band *band_of(int s, const fs_band *from)
+{
+    while (from->last < s)
+        from++;
+    return from;
+}
+
+/* A map that holds the whole batch lives as long as any band that touches it runs. */
+static fs_life life_of(const fs_step *step, int s, const fs_readers *readers, const fs_band *own, const fs_band *end,
+                       int images, int whole)
+{
+    fs_life life = {.first = s, .last = readers[s].last, .over = -1, .floats = fs_op_outputs(step[s].last)};
+    const fs_band *reader = end[-1].last < life.last ? NULL : band_of(life.last, own);
+    life.floats *= whole ? images : own->images;
+    if (whole && own->images < images)
+        life.first = own->first;
+    if (whole && reader && reader->images < images)
+        life.last = reader->last;
+    return life;
+}
+
+void fs_bands_lives(const fs_step *step, const fs_readers *readers, const fs_band *band, int bands, int images, fs_life *life,
+                    int *whole)
+{
+    const fs_band *end = band + bands;
+    for (const fs_band *own = band; own < end; own++)
+        for (int s = own->first; s <= own->last; s++) {
+            int source = step[s].source[0], divided = own->images < images;
+            whole[s] = !divided || readers[s].last > own->last;
+            life[s] = life_of(step, s, readers, own, end, images, whole[s]);
+            int over = step[s].op->kind->in_place && source >= 0 && readers[source].last == s;
+            if (over && whole[source] == whole[s] && (!divided || !whole[s]))
+                life[s].over = source;
+        }
+}
