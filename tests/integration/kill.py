@@ -9,12 +9,15 @@ computed again, and no bit differs.
 """
 import argparse
 import collections
+import concurrent.futures
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 
 import h5py
@@ -37,7 +40,12 @@ train_small(f"{here}/model.h5", data, 1)
 SWEEP = ["sweep", "--model", f"{here}/model.h5", "--data", data, "--batch", 20, "--slots", 4, "--test-every", 4]
 TRAIN = ["train", "--arch", "vgg6", "--data", data, "--batch", 20, "--slots", 4, "--lr", 0.02, "--fc-lr", 0.02,
          "--momentum", 0.9, "--fc-momentum", 0.9]
-count = collections.Counter()
+count, counting = collections.Counter(), threading.Lock()
+
+
+def add(what, number=1):
+    with counting:
+        count[what] += number
 
 
 class Train:
@@ -80,7 +88,7 @@ class Sweep(Train):
         done = run(1, "check", path, expect=None)
         damaged = [line for line in done.stdout.splitlines() if line.startswith("damaged")]
         assert done.returncode == (3 if damaged else 0) and all(torn and torn in line for line in damaged), done
-        count["torn rows named by check"] += len(damaged)
+        add("torn rows named by check", len(damaged))
 
     def recorded(self, path):
         with h5py.File(path) as file:
@@ -101,7 +109,7 @@ def look(job, path, before, torn=None):
     job.check(path, torn)
     now = job.recorded(path)
     lost = [unit for unit in before if now.get(unit) != before[unit]]
-    count["units lost"] += len(lost)
+    add("units lost", len(lost))
     if lost:
         print(f"{job.name}: lost {lost}: {[(before[unit], now.get(unit)) for unit in lost]}")
     return now
@@ -110,11 +118,11 @@ def look(job, path, before, torn=None):
 def finish(job, path, before):
     ranks = chance.choice((1, 2, 3))
     run(ranks, *job.words, path)
-    count["resumes"] += 1
+    add("resumes")
     look(job, path, before)
-    count["units redone"] += job.attempts(path)
+    add("units redone", job.attempts(path))
     if not job.same(path):
-        count["files that differ"] += 1
+        add("files that differ")
         print(f"{path}: differs")
     names = os.listdir(os.path.dirname(path))
     assert names == [os.path.basename(path)], f"left behind: {names}"
@@ -122,9 +130,7 @@ def finish(job, path, before):
 
 
 def new_path(job):
-    count["files"] += 1
-    os.mkdir(f"{here}/{count['files']}")
-    return f"{here}/{count['files']}/{job.name}.h5"
+    return f"{tempfile.mkdtemp(dir=here)}/{job.name}.h5"
 
 
 def kill_once(job, path, ranks, seconds, more):
@@ -148,20 +154,22 @@ def kill_once(job, path, ranks, seconds, more):
     if process.returncode == 0 or not alive:
         assert process.returncode == 0, f"{job.name} ended by itself: {said}"
         return 0
-    count[f"kills of {'one of ' if one else ''}{ranks} rank{'s' * (ranks > 1)}"] += 1
+    add(f"kills of {'one of ' if one else ''}{ranks} rank{'s' * (ranks > 1)}")
     return 1
 
 
-def kill_at_random(jobs, kills):
-    length = {}
-    for job in jobs:
-        for ranks in (1, 2, 4):
-            started = time.monotonic()
-            path = new_path(job)
-            run(ranks, *job.words, path)
-            length[job, ranks] = time.monotonic() - started
-            assert job.same(path)
-            shutil.rmtree(os.path.dirname(path))
+def measure(job, ranks):
+    """Seconds that it takes, undisturbed."""
+    started = time.monotonic()
+    path = new_path(job)
+    run(ranks, *job.words, path)
+    took = time.monotonic() - started
+    assert job.same(path)
+    shutil.rmtree(os.path.dirname(path))
+    return took
+
+
+def kill_at_random(jobs, length, kills):
     while count["random kills"] < kills:
         job, before = chance.choice(jobs), {}
         path = new_path(job)
@@ -169,40 +177,48 @@ def kill_at_random(jobs, kills):
             ranks = chance.choice((1, 2, 4))
             team = ["--team", chance.choice((1, 2, 4))] if job.name == "sweep" else []
             hit = kill_once(job, path, ranks, chance.uniform(0.1, length[job, ranks]), team)
-            count["random kills"] += hit
+            add("random kills", hit)
             before = look(job, path, before)
             if not hit or count["random kills"] >= kills:
                 break
-            count["resumes"] += 1
+            add("resumes")
         finish(job, path, before)
 
 
-def kill_at_points(job, which):
-    points = write_places(job.words, f"{here}/places-{job.name}")
-    ways = 0
-    for name, calls in points.items():
-        for index, (number, size) in enumerate(calls):
-            if which == "named" and index != len(calls) // 2:
-                continue
-            for way in ("kill", "torn", "after"):
-                ways += 1
-                if which == "named" and ways % 3 != 1 or way == "torn" and size < 2:
-                    continue
-                path = new_path(job)
-                done = run(1, *job.words, path, expect=None, env={"LD_PRELOAD": FAULTS, "FAULT_FOLDER": os.path.dirname(path),
-                                                                  "FAULT_DO": way, "FAULT_AT": str(number)})
-                assert done.returncode == -signal.SIGKILL, f"{name}: exit code {done.returncode}\n{done.stderr}"
-                count["kills at a write"] += 1
-                finish(job, path, look(job, path, {}, name if way == "torn" else None))
-    print(f"{job.name}: killed at {len(points)} kinds of writes: {', '.join(points)}")
+def kill_at_point(job, name, way, number):
+    path = new_path(job)
+    done = run(1, *job.words, path, expect=None,
+               env={"LD_PRELOAD": FAULTS, "FAULT_FOLDER": os.path.dirname(path), "FAULT_DO": way, "FAULT_AT": str(number)})
+    assert done.returncode == -signal.SIGKILL, f"{name}: exit code {done.returncode}\n{done.stderr}"
+    add("kills at a write")
+    finish(job, path, look(job, path, {}, name if way == "torn" else None))
+
+
+def points(job, which):
+    """(job, name, way, number) of the writes to die at."""
+    places = write_places(job.words, f"{here}/places-{job.name}")
+    print(f"{job.name}: to be killed at {len(places)} kinds of writes: {', '.join(places)}")
+    for kind, (name, calls) in enumerate(places.items()):
+        for number, size in calls if which == "all" else calls[len(calls) // 2:][:1]:
+            ways = ("kill", "torn", "after") if size > 1 else ("kill", "after")
+            for way in ways if which == "all" else [ways[kind % len(ways)]]:
+                yield job, name, way, number
+
+
+def side_by_side(function, *several):
+    """One waits where another computes."""
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda words: function(*words), several))
 
 
 started = time.monotonic()
 small = [Train(2), Sweep(2, "--layers", "1,5", "--filters-per-unit", 200)]
-for job in small:
-    kill_at_points(job, options.points)
-kill_at_random([Train(4), Sweep(16)], options.kills)
-count["units lost"] += 0
-count["files that differ"] += 0
+side_by_side(kill_at_point, *(point for job in small for point in points(job, options.points)))
+long = [Train(4), Sweep(16)]
+runs = [(job, ranks) for job in long for ranks in (1, 2, 4)]
+length = dict(zip(runs, side_by_side(measure, *runs)))
+side_by_side(kill_at_random, *[(long, length, options.kills)] * 2)
+add("units lost", 0)
+add("files that differ", 0)
 print(f"{time.monotonic() - started:.0f} s: " + ", ".join(f"{name}: {number}" for name, number in sorted(count.items())))
 sys.exit(count["units lost"] + count["files that differ"] > 0)
