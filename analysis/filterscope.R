@@ -3,6 +3,7 @@
 #     source("analysis/filterscope.R")
 #     results <- fs_open("sweep.h5")         # also while the sweep is writing: what is complete is there
 #     results$layers; results$filters        # data frames; $probes, $history, $cluster_sizes too
+#     results$knockout_filters               # what is lost without a filter, and $knockout_layers: where sweep had --knockout
 #     results$field(5, 17)                   # filter 17 (from 0) of layer 5: matrix [input label, output unit]
 #     results$clusters(5, 17)                # number of each label's cluster, 0 for none
 #     fs_open("a.h5", "b.h5")$layers         # several files, told apart by the columns file, arch, model and seed
@@ -13,7 +14,7 @@
 Sys.setenv(HDF5_USE_FILE_LOCKING = "FALSE") # read while another program writes
 suppressPackageStartupMessages(library(hdf5r))
 
-fs_tables <- c("layers", "filters", "probes", "history", "cluster_sizes")
+fs_tables <- c("layers", "filters", "probes", "history", "cluster_sizes", "knockout_filters", "knockout_layers")
 
 .fs_training <- c(train_loss = "nats an image", train_sr = "share of images", test_sr = "share of images")
 .fs_units <- list(
@@ -26,7 +27,14 @@ fs_tables <- c("layers", "filters", "probes", "history", "cluster_sizes")
     noise_external = "elements", dead = "0 or 1", share = "share of images", sr = "share of images", largest = "logits"),
   probes = c(filters = "filters", height = "pixels", width = "pixels", pooled = "0 or 1", epochs = "epochs", .fs_training),
   history = c(epoch = "epochs", lr = "1", .fs_training),
-  cluster_sizes = c(size = "labels", clusters = "clusters"))
+  cluster_sizes = c(size = "labels", clusters = "clusters"),
+  knockout_filters = c(right = "images", changed = "images", run = "images", same = "images", hidden = "images",
+    drop = "share of images", loss = "nats an image", worst_drop = "share of images", drop_clustered = "share of images",
+    drop_others = "share of images", auc = "1", correlation = "1"),
+  knockout_layers = c(filters = "filters", harmless = "filters", compared = "filters", drop = "share of images",
+    worst_drop = "share of images", drop_clustered = "share of images", drop_others = "share of images", correlation = "1",
+    auc = "1", auc_low = "1", auc_high = "1", r_clusters = "1", r_covered = "1", r_noise = "1", r_share = "1", r_sr = "1",
+    run = "share of experiments", same = "share of experiments", hidden = "share of experiments"))
 
 .fs_with_file <- function(path, use) {
   if (!file.exists(path)) stop(path, ": no such file", call. = FALSE)
@@ -134,6 +142,25 @@ fs_tables <- c("layers", "filters", "probes", "history", "cluster_sizes")
   .fs_finish(run, "layers", table[table$layer %in% silenced, ])
 })
 
+# Labels' names after their numbers.
+.fs_name_labels <- function(run, table, column) {
+  place <- match(column, names(table))
+  label <- setNames(data.frame(run$labels[table[[column]] + 1]), paste0(column, "_label"))
+  cbind(table[seq_len(place)], label, table[-seq_len(place)])
+}
+
+# A table of /knockout once it is complete; without rows before, and where no filter is knocked out.
+.fs_knocked_out <- function(run, name) .fs_with_file(run$path, function(file) {
+  table <- paste0("knockout_", name)
+  if (file$exists("knockout") && .fs_read(file, "knockout/state")$complete == 1) rows <- .fs_read(file, paste0("knockout/", name))
+  else {
+    columns <- c("layer", if (name == "filters") "filter", names(.fs_units[[table]]))
+    if (name == "filters") columns <- append(columns, "worst", match("hidden", columns))
+    rows <- as.data.frame(setNames(rep(list(integer()), length(columns)), columns))
+  }
+  .fs_finish(run, table, if (name == "filters") .fs_name_labels(run, rows, "worst") else rows)
+})
+
 .fs_filters <- function(run) .fs_with_file(run$path, function(file) {
   units <- .fs_read_units(file)
   table <- .fs_read(file, "silence/filters")
@@ -141,9 +168,7 @@ fs_tables <- c("layers", "filters", "probes", "history", "cluster_sizes")
   done <- unlist(Map(function(layer, first, count) paste(layer, first + seq_len(count) - 1), blocks$layer, blocks$first,
     blocks$count))
   table <- table[paste(table$layer, table$filter) %in% done, ]
-  place <- match("selected", names(table))
-  label <- data.frame(selected_label = run$labels[table$selected + 1])
-  .fs_finish(run, "filters", cbind(table[seq_len(place)], label, table[-seq_len(place)]))
+  .fs_finish(run, "filters", .fs_name_labels(run, table, "selected"))
 })
 
 .fs_history <- function(run) .fs_with_file(run$path, function(file) {
@@ -184,7 +209,8 @@ fs_tables <- c("layers", "filters", "probes", "history", "cluster_sizes")
 })
 
 .fs_read_table <- list(layers = .fs_layers, filters = .fs_filters, probes = .fs_probes, history = .fs_history,
-  cluster_sizes = .fs_cluster_sizes)
+  cluster_sizes = .fs_cluster_sizes, knockout_filters = function(run) .fs_knocked_out(run, "filters"),
+  knockout_layers = function(run) .fs_knocked_out(run, "layers"))
 
 # A table of all files; of several, with the columns file, arch, model and seed in front.
 .fs_join <- function(runs, name) {

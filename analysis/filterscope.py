@@ -3,6 +3,7 @@
     import filterscope as fs
     results = fs.open("sweep.h5")            # also while the sweep is writing: what is complete is there
     results.layers, results.filters          # DataFrames; .probes, .history, .cluster_sizes too
+    results.knockout_filters                 # what is lost without a filter, and .knockout_layers: where sweep had --knockout
     results.field(5, 17)                     # filter 17 of layer 5: input label x output unit
     results.clusters(5, 17)                  # number of each label's cluster, 0 for none
     fs.open("a.h5", "b.h5").layers           # several files, told apart by the columns file, arch, model and seed
@@ -87,6 +88,46 @@ COLUMNS = {
         **_LAYER,
         "size": ("labels", "C_s"),
         "clusters": ("clusters", "of that size in the layer"),
+    },
+    "knockout_filters": {
+        **_LAYER,
+        "filter": ("", "number of the filter, from 0; this and all that follows: ours"),
+        "right": ("images", "that the network answers right without it"),
+        "changed": ("images", "whose answer is another without it"),
+        "run": ("images", "for which the network was run without it"),
+        "same": ("images", "on which its map was 0 (or the mean) already"),
+        "hidden": ("images", "on which nothing differed behind the next ReLU"),
+        "worst": ("", "label with the largest drop of the SR, from 0"),
+        "worst_label": ("", "that label"),
+        "drop": ("share of images", "by which the SR falls"),
+        "loss": ("nats an image", "by which the mean cross-entropy rises"),
+        "worst_drop": ("share of images", "drop of the label with the largest"),
+        "drop_clustered": ("share of images", "mean drop of the labels in the filter's clusters"),
+        "drop_others": ("share of images", "mean drop of the other labels"),
+        "auc": ("1", "of being in a cluster, as a predictor of a label's drop"),
+        "correlation": ("1", "rank correlation of the field's diagonal with the drops"),
+    },
+    "knockout_layers": {
+        **_LAYER,
+        "filters": ("filters", "of the layer; all that follows: ours"),
+        "harmless": ("filters", "without which no answer is another"),
+        "compared": ("filters", "that have an AUC: some labels in clusters, and some not"),
+        "drop": ("share of images", "by which the SR falls without a filter, mean over filters"),
+        "worst_drop": ("share of images", "of the label with the largest, mean over filters"),
+        "drop_clustered": ("share of images", "of labels in clusters, mean over the filters that have any"),
+        "drop_others": ("share of images", "of labels in no cluster, mean over the filters that have any"),
+        "correlation": ("1", "mean over filters"),
+        "auc": ("1", "of all pairs of filter and label"),
+        "auc_low": ("1", "lower end of its 95 % bootstrap interval over filters"),
+        "auc_high": ("1", "upper end"),
+        "r_clusters": ("1", "rank correlation of the filters' drop with their number of clusters"),
+        "r_covered": ("1", "with their labels in clusters"),
+        "r_noise": ("1", "with their noise"),
+        "r_share": ("1", "with the share of their selected unit"),
+        "r_sr": ("1", "with the SR of their field alone"),
+        "run": ("share of experiments", "for which the network was run"),
+        "same": ("share of experiments", "spared: the map was 0 (or the mean) already"),
+        "hidden": ("share of experiments", "spared: nothing differed behind the next ReLU"),
     },
 }
 
@@ -233,7 +274,8 @@ class Results(_Tables):
     @property
     def complete(self):
         with self._file() as file:
-            return bool(file["state"]["complete"][0] == 1 and self._units(file)["done"].all())
+            states = [file[state]["complete"][0] == 1 for state in ("state", "knockout/state") if state in file]
+            return bool(all(states) and self._units(file)["done"].all())
 
     @property
     def launches(self):
@@ -295,6 +337,25 @@ class Results(_Tables):
         table = table[table["layer"].isin(silenced)]
         return _finish(self._with_names(table.copy()), "cluster_sizes")
 
+    def _knocked_out(self, name):
+        """A table of /knockout once it is complete; without rows before, and where no filter is knocked out."""
+        with self._file() as file:
+            complete = "knockout" in file and file["knockout/state"]["complete"][0] == 1
+            table = _table(file[f"knockout/{name}"][:]) if complete else pd.DataFrame(columns=list(COLUMNS[f"knockout_{name}"]))
+        if complete and "worst" in table:
+            table["worst_label"] = [self.labels[k] for k in table["worst"]]
+        return _finish(self._with_names(table), f"knockout_{name}")
+
+    @property
+    def knockout_filters(self):
+        """A row a filter that was knocked out, once all are."""
+        return self._knocked_out("filters")
+
+    @property
+    def knockout_layers(self):
+        """A row a layer whose filters were knocked out, once all are."""
+        return self._knocked_out("layers")
+
     def _row(self, kind, layer, number):
         """One filter's part of /silence/<layer>/<kind>."""
         with self._file() as file:
@@ -337,6 +398,8 @@ class ResultsSet(_Tables):
     probes = property(lambda self: self._join("probes"))
     history = property(lambda self: self._join("history"))
     cluster_sizes = property(lambda self: self._join("cluster_sizes"))
+    knockout_filters = property(lambda self: self._join("knockout_filters"))
+    knockout_layers = property(lambda self: self._join("knockout_layers"))
     complete = property(lambda self: all(run.complete for run in self.runs))
 
 

@@ -307,4 +307,27 @@ def history(results):
     return figure
 
 
-FIGURES = {"sr": sr, "clusters": clusters, "field": field, "sizes": sizes, "share": share, "history": history}
+def knockout(results):
+    """What is lost without a filter: of labels in its clusters and of others; and whether clusters tell which (AUC)."""
+    table = _require(results.knockout_layers, "knock-out")
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for value, label, colour, style in (("drop_clustered", "labels in the filter's clusters", BLUE, "-"),
+                                        ("drop_others", "other labels", ORANGE, "--")):
+        _lines(left, results, table, value, label, colour, style=style)
+    left.axhline(0, color="grey", linestyle=":")
+    left.set(ylabel="drop of the SR (share of images)", title="Without a filter, mean over filters (ours)")
+    for number, (name, rows, _) in enumerate(_of(results, table)):
+        spans = np.abs([rows["auc"] - rows["auc_low"], rows["auc_high"] - rows["auc"]])
+        right.errorbar(rows["layer"], rows["auc"], yerr=spans, capsize=3, linestyle="none", color=COLOURS[number % len(COLOURS)],
+                       marker=MARKERS[number % len(MARKERS)], label=name)
+    right.axhline(0.5, color="grey", linestyle=":", label="clusters tell nothing")
+    right.set(ylabel="AUC, 95 % interval over filters", title="Do clusters tell which labels lose? (ours)", ylim=(0, 1))
+    for axes in (left, right):
+        _layer_axis(axes, table)
+        axes.legend(fontsize=8)
+    _title(figure, results)
+    return figure
+
+
+FIGURES = {"sr": sr, "clusters": clusters, "field": field, "sizes": sizes, "share": share, "history": history, "knockout": knockout}

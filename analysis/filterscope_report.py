@@ -25,9 +25,13 @@ CAPTIONS = {
     "share": "The output unit that a filter, all others being silenced, selects most often (ours): on what share of the test "
              "images, and which unit.",
     "history": "The probes while they learned.",
+    "knockout": "Each filter taken out of the trained network (ours): by how much the SR of labels falls that are in its clusters, and "
+                "of the others; and the area under the ROC curve of \"is in a cluster of the filter\" as a predictor of a label's drop.",
 }
 NUMBERS = {"layers": "a row a layer", "probes": "a row a probe, after its last complete epoch", "filters": "a row a filter",
-           "history": "a row a probe and epoch", "cluster_sizes": "a row a layer and size"}
+           "history": "a row a probe and epoch", "cluster_sizes": "a row a layer and size", "knockout_layers": "a row a layer",
+           "knockout_filters": "a row a filter that was knocked out"}
+KNOCKOUT = ("knockout_layers", "knockout_filters")
 STYLE = """body { font: 15px/1.45 sans-serif; margin: 2em auto; max-width: 76em; padding: 0 1em; color: #111 }
 h1, h2 { font-weight: 600 } figure { margin: 1.5em 0 } img { max-width: 100% } figcaption { color: #444 }
 .table { overflow: auto; max-height: 32em; width: fit-content; max-width: 100%; border: 1px solid #ccc; margin: .5em 0 1.5em }
@@ -88,6 +92,10 @@ def html_figure(path, caption):
             f"<figcaption>{escape(caption)}</figcaption></figure>\n")
 
 
+def has_knockout(results):
+    return any("knockout" in run.config for run in figures.runs(results))
+
+
 def html_run(run):
     """What a file was computed from, and how."""
     rows = "".join(f'<tr><td class="text">{escape(key)}</td><td class="text long">{escape(value)}</td></tr>\n'
@@ -109,7 +117,7 @@ def html_report(results, pictures):
     parts.append("<h2>Figures</h2>\n")
     parts += [html_figure(path, caption) for path, caption in pictures]
     parts.append("<h2>Tables</h2>\n")
-    for name in ("probes", "filters", "history", "cluster_sizes"):
+    for name in ("probes", "filters", "history", "cluster_sizes", *(KNOCKOUT if has_knockout(results) else ())):
         table = getattr(results, name)
         if name == "cluster_sizes":
             table = table[table["clusters"] > 0]
@@ -151,7 +159,7 @@ def draw(results, options):
     """Draws what was asked for; what the file does not have yet is named on standard error."""
     pictures = []
     for name, function in figures.FIGURES.items():
-        if options.figure not in (None, name):
+        if options.figure not in (None, name) or (name == "knockout" and not options.figure and not has_knockout(results)):
             continue
         try:
             drawn = draw_fields(results, options) if name == "field" else [(name, function(results), CAPTIONS[name])]

@@ -26,6 +26,7 @@
 #   RESULTS           results file ($OUT/$ARCH-sweep.h5; of a model that was trained elsewhere, its name in place of $ARCH)
 #   EPOCHS            of training (the architecture's own; of a file 200)
 #   PROBE_EPOCHS      of the probes (200)
+#   KNOCKOUT          zero or mean: the sweep then takes each filter out of the trained network, too; also of a file that is complete
 #   TRAIN_OPTIONS     more options of filterscope train
 #   SWEEP_OPTIONS     more options of filterscope sweep
 #   STATUS_EVERY      seconds between two status tables in the log while the sweep runs (600); 0 for none
@@ -228,5 +229,6 @@ else
     run "$MODEL" train --arch "$ARCH" --data "$DATA" --out "$MODEL" ${EPOCHS:+--epochs $EPOCHS} ${TRAIN_OPTIONS:-} || finish $?
 fi
 # shellcheck disable=SC2086
-run "$RESULTS" sweep --model "$MODEL" --data "$DATA" --out "$RESULTS" --epochs "$PROBE_EPOCHS" ${SWEEP_OPTIONS:-} || finish $?
+run "$RESULTS" sweep --model "$MODEL" --data "$DATA" --out "$RESULTS" --epochs "$PROBE_EPOCHS" ${KNOCKOUT:+--knockout "$KNOCKOUT"} \
+    ${SWEEP_OPTIONS:-} || finish $?
 finish 0

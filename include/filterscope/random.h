@@ -8,10 +8,11 @@
 
 /* Separate streams; the values are part of what makes results repeatable and are never renumbered. */
 typedef enum fs_purpose {
-    FS_RANDOM_WEIGHTS = 1, /* initial weights of the network; a = operation, b = unused */
-    FS_RANDOM_SHUFFLE = 2, /* order of the training images; a = epoch */
-    FS_RANDOM_AUGMENT = 3, /* flip and shift; a = epoch, b = image */
-    FS_RANDOM_PROBE = 4    /* initial weights of a probe; a = layer */
+    FS_RANDOM_WEIGHTS = 1,  /* initial weights of the network; a = operation, b = unused */
+    FS_RANDOM_SHUFFLE = 2,  /* order of the training images; a = epoch */
+    FS_RANDOM_AUGMENT = 3,  /* flip and shift; a = epoch, b = image */
+    FS_RANDOM_PROBE = 4,    /* initial weights of a probe; a = layer */
+    FS_RANDOM_BOOTSTRAP = 5 /* samples of filters; a = layer, b = sample */
 } fs_purpose;
 
 /* Not collective. Four independent words for (seed, purpose, a, b, counter), each uniform over all 32-bit values. */

@@ -22,6 +22,9 @@
  *     /silence/cluster_sizes      int32   [layers, K + 1]   clusters of each size
  *     /knockout/baseline          table   label, images, right, answered, loss; all of /knockout where filters are knocked out
  *     /knockout/confusion         int32   [K, K]            (label, answer) of the untouched network, for K <= 128
+ *     /knockout/filters           table   a row a filter that is knocked out
+ *     /knockout/layers            table   a row a layer that has some
+ *     /knockout/state             table   as /state, of these two
  *     /knockout/<layer>/right     int32   [filters, K]
  *     /knockout/<layer>/answers   int32   [filters, K, K]   (filter, label, answer), for K <= 128
  *     /knockout/<layer>/changed   int32   [filters]
@@ -45,6 +48,7 @@
  *     a knocked-out one  its parts of /knockout/<layer>/right, answers, changed, loss, work
  *     the untouched      /knockout/baseline, then /knockout/confusion
  *     /state             /silence/layers, then /silence/cluster_sizes; before the end, of its 0
+ *     /knockout/state    /knockout/filters, then /knockout/layers; before the end, of its 0
  *     a slot             its weight, its momentum, then its row of /resume/slots without crc, whose column history is the
  *                        CRC of the layer's rows of /probe/history up to its epoch
  *     /config, /labels, /layers, /units (its first four columns)    all rows: the dataset's attribute crc
@@ -149,6 +153,49 @@ typedef struct fs_baseline_row {
     int32_t answered; /* images of any label that are answered with this one */
     double loss;      /* cross-entropy in nats, summed over the label's images */
 } fs_baseline_row;
+
+/* What is lost without a filter (ours). The SR drop of a label is (right of the untouched network - right without the filter) /
+ * images of the label; labels without images do not count. */
+typedef struct fs_drop_row {
+    int32_t layer;
+    int32_t filter;
+    int32_t right;         /* images of all labels that are answered right without it */
+    int32_t changed;       /* images whose answer is another */
+    int32_t run;           /* images for which the network was run; this and the next two: FS_WORK_RUN ... */
+    int32_t same;          /* on which the map was 0 (or the mean) already */
+    int32_t hidden;        /* on which nothing differed behind the next ReLU */
+    int32_t worst;         /* label with the largest drop, the lowest at a tie */
+    double drop;           /* of the SR over all images */
+    double loss;           /* rise of the mean cross-entropy, nats an image */
+    double worst_drop;     /* of that label */
+    double drop_clustered; /* mean over the labels in the filter's clusters; NaN without any */
+    double drop_others;    /* mean over the others */
+    double auc;            /* of "is in a cluster" as a predictor of a label's drop (fs_auc) */
+    double correlation;    /* rank correlation of the field's diagonal with the drops */
+} fs_drop_row;
+
+typedef struct fs_drop_layer_row {
+    int32_t layer;
+    int32_t filters;
+    int32_t harmless; /* filters without which no answer is another */
+    int32_t compared; /* filters with an AUC: some labels in clusters, and some not */
+    double drop;      /* means over filters; of the next four, over those that have one */
+    double worst_drop;
+    double drop_clustered;
+    double drop_others;
+    double correlation;
+    double auc;     /* of all pairs of filter and label of the layer ... */
+    double auc_low; /* ... and the middle 95 % of it in samples of filters (fs_auc_interval) */
+    double auc_high;
+    double r_clusters; /* rank correlation of the filters' drop with this column of /silence/filters, and so on */
+    double r_covered;
+    double r_noise;
+    double r_share;
+    double r_sr;
+    double run; /* share of experiments that were run, and that were spared */
+    double same;
+    double hidden;
+} fs_drop_layer_row;
 
 /* State of a probe in training: what a resume needs to go on with the same bits. */
 typedef struct fs_probe_state {
@@ -285,6 +332,14 @@ fs_status fs_results_read_weight(fs_results *results, int index, float *weight);
 fs_status fs_results_read_filters(fs_results *results, int index, int first, int count, float *field, int32_t *cluster,
                                   fs_filter_row *row);
 
+/* counts: room for `count` filters of layer `index`, whose filters were knocked out; baseline: row [K]. */
+fs_status fs_results_read_knockout(fs_results *results, int index, int first, int count, fs_knockout *counts);
+fs_status fs_results_read_baseline(fs_results *results, fs_baseline_row *row);
+
+/* *complete: phase four finished, where there is one, and the CRC of its tables is that of /knockout/state; *damaged likewise.
+ * */
+fs_status fs_results_read_knocked_out(fs_results *results, int *complete, int *damaged);
+
 /* row: [layers]. */
 fs_status fs_results_read_layers(fs_results *results, fs_silence_layer_row *row);
 
@@ -306,8 +361,18 @@ fs_status fs_measure_filter_row(int labels, const float *field, double threshold
 fs_status fs_measure_layer_row(int labels, int filters, const fs_filter_row *row, const int32_t *cluster, double sr,
                                fs_silence_layer_row *out, int32_t *sizes);
 
-/* Prints a table as CSV with a header, doubles with all their 17 digits. `table`: layers, filters, probes, history or
- * cluster_sizes; FS_USAGE for another. Rows that are not complete yet are left out.
+/* Not collective, and without a file: the rows of one layer whose filters are knocked out.
+ *   baseline  in   [labels]
+ *   diagonal  in   [filters][labels]: of each filter's averaged field
+ *   cluster   in   [filters][labels]
+ *   silenced  in   [filters]: of /silence/filters
+ *   row       out  [filters]
+ * FS_ERROR: no memory. */
+fs_status fs_drop_rows(int labels, const fs_baseline_row *baseline, int filters, const float *diagonal, const int32_t *cluster,
+                       const fs_filter_row *silenced, const fs_knockout *counts, fs_drop_row *row, fs_drop_layer_row *layer);
+
+/* Prints a table as CSV with a header, doubles with all their 17 digits. `table`: layers, filters, probes, history,
+ * cluster_sizes, knockout_filters or knockout_layers; FS_USAGE for another. Rows that are not complete yet are left out.
  *   threshold  in   NaN: the tables as they are in the file. Else layers, filters and cluster_sizes as a sweep with this
  *                   threshold has them, measured anew from the averaged fields (ours); FS_USAGE for another table, FS_ERROR
  *                   where a layer's fields are not all there.
@@ -342,6 +407,9 @@ fs_status fs_results_write_silence(fs_results *results, int unit, const float *f
 /* Finish a unit of phase four: the untouched network, row [K] and its answers in `untouched`; the filters of a block. */
 fs_status fs_results_write_baseline(fs_results *results, int unit, const fs_baseline_row *row, const fs_knockout *untouched);
 fs_status fs_results_write_knockout(fs_results *results, int unit, const fs_knockout *knockout);
+
+/* Finishes phase four: filters [those of all layers that have some knocked out], layers [of these], then /knockout/state. */
+fs_status fs_results_write_drops(fs_results *results, const fs_drop_row *filters, const fs_drop_layer_row *layers);
 
 /* Finishes the sweep: row [layers], sizes int32 [layers][K + 1], then /state. */
 fs_status fs_results_write_layers(fs_results *results, const fs_silence_layer_row *row, const int32_t *sizes);

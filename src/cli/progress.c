@@ -90,6 +90,10 @@ static fs_status read_progress(fs_results *results, struct progress *p)
     fs_status status = p->done && p->run && p->all ? fs_results_read_recorded(results, p->done) : FS_ERROR;
     if (!status)
         status = fs_results_read_complete(results, &p->complete, NULL);
+    int knocked_out = 0;
+    if (!status)
+        status = fs_results_read_knocked_out(results, &knocked_out, NULL);
+    p->complete = p->complete && knocked_out;
     if (!status)
         status = fs_results_read_runs(results, p->run);
     if (!status)

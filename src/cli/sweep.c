@@ -1,6 +1,7 @@
 /* filterscope sweep and plan: phases two and three, and what they will cost. */
 #include "filterscope/sweep.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -444,6 +445,9 @@ static void print_knockout(const struct job *job, double rate)
     printf("time:  about %.2f hours on one core like this, at the most, %.2f on %d ranks; %.0f MiB more on each rank\n", hours,
            hours / job->a.settings.slots, job->a.settings.slots,
            floats * job->a.settings.probe.batch * sizeof(float) / (1 << 20));
+    double blocks = plan->units - plan->own_units - 1; /* each is one rank's */
+    printf("in about an hour: KNOCKOUT=%s sbatch --ntasks=%.0f jobs/vgg16_sweep.sh\n", job->a.knockout,
+           ceil(hours < blocks ? hours : blocks));
 }
 
 fs_status fs_cli_plan(int argc, char **argv)

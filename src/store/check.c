@@ -161,13 +161,15 @@ static fs_status check_seals(struct check *check, fs_place_name name)
     return status;
 }
 
-static fs_status check_tables(struct check *check)
+static fs_status check_tables(struct check *check, fs_place_name name, const char *what, const char *where)
 {
     fs_state_row state = {0};
     uint32_t crc;
-    fs_status status = fs_tables_sum(check->results, &state, &crc);
+    if (!fs_form_exists(name, &check->results->plan, 0))
+        return FS_OK;
+    fs_status status = fs_tables_sum(check->results, name, &state, &crc);
     if (!status && !fs_tables_unfinished(&state) && (state.complete != 1 || state.crc != crc))
-        report(check, "the layer tables", "/state, /silence/layers, /silence/cluster_sizes", state.crc, crc);
+        report(check, what, where, state.crc, crc);
     return status;
 }
 
@@ -183,7 +185,10 @@ fs_status fs_results_check(fs_results *results, FILE *out)
             status = check_seals(&check, (fs_place_name)name);
     free(row);
     if (!status)
-        status = check_tables(&check);
+        status = check_tables(&check, FS_PLACE_STATE, "the layer tables", "/state, /silence/layers, /silence/cluster_sizes");
+    if (!status)
+        status = check_tables(&check, FS_PLACE_KNOCKED_OUT, "the tables of what is lost",
+                              "/knockout/state, /knockout/filters, /knockout/layers");
     if (!status && check.damaged)
         status = fs_fail(FS_MISMATCH, "%s: %d damaged record%s", results->path, check.damaged, check.damaged == 1 ? "" : "s");
     return status;

@@ -20,7 +20,8 @@ struct source {
     fs_results *results;
     const fs_results_plan *plan;
     uint8_t *recorded; /* [units] */
-    int complete;
+    int complete;      /* phase three's tables */
+    int knocked_out;   /* phase four's */
     fs_measures again; /* at another threshold, or NULLs */
 };
 
@@ -101,6 +102,28 @@ static fs_status layer_rows(const struct source *s, struct rows *rows)
         if (s->complete && silenced(s, i))
             keep_row(rows, (uint64_t)i);
     return status;
+}
+
+/* All rows of a table of phase four, once it is complete; none where there is no such phase. */
+static fs_status knockout_rows(const struct source *s, fs_place_name name, struct rows *rows)
+{
+    const fs_form *form = fs_form_of(name);
+    if (!fs_form_exists(name, s->plan, 0))
+        return make_rows(rows, form->column, form->columns, form->bytes, 1);
+    fs_status status = read_rows(s, name, rows);
+    if (!s->knocked_out)
+        rows->count = 0;
+    return status;
+}
+
+static fs_status drop_rows(const struct source *s, struct rows *rows)
+{
+    return knockout_rows(s, FS_PLACE_DROPS, rows);
+}
+
+static fs_status layer_drop_rows(const struct source *s, struct rows *rows)
+{
+    return knockout_rows(s, FS_PLACE_LAYER_DROPS, rows);
 }
 
 static fs_status filter_rows(const struct source *s, struct rows *rows)
@@ -197,7 +220,9 @@ static const struct {
               {"filters", filter_rows, 1},
               {"probes", probe_rows, 0},
               {"history", history_rows, 0},
-              {"cluster_sizes", size_rows, 1}};
+              {"cluster_sizes", size_rows, 1},
+              {"knockout_filters", drop_rows, 0},
+              {"knockout_layers", layer_drop_rows, 0}};
 
 /* 17 digits: all that a double has. */
 static void print_double(FILE *out, double value)
@@ -234,6 +259,12 @@ static void print_label(const struct sheet *sheet, int32_t label)
         fs_csv_text(sheet->out, sheet->plan->label_name[label], FS_LABEL_NAME_BYTES, sheet->safe);
 }
 
+/* 1 for a column of labels' numbers, whose names follow. */
+static int is_label(const char *column)
+{
+    return strcmp(column, "selected") == 0 || strcmp(column, "worst") == 0;
+}
+
 static void print_cell(const struct sheet *sheet, const fs_column *column, const char *row)
 {
     int32_t whole = 0;
@@ -247,7 +278,7 @@ static void print_cell(const struct sheet *sheet, const fs_column *column, const
     }
     if (strcmp(column->name, "layer") == 0)
         print_layer(sheet, whole);
-    else if (strcmp(column->name, "selected") == 0)
+    else if (is_label(column->name))
         print_label(sheet, whole);
 }
 
@@ -255,10 +286,11 @@ static void print_head(const struct sheet *sheet, const struct rows *rows)
 {
     for (int c = 0; c < rows->columns; c++) {
         const char *name = rows->column[c].name;
-        fprintf(sheet->out, "%s%s%s", c ? "," : "", name,
-                strcmp(name, "layer") == 0      ? ",name"
-                : strcmp(name, "selected") == 0 ? ",selected_label"
-                                                : "");
+        fprintf(sheet->out, "%s%s", c ? "," : "", name);
+        if (strcmp(name, "layer") == 0)
+            fprintf(sheet->out, ",name");
+        else if (is_label(name))
+            fprintf(sheet->out, ",%s_label", name);
     }
     fputc('\n', sheet->out);
 }
@@ -302,7 +334,7 @@ static fs_status measure_again(struct source *s, double threshold)
 fs_status fs_results_export(fs_results *results, const char *table, double threshold, int safe, FILE *out)
 {
     const fs_results_plan *plan = fs_results_plan_of(results);
-    struct source source = {results, plan, fs_alloc((size_t)plan->units, 1, "units"), 0, {NULL, NULL, NULL}};
+    struct source source = {results, plan, fs_alloc((size_t)plan->units, 1, "units"), 0, 0, {NULL, NULL, NULL}};
     struct rows rows = {0};
     size_t number;
     fs_status status = source.recorded ? find_table(table, &number) : FS_ERROR;
@@ -314,6 +346,8 @@ fs_status fs_results_export(fs_results *results, const char *table, double thres
         status = fs_results_read_complete(results, &source.complete, NULL);
     else if (!status)
         status = measure_again(&source, threshold);
+    if (!status)
+        status = fs_results_read_knocked_out(results, &source.knocked_out, NULL);
     if (!status)
         status = tables[number].read(&source, &rows);
     if (!status)

@@ -45,6 +45,27 @@ fs_status fs_knockout_sum(fs_results *results, const fs_unit *unit, uint32_t *cr
     return status;
 }
 
+fs_status fs_results_read_knockout(fs_results *results, int index, int first, int count, fs_knockout *counts)
+{
+    const fs_unit wanted = {FS_UNIT_KNOCKOUT, index, first, count};
+    struct part part[MOST_PARTS];
+    fs_status status = fs_store_check_layer(results, index);
+    if (!status && (!fs_form_exists(FS_PLACE_RIGHT, &results->plan, index) || first < 0 || count < 0 ||
+                    count > results->plan.layer[index].filters - first))
+        status = fs_fail(FS_ERROR, "%s: no knocked out filters %d to %d of layer %d", results->path, first, first + count - 1,
+                         results->plan.layer[index].layer);
+    int parts = status ? 0 : list_parts(results, &wanted, NULL, counts, part);
+    for (int p = 0; p < parts && !status; p++)
+        status =
+            fs_place_read(fs_store_place(results, part[p].name, index), part[p].first, part[p].count, (void *)part[p].elements);
+    return status;
+}
+
+fs_status fs_results_read_baseline(fs_results *results, fs_baseline_row *row)
+{
+    return fs_place_read(fs_store_place(results, FS_PLACE_BASELINE, 0), 0, (uint64_t)results->plan.labels, row);
+}
+
 static fs_status write_unit(fs_results *results, int unit, fs_unit_kind kind, const fs_baseline_row *row, const fs_knockout *k)
 {
     fs_status status = fs_store_check_unit(results, unit, kind);

@@ -60,6 +60,38 @@ static void baseline_row(const fs_results_plan *plan, uint64_t number, void *row
     ((fs_baseline_row *)row)->label = (int32_t)number;
 }
 
+/* The layer of number `number` of those whose filters are knocked out, counted by filters or by layers; *rest: from its first.
+ * */
+static int knocked_out(const fs_results_plan *plan, uint64_t number, int filters, uint64_t *rest)
+{
+    int index = 0;
+    for (;; index++) {
+        uint64_t rows = !fs_form_exists(FS_PLACE_RIGHT, plan, index) ? 0 : filters ? (uint64_t)plan->layer[index].filters : 1;
+        if (number < rows)
+            break;
+        number -= rows;
+    }
+    *rest = number;
+    return index;
+}
+
+static void drop_row(const fs_results_plan *plan, uint64_t number, void *row)
+{
+    uint64_t filter;
+    fs_drop_row *drop = row;
+    drop->layer = plan->layer[knocked_out(plan, number, 1, &filter)].layer;
+    drop->filter = (int32_t)filter;
+}
+
+static void layer_drop_row(const fs_results_plan *plan, uint64_t number, void *row)
+{
+    uint64_t rest;
+    fs_drop_layer_row *drop = row;
+    const fs_layer_row *layer = &plan->layer[knocked_out(plan, number, 0, &rest)];
+    drop->layer = layer->layer;
+    drop->filters = layer->filters;
+}
+
 static void unit_row(const fs_results_plan *plan, uint64_t number, void *row)
 {
     const fs_unit *unit = &plan->unit[number];
@@ -92,10 +124,20 @@ fs_state_row fs_unfinished(void)
 }
 
 static known_row *const known_rows[FS_PLACES_ONCE] = {
-    [FS_PLACE_CONFIG] = config_row,   [FS_PLACE_LABELS] = label_row,      [FS_PLACE_LAYERS] = layer_row,
-    [FS_PLACE_HISTORY] = history_row, [FS_PLACE_FILTERS] = filter_row,    [FS_PLACE_MEANS] = means_row,
-    [FS_PLACE_UNITS] = unit_row,      [FS_PLACE_SECONDS] = epoch_row,     [FS_PLACE_STATE] = state_row,
-    [FS_PLACE_SLOTS] = slot_row,      [FS_PLACE_BASELINE] = baseline_row,
+    [FS_PLACE_CONFIG] = config_row,
+    [FS_PLACE_LABELS] = label_row,
+    [FS_PLACE_LAYERS] = layer_row,
+    [FS_PLACE_HISTORY] = history_row,
+    [FS_PLACE_FILTERS] = filter_row,
+    [FS_PLACE_MEANS] = means_row,
+    [FS_PLACE_UNITS] = unit_row,
+    [FS_PLACE_SECONDS] = epoch_row,
+    [FS_PLACE_STATE] = state_row,
+    [FS_PLACE_SLOTS] = slot_row,
+    [FS_PLACE_BASELINE] = baseline_row,
+    [FS_PLACE_DROPS] = drop_row,
+    [FS_PLACE_LAYER_DROPS] = layer_drop_row,
+    [FS_PLACE_KNOCKED_OUT] = state_row,
 };
 
 int fs_known(fs_place_name name)

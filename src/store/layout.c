@@ -102,6 +102,40 @@ static const fs_column baseline_columns[] = {
     FS_COLUMN(fs_baseline_row, loss, FS_FLOAT64),
 };
 
+static const fs_column drop_columns[] = {
+    FS_COLUMN(fs_drop_row, layer, FS_INT32),         FS_COLUMN(fs_drop_row, filter, FS_INT32),
+    FS_COLUMN(fs_drop_row, right, FS_INT32),         FS_COLUMN(fs_drop_row, changed, FS_INT32),
+    FS_COLUMN(fs_drop_row, run, FS_INT32),           FS_COLUMN(fs_drop_row, same, FS_INT32),
+    FS_COLUMN(fs_drop_row, hidden, FS_INT32),        FS_COLUMN(fs_drop_row, worst, FS_INT32),
+    FS_COLUMN(fs_drop_row, drop, FS_FLOAT64),        FS_COLUMN(fs_drop_row, loss, FS_FLOAT64),
+    FS_COLUMN(fs_drop_row, worst_drop, FS_FLOAT64),  FS_COLUMN(fs_drop_row, drop_clustered, FS_FLOAT64),
+    FS_COLUMN(fs_drop_row, drop_others, FS_FLOAT64), FS_COLUMN(fs_drop_row, auc, FS_FLOAT64),
+    FS_COLUMN(fs_drop_row, correlation, FS_FLOAT64),
+};
+
+static const fs_column layer_drop_columns[] = {
+    FS_COLUMN(fs_drop_layer_row, layer, FS_INT32),
+    FS_COLUMN(fs_drop_layer_row, filters, FS_INT32),
+    FS_COLUMN(fs_drop_layer_row, harmless, FS_INT32),
+    FS_COLUMN(fs_drop_layer_row, compared, FS_INT32),
+    FS_COLUMN(fs_drop_layer_row, drop, FS_FLOAT64),
+    FS_COLUMN(fs_drop_layer_row, worst_drop, FS_FLOAT64),
+    FS_COLUMN(fs_drop_layer_row, drop_clustered, FS_FLOAT64),
+    FS_COLUMN(fs_drop_layer_row, drop_others, FS_FLOAT64),
+    FS_COLUMN(fs_drop_layer_row, correlation, FS_FLOAT64),
+    FS_COLUMN(fs_drop_layer_row, auc, FS_FLOAT64),
+    FS_COLUMN(fs_drop_layer_row, auc_low, FS_FLOAT64),
+    FS_COLUMN(fs_drop_layer_row, auc_high, FS_FLOAT64),
+    FS_COLUMN(fs_drop_layer_row, r_clusters, FS_FLOAT64),
+    FS_COLUMN(fs_drop_layer_row, r_covered, FS_FLOAT64),
+    FS_COLUMN(fs_drop_layer_row, r_noise, FS_FLOAT64),
+    FS_COLUMN(fs_drop_layer_row, r_share, FS_FLOAT64),
+    FS_COLUMN(fs_drop_layer_row, r_sr, FS_FLOAT64),
+    FS_COLUMN(fs_drop_layer_row, run, FS_FLOAT64),
+    FS_COLUMN(fs_drop_layer_row, same, FS_FLOAT64),
+    FS_COLUMN(fs_drop_layer_row, hidden, FS_FLOAT64),
+};
+
 static const fs_column label_value = {NULL, FS_TEXT, 0, FS_LABEL_NAME_BYTES};
 static const fs_column int32_value = {NULL, FS_INT32, 0, 4};
 static const fs_column float32_value = {NULL, FS_FLOAT32, 0, 4};
@@ -134,6 +168,12 @@ static const fs_form forms[FS_PLACE_NAMES] = {
     [FS_PLACE_BASELINE] = {.name = "/knockout/baseline", .shape = "K", TABLE(fs_baseline_row, baseline_columns), .knockout = 1},
     [FS_PLACE_CONFUSION] =
         {.name = "/knockout/confusion", .shape = "KK", .axes = "label, answer", VALUES(int32_value, 4), .knockout = 2},
+    [FS_PLACE_DROPS] = {.name = "/knockout/filters", .shape = "B", TABLE(fs_drop_row, drop_columns), .knockout = 1},
+    [FS_PLACE_LAYER_DROPS] = {.name = "/knockout/layers",
+                              .shape = "M",
+                              TABLE(fs_drop_layer_row, layer_drop_columns),
+                              .knockout = 1},
+    [FS_PLACE_KNOCKED_OUT] = {.name = "/knockout/state", .shape = "1", TABLE(fs_state_row, state_columns), .knockout = 1},
     [FS_PLACE_WEIGHT] = {"/probe", "weight", "KFYX", "output unit, filter, y, x", VALUES(float32_value, 4)},
     [FS_PLACE_FIELD] = {"/silence", "field", "FKK", "filter, input label, output unit", VALUES(float32_value, 4)},
     [FS_PLACE_CLUSTER] = {"/silence", "cluster", "FK", "filter, label", VALUES(int32_value, 4)},
@@ -168,6 +208,16 @@ static hsize_t all_filters(const fs_results_plan *plan)
     return count;
 }
 
+/* Layers whose filters are knocked out, and their filters. */
+static hsize_t knocked_out(const fs_results_plan *plan, int filters)
+{
+    hsize_t count = 0;
+    for (int i = 0; i < plan->layers; i++)
+        if (fs_form_exists(FS_PLACE_RIGHT, plan, i))
+            count += filters ? (hsize_t)plan->layer[i].filters : 1;
+    return count;
+}
+
 static hsize_t extent(char letter, const fs_results_plan *plan, int index)
 {
     const fs_layer_row *layer = &plan->layer[index];
@@ -178,6 +228,8 @@ static hsize_t extent(char letter, const fs_results_plan *plan, int index)
         return 2;
     case 'A':
         return all_filters(plan);
+    case 'B':
+        return knocked_out(plan, 1);
     case 'C':
         return (hsize_t)plan->config->count;
     case 'D':
@@ -190,6 +242,8 @@ static hsize_t extent(char letter, const fs_results_plan *plan, int index)
         return (hsize_t)plan->labels;
     case 'L':
         return (hsize_t)plan->layers;
+    case 'M':
+        return knocked_out(plan, 0);
     case 'P':
         return FS_LAUNCHES;
     case 'S':

@@ -85,8 +85,8 @@ fs_unit_row *fs_records_read(fs_results *results);
 /* 1 where /state says that the sweep is not complete. */
 int fs_tables_unfinished(const fs_state_row *state);
 
-/* /state and the CRC of the layer tables. */
-fs_status fs_tables_sum(fs_results *results, fs_state_row *state, uint32_t *crc);
+/* /state or /knockout/state, and the CRC of the tables that belong to it. */
+fs_status fs_tables_sum(fs_results *results, fs_place_name name, fs_state_row *state, uint32_t *crc);
 
 /* The tables of phase three as the file has them, but at another threshold. */
 typedef struct fs_measures {

@@ -40,34 +40,51 @@ fs_status fs_results_read_layers(fs_results *results, fs_silence_layer_row *row)
     return fs_place_read(fs_store_place(results, FS_PLACE_MEANS, 0), 0, (uint64_t)results->plan.layers, row);
 }
 
-/* Elements of /silence/cluster_sizes. */
-static uint64_t sizes_of(const fs_results *results)
+/* Tables that are written together, with the state that has their CRC. */
+static const struct tables {
+    fs_place_name state, table[2];
+} silenced = {FS_PLACE_STATE, {FS_PLACE_MEANS, FS_PLACE_SIZES}},
+  knocked_out = {FS_PLACE_KNOCKED_OUT, {FS_PLACE_DROPS, FS_PLACE_LAYER_DROPS}};
+
+static uint64_t elements_of(const fs_place *place)
 {
-    return (uint64_t)results->plan.layers * ((uint64_t)results->plan.labels + 1);
+    uint64_t elements = 1;
+    for (int d = 0; d < place->rank; d++)
+        elements *= place->size[d];
+    return elements;
+}
+
+static fs_status write_tables(fs_results *results, const struct tables *tables, const void *const rows[2])
+{
+    fs_state_row state = {.complete = COMPLETE};
+    fs_status status = fs_store_may_write(results);
+    for (int t = 0; t < 2 && !status; t++) {
+        const fs_place *place = fs_store_place(results, tables->table[t], 0);
+        state.crc = fs_crc32c(state.crc, rows[t], elements_of(place) * place->form->bytes);
+        status = fs_place_write(place, 0, elements_of(place), rows[t]);
+    }
+    return status ? status : fs_place_write(fs_store_place(results, tables->state, 0), 0, 1, &state);
 }
 
 fs_status fs_results_write_layers(fs_results *results, const fs_silence_layer_row *row, const int32_t *sizes)
 {
-    uint64_t layers = (uint64_t)results->plan.layers;
-    fs_state_row state = {.complete = COMPLETE};
-    state.crc = fs_crc32c(fs_crc32c(0, row, layers * sizeof *row), sizes, sizes_of(results) * sizeof *sizes);
-    fs_status status = fs_store_may_write(results);
-    if (!status)
-        status = fs_place_write(fs_store_place(results, FS_PLACE_MEANS, 0), 0, layers, row);
-    if (!status)
-        status = fs_place_write(fs_store_place(results, FS_PLACE_SIZES, 0), 0, sizes_of(results), sizes);
-    return status ? status : fs_place_write(fs_store_place(results, FS_PLACE_STATE, 0), 0, 1, &state);
+    return write_tables(results, &silenced, (const void *const[2]){row, sizes});
 }
 
-fs_status fs_tables_sum(fs_results *results, fs_state_row *state, uint32_t *crc)
+fs_status fs_results_write_drops(fs_results *results, const fs_drop_row *filters, const fs_drop_layer_row *layers)
 {
-    uint64_t layers = (uint64_t)results->plan.layers;
+    return write_tables(results, &knocked_out, (const void *const[2]){filters, layers});
+}
+
+fs_status fs_tables_sum(fs_results *results, fs_place_name name, fs_state_row *state, uint32_t *crc)
+{
+    const struct tables *tables = name == FS_PLACE_STATE ? &silenced : &knocked_out;
     *crc = 0;
-    fs_status status = fs_place_read(fs_store_place(results, FS_PLACE_STATE, 0), 0, 1, state);
-    if (!status)
-        status = fs_place_sum(fs_store_place(results, FS_PLACE_MEANS, 0), 0, layers, results->buffer, crc);
-    if (!status)
-        status = fs_place_sum(fs_store_place(results, FS_PLACE_SIZES, 0), 0, sizes_of(results), results->buffer, crc);
+    fs_status status = fs_place_read(fs_store_place(results, name, 0), 0, 1, state);
+    for (int t = 0; t < 2 && !status; t++) {
+        const fs_place *place = fs_store_place(results, tables->table[t], 0);
+        status = fs_place_sum(place, 0, elements_of(place), results->buffer, crc);
+    }
     return status;
 }
 
@@ -77,15 +94,30 @@ int fs_tables_unfinished(const fs_state_row *state)
     return state->complete == none.complete && state->crc == none.crc;
 }
 
-fs_status fs_results_read_complete(fs_results *results, int *complete, int *damaged)
+static fs_status read_state(fs_results *results, fs_place_name name, int *complete, int *damaged)
 {
     fs_state_row state = {0};
     uint32_t crc;
-    fs_status status = fs_tables_sum(results, &state, &crc);
+    fs_status status = fs_tables_sum(results, name, &state, &crc);
     *complete = !status && state.complete == COMPLETE && state.crc == crc;
     if (damaged)
         *damaged = !status && !*complete && !fs_tables_unfinished(&state);
     return status;
+}
+
+fs_status fs_results_read_complete(fs_results *results, int *complete, int *damaged)
+{
+    return read_state(results, FS_PLACE_STATE, complete, damaged);
+}
+
+fs_status fs_results_read_knocked_out(fs_results *results, int *complete, int *damaged)
+{
+    if (fs_form_exists(FS_PLACE_KNOCKED_OUT, &results->plan, 0))
+        return read_state(results, FS_PLACE_KNOCKED_OUT, complete, damaged);
+    *complete = 1;
+    if (damaged)
+        *damaged = 0;
+    return FS_OK;
 }
 
 fs_status fs_results_read_seconds(fs_results *results, int index, double *seconds)

@@ -30,6 +30,10 @@ fs_status fs_sweep_summarise(fs_sweep_run *run);
 /* Collective on run->world. Phase four: the untouched network, and the filters that have not been knocked out. */
 fs_status fs_sweep_knockout(fs_sweep_run *run);
 
+/* Collective on run->world. Writes the tables of what is lost without filters, all of which are done; nothing without a phase
+ * four. */
+fs_status fs_sweep_summarise_drops(fs_sweep_run *run);
+
 /* A unit that one rank computes alone. */
 typedef struct fs_job {
     int unit;

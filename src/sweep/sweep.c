@@ -60,15 +60,6 @@ static int count_done(const fs_sweep_run *run)
     return count;
 }
 
-/* Whether phases two and three were done at the start: then their tables stand, too. */
-static int has_silenced(const fs_sweep_run *run)
-{
-    int all = 1;
-    for (int unit = 0; unit < run->input->plan->own_units; unit++)
-        all &= run->done[unit];
-    return all;
-}
-
 /* Collective. Opens the file on every rank, or on none; and only the file that the sweep began with. */
 static fs_status open_results(fs_sweep_run *run)
 {
@@ -92,11 +83,22 @@ static fs_status reopen(fs_sweep_run *run)
     return status ? status : open_results(run);
 }
 
-/* 1 on every rank where the layer tables are written and undamaged. */
+/* *complete: the tables of all phases are written and undamaged. */
+static fs_status read_tables(fs_results *results, int *complete)
+{
+    int knocked_out = 0;
+    fs_status status = fs_results_read_complete(results, complete, NULL);
+    if (!status)
+        status = fs_results_read_knocked_out(results, &knocked_out, NULL);
+    *complete = *complete && knocked_out;
+    return status;
+}
+
+/* The same, on every rank. */
 static fs_status read_complete(fs_sweep_run *run, int *complete)
 {
     *complete = 0;
-    fs_status status = run->rank == 0 ? fs_results_read_complete(run->results, complete, NULL) : FS_OK;
+    fs_status status = run->rank == 0 ? read_tables(run->results, complete) : FS_OK;
     MPI_Bcast(complete, 1, MPI_INT, 0, run->world);
     return fs_agree(run->world, status);
 }
@@ -130,9 +132,13 @@ static fs_status run_phases(fs_sweep_run *run)
         status = fs_sweep_silence(run);
     if (!status)
         status = reopen(run);
-    if (!status && !(complete && has_silenced(run)))
+    if (!status)
         status = fs_sweep_summarise(run);
-    return status ? status : fs_sweep_knockout(run);
+    if (!status)
+        status = fs_sweep_knockout(run);
+    if (!status)
+        status = reopen(run);
+    return status ? status : fs_sweep_summarise_drops(run);
 }
 
 /* Collective: every rank has the file open, or none. What went wrong first is what the user is told. */
@@ -156,14 +162,14 @@ static fs_status verify(const fs_sweep_run *run)
     if (!status)
         status = fs_results_read_done(results, run->done, NULL);
     if (!status)
-        status = fs_results_read_complete(results, &complete, NULL);
+        status = read_tables(results, &complete);
     fs_results_close(results);
     int units = run->input->plan->units, done = status ? 0 : count_done(run);
     if (!status && (done < units || !complete))
         status = fs_fail(FS_MISMATCH,
                          "%s: another program has written to it: all units were recorded, but %d of %d are there%s. The same "
                          "command goes on",
-                         target->name, done, units, complete ? "" : ", without the layers' table");
+                         target->name, done, units, complete ? "" : ", without the tables");
     return status;
 }
 

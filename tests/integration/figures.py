@@ -21,6 +21,8 @@ here = folder()
 data = make_idx(f"{here}/data", labels=10, train=40, test=20)
 train_small(f"{here}/model.h5", data, ranks=1)
 words = ["sweep", "--model", f"{here}/model.h5", "--data", data, "--layers", "5", "--epochs", 2, "--batch", 20]
+knocked = f"{here}/knocked.h5"
+run(1, *words, "--knockout", "zero", "--out", knocked)
 for seed in (1, 2):
     run(1, *words, "--seed", seed, "--out", f"{here}/seed{seed}.h5")
 
@@ -84,6 +86,13 @@ for part in ("threshold", "test-data", "arXiv:2305.18078", "--seed 1", "OpenBLAS
     assert part in text, part
 assert "http" not in text, "the report wants a network"
 print("one file:", ", ".join(names))
+
+text = report(f"{here}/knocked", knocked)
+assert drawn(f"{here}/knocked", text) == ["clusters", "field", "history", "knockout", "share", "sizes", "sr"], text
+page = Reader()
+page.feed(open(f"{here}/knocked/report.html", encoding="utf-8").read())
+assert not page.open and page.rows[5:7] == [1 + 1, 1 + 512], page.rows  # behind the sizes
+assert "knock-out: nothing is complete yet" in report(here, f"{here}/seed1.h5", "--figure", "knockout")
 
 names = drawn(f"{here}/two", report(f"{here}/two", f"{here}/seed1.h5", f"{here}/seed2.h5"))
 assert "field-1" in names and "field-2" in names, names

@@ -7,6 +7,7 @@ import subprocess
 
 import h5py
 import numpy as np
+import pandas as pd
 
 from common import FAULTS, VARYING, folder, identical, launch, make_idx, run, train_small, write_places
 
@@ -73,6 +74,55 @@ with h5py.File("zero1.h5") as file:
         untouched = work[:, 0] == 0
         assert (right[untouched] == baseline["right"]).all() and (loss[untouched] == baseline["loss"]).all()
 
+# The tables, from the counts and clusters, another way: pairs for an AUC, pandas for ranks.
+def auc(drop, covered):
+    pairs = np.sign(drop[covered][:, None] - drop[~covered][None]) / 2 + 0.5
+    return pairs.mean() if pairs.size else np.nan
+
+
+def correlation(a, b):
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return pd.Series(a, dtype=float).corr(pd.Series(b, dtype=float), method="spearman")
+
+
+def means(values):
+    return np.nanmean(values) if np.isfinite(values).any() else np.nan
+
+
+with h5py.File("zero1.h5") as file:
+    rows = {layer: table for layer, table in pd.DataFrame(file["knockout/filters"][:]).groupby("layer")}
+    summary = pd.DataFrame(file["knockout/layers"][:]).set_index("layer")
+    silenced = {layer: table for layer, table in pd.DataFrame(file["silence/filters"][:]).groupby("layer")}
+    images, loss0 = baseline["images"], baseline["loss"].sum()
+    for layer, table in rows.items():
+        right, changed, loss, work = (file[f"knockout/{layer}/{name}"][:] for name in ("right", "changed", "loss", "work"))
+        covered = file[f"silence/{layer}/cluster"][:] > 0
+        field = file[f"silence/{layer}/field"][:].diagonal(axis1=1, axis2=2)
+        drop = (baseline["right"] - right) / images
+        with np.errstate(invalid="ignore"):
+            wanted = pd.DataFrame({
+                "right": right.sum(1), "changed": changed, "run": work[:, 0], "same": work[:, 1], "hidden": work[:, 2],
+                "worst": drop.argmax(1), "drop": (baseline["right"].sum() - right.sum(1)) / 77,
+                "loss": (loss.sum(1) - loss0) / 77, "worst_drop": drop.max(1),
+                "drop_clustered": [means(d[c]) for d, c in zip(drop, covered)],
+                "drop_others": [means(d[~c]) for d, c in zip(drop, covered)],
+                "auc": [auc(d, c) for d, c in zip(drop, covered)],
+                "correlation": [correlation(f, d) for f, d in zip(field, drop)]})
+        for column in wanted:
+            assert np.allclose(table[column], wanted[column], rtol=1e-9, atol=1e-12, equal_nan=True), (layer, column)
+        found, of = summary.loc[layer], silenced[layer]
+        assert found["harmless"] == (changed == 0).sum() and found["compared"] == wanted["auc"].notna().sum()
+        for column in ("drop", "worst_drop", "drop_clustered", "drop_others", "correlation"):
+            assert np.isclose(found[column], means(wanted[column]), equal_nan=True), (layer, column)
+        for column in ("run", "same", "hidden"):
+            assert np.isclose(found[column], wanted[column].sum() / (77 * len(table))), (layer, column)
+        for column in ("clusters", "covered", "noise", "share", "sr"):
+            expected = correlation(of[column].to_numpy(), wanted["drop"])
+            assert np.isclose(found[f"r_{column}"], expected, equal_nan=True), (layer, column)
+        assert np.isclose(found["auc"], auc(drop.ravel(), covered.ravel()), equal_nan=True), layer
+        assert not found["compared"] or found["auc_low"] <= found["auc"] <= found["auc_high"], layer
+assert summary["compared"].sum() > 0 and np.isfinite(summary[["auc", "r_covered"]]).any().all(), summary
+
 # By definition. Where answers differ, the network is of two minds: tests/unit/test_knockout.c compares logits.
 for form, words in (("zero", ZERO), ("mean", MEAN)):
     run(2, *words, "--literal", "--out", f"{form}-literal.h5")
@@ -103,7 +153,7 @@ for words in (MEAN, [*ZERO, "--knockout-layers", "1"], SWEEP):
     assert "knockout" in said, said
 run(1, *ZERO, "--layers", "1,5", "--knockout-layers", "5", "--out", "some.h5")
 with h5py.File("some.h5") as some, h5py.File("zero1.h5") as all_layers:
-    assert list(some["knockout"]) == ["5", "baseline", "confusion"]
+    assert list(some["knockout"]) == ["5", "baseline", "confusion", "filters", "layers", "state"]
     assert all((some[f"knockout/5/{name}"][:] == all_layers[f"knockout/5/{name}"][:]).all() for name in ARRAYS)
 
 # Killed while the file gets room: the old one stays, and nothing else does. At the first call of each kind, and at some more.
@@ -129,7 +179,7 @@ print(f"killed at some of {end} calls that give a file room: the old one stays")
 # Killed within the phase, before and in the middle of each kind of write.
 points = write_places([*ZERO, "--out"], f"{here}/points")
 points = {place: [number for number, size in found] for place, found in points.items() if place.startswith("/knockout")}
-assert len(points) == 2 + 4 * 5, points.keys()
+assert len(points) == 5 + 4 * 5, points.keys()
 os.mkdir("killed")
 FAULT["FAULT_FOLDER"] = f"{here}/killed"
 for n, (place, numbers) in enumerate(points.items()):
@@ -160,7 +210,7 @@ with h5py.File("whole.h5") as file:
 assert f"{right / 90:.4f}" in run(1, "eval", "--model", "model.h5", "--data", DATA).stdout
 
 # Damage is named, and mended by the same command.
-for path in ("baseline", "2/right", "5/loss", "1/work"):
+for path in ("baseline", "2/right", "5/loss", "1/work", "filters", "layers"):
     with h5py.File("later.h5") as file:
         offset = file[f"knockout/{path}"].id.get_offset()
     with open("later.h5", "r+b") as file:

@@ -10,6 +10,7 @@
 #include <mpi.h>
 
 #include "filterscope/cut.h"
+#include "filterscope/drops.h"
 #include "filterscope/knockout.h"
 #include "filterscope/layers.h"
 #include "support.h"
@@ -284,6 +285,54 @@ static void the_costs_are_those_of_the_parts(void **state)
     fs_network_free(&net);
 }
 
+static void an_auc_counts_pairs_and_ties_half(void **state)
+{
+    (void)state;
+    const double value[] = {1, 3, 2, 2, 0, 2};
+    const uint8_t positive[] = {0, 1, 1, 0, 0, 1}, all[] = {1, 1, 1, 1, 1, 1};
+    int order[6];
+    fs_order(6, value, order);
+    /* 3 beats three; each 2 beats 1 and 0 and ties with a 2 */
+    assert_true(fs_auc(6, 6, order, value, positive, NULL) == (3 + 2.5 + 2.5) / 9);
+    assert_true(isnan(fs_auc(6, 6, order, value, all, NULL)));
+    /* groups of two, of which the second counts twice and the third not at all: 1 3 | 2 2 | 2 2 */
+    const int weight[] = {1, 2, 0};
+    assert_true(fs_auc(6, 2, order, value, positive, weight) == (3 + 2 * (1 + 1)) / 9.0);
+}
+
+static void an_interval_holds_the_auc_and_is_the_same_again(void **state)
+{
+    (void)state;
+    enum { GROUPS = 40, WIDTH = 6, COUNT = GROUPS * WIDTH };
+    double value[COUNT], low, high, again[2], other[2];
+    uint8_t positive[COUNT];
+    int order[COUNT];
+    float *random = random_floats(11, 2 * COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        positive[i] = random[i] > 0;
+        value[i] = random[COUNT + i] + 0.3 * positive[i];
+    }
+    fs_order(COUNT, value, order);
+    double auc = fs_auc(COUNT, WIDTH, order, value, positive, NULL);
+    assert_int_equal(fs_auc_interval(COUNT, WIDTH, order, value, positive, 3, 1000, &low, &high), FS_OK);
+    assert_int_equal(fs_auc_interval(COUNT, WIDTH, order, value, positive, 3, 1000, &again[0], &again[1]), FS_OK);
+    assert_int_equal(fs_auc_interval(COUNT, WIDTH, order, value, positive, 4, 1000, &other[0], &other[1]), FS_OK);
+    assert_true(low < auc && auc < high && high - low < 0.2);
+    assert_true(low == again[0] && high == again[1] && (low != other[0] || high != other[1]));
+    free(random);
+}
+
+static void ranks_correlate(void **state)
+{
+    (void)state;
+    const double a[] = {1, 2, 3, 4}, b[] = {-10, 0, 100, 101}, ties[] = {1, 1, 2, 2}, constant[] = {5, 5, 5, 5};
+    double room[8];
+    int order[4];
+    assert_true(fs_rank_correlation(4, a, b, room, order) == 1);
+    assert_true(fabs(fs_rank_correlation(4, a, ties, room, order) - 2 / sqrt(5)) < 1e-12); /* 4 / sqrt(5 x 4) */
+    assert_true(isnan(fs_rank_correlation(4, a, constant, room, order)));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +342,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(blocks_of_any_size_count_the_same),
         cmocka_unit_test(it_stops_within_one_batch),
         cmocka_unit_test(the_costs_are_those_of_the_parts),
+        cmocka_unit_test(an_auc_counts_pairs_and_ties_half),
+        cmocka_unit_test(an_interval_holds_the_auc_and_is_the_same_again),
+        cmocka_unit_test(ranks_correlate),
     };
     MPI_Init(&argc, &argv);
     int failed = cmocka_run_group_tests_name("knockout", tests, NULL, NULL);
