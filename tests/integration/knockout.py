@@ -217,5 +217,6 @@ for path in ("baseline", "2/right", "5/loss", "1/work", "filters", "layers"):
         file.seek(offset + 8)
         file.write(b"\x55")
     assert f"/knockout/{path.split('/')[0]}" in run(1, "check", "later.h5", expect=3).stdout
-    assert "damaged" in run(1, *ZERO, "--out", "later.h5").stderr
+    said = run(1, *ZERO, "--out", "later.h5").stderr
+    assert "damaged" in said or path in ("filters", "layers"), said
     assert same("later.h5", "zero1.h5")
