@@ -20,22 +20,22 @@ void fs_batchnorm_sums(size_t rows, int channels, const float *x, double *sums);
  * is float32 [2][channels], mean and variance, updated with FS_BATCHNORM_MOMENTUM (variance unbiased, as in PyTorch). */
 void fs_batchnorm_statistics(double rows, int channels, const double *sums, float *mean, float *inverse, float *running);
 
-/* With `relu` a ReLU follows in the same pass; NaN stays NaN. */
+/* ceiling: above 0, a clip to 0 .. ceiling follows in the same pass, with INFINITY a ReLU; NaN stays NaN. 0: none does. */
 void fs_batchnorm_forward(size_t rows, int channels, const float *x, const float *mean, const float *inverse,
-                          const float *gamma, const float *beta, int relu, float *y);
+                          const float *gamma, const float *beta, float ceiling, float *y);
 
-/* sums: float64 [2][channels]: sum of dy (= dbeta), sum of dy xhat (= dgamma). y (NULL: none) is the output of a ReLU that
- * followed: in the same pass dy becomes 0 where it was not positive. */
-void fs_batchnorm_backward_sums(size_t rows, int channels, const float *x, const float *y, float *dy, const float *mean,
-                                const float *inverse, double *sums);
+/* sums: float64 [2][channels]: sum of dy (= dbeta), sum of dy xhat (= dgamma). y (NULL: none) is the output of the clip that
+ * followed: in the same pass dy becomes 0 where it was not between 0 and ceiling. */
+void fs_batchnorm_backward_sums(size_t rows, int channels, const float *x, const float *y, float ceiling, float *dy,
+                                const float *mean, const float *inverse, double *sums);
 
 /* dx = gamma inverse (dy - sums[0]/batch_rows - xhat sums[1]/batch_rows), sums over the whole batch. dx may be dy. */
 void fs_batchnorm_backward(size_t rows, int channels, const float *x, const float *dy, const float *mean, const float *inverse,
                            const float *gamma, const double *sums, double batch_rows, float *dx);
 
-/* Inference with the running statistics [2][channels]; in place on x; followed by ReLU where relu is not 0. */
+/* Inference with the running statistics [2][channels]; in place on x; ceiling as above. */
 void fs_batchnorm_infer(size_t rows, int channels, float *x, const float *running, const float *gamma, const float *beta,
-                        int relu);
+                        float ceiling);
 
 /* In place; NaN stays NaN. */
 void fs_relu_forward(size_t count, float *x);

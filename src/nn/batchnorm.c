@@ -37,24 +37,31 @@ void fs_batchnorm_statistics(double rows, int channels, const double *sums, floa
 }
 
 FS_SIMD void fs_batchnorm_forward(size_t rows, int channels, const float *x, const float *mean, const float *inverse,
-                                  const float *gamma, const float *beta, int relu, float *restrict y)
+                                  const float *gamma, const float *beta, float ceiling, float *restrict y)
 {
-    float floor = relu ? 0.0f : -INFINITY;
+    float floor = ceiling > 0 ? 0.0f : -INFINITY, most = ceiling > 0 ? ceiling : INFINITY;
     for (size_t row = 0; row < rows; row++, x += channels, y += channels)
         for (int c = 0; c < channels; c++) {
             float value = gamma[c] * ((x[c] - mean[c]) * inverse[c]) + beta[c];
-            y[c] = value < floor ? floor : value;
+            value = value < floor ? floor : value;
+            y[c] = value > most ? most : value;
         }
 }
 
-FS_SIMD void fs_batchnorm_backward_sums(size_t rows, int channels, const float *x, const float *y, float *dy, const float *mean,
-                                        const float *inverse, double *sums)
+/* The slope of a clip to 0 .. ceiling, which gave y. */
+static inline float slope_of_clip(float y, float ceiling, float dy)
+{
+    return (y > 0) & (y < ceiling) ? dy : 0;
+}
+
+FS_SIMD void fs_batchnorm_backward_sums(size_t rows, int channels, const float *x, const float *y, float ceiling, float *dy,
+                                        const float *mean, const float *inverse, double *sums)
 {
     double *restrict first = sums, *restrict second = sums + channels;
     memset(sums, 0, 2 * (size_t)channels * sizeof *sums);
     for (size_t row = 0; row < rows; row++, x += channels, dy += channels) {
-        if (y)
-            fs_relu_backward((size_t)channels, y + row * channels, dy); /* the row stays in cache */
+        for (int c = 0; c < channels && y; c++) /* the row stays in cache */
+            dy[c] = slope_of_clip(y[row * channels + c], ceiling, dy[c]);
         for (int c = 0; c < channels; c++) {
             float xhat = (x[c] - mean[c]) * inverse[c];
             first[c] += dy[c];
@@ -77,7 +84,7 @@ FS_SIMD void fs_batchnorm_backward(size_t rows, int channels, const float *x, co
 }
 
 FS_SIMD void fs_batchnorm_infer(size_t rows, int channels, float *x, const float *running, const float *gamma,
-                                const float *beta, int relu)
+                                const float *beta, float ceiling)
 {
     enum { GROUP = 64 }; /* channels whose scale and shift are kept at hand */
     for (int from = 0; from < channels; from += GROUP) {
@@ -87,12 +94,13 @@ FS_SIMD void fs_batchnorm_infer(size_t rows, int channels, float *x, const float
             scale[c] = (float)(gamma[from + c] / sqrt(running[channels + from + c] + FS_BATCHNORM_EPSILON));
             shift[c] = beta[from + c] - running[from + c] * scale[c];
         }
-        float floor = relu ? 0.0f : -INFINITY;
+        float floor = ceiling > 0 ? 0.0f : -INFINITY, most = ceiling > 0 ? ceiling : INFINITY;
         for (size_t row = 0; row < rows; row++) {
             float *restrict out = x + row * channels + from;
             for (int c = 0; c < count; c++) {
                 float value = scale[c] * out[c] + shift[c];
-                out[c] = value < floor ? floor : value; /* keeps NaN */
+                value = value < floor ? floor : value; /* keeps NaN */
+                out[c] = value > most ? most : value;
             }
         }
     }

@@ -99,7 +99,7 @@ int fs_depthwise_fits(const fs_conv_shape *s)
     return s->groups > 1 && s->groups == s->channels && s->filters == s->channels;
 }
 
-/* One axis of a pass: output o, at place out_first + o * out_step, sees through tap t, which is weight tap_first + t * tap_step,
+/* One axis of a pass: output o, at place out_first + o * out_step, sees through tap t, weight tap_first + t * tap_step,
  * the input's place o * stride + t * dilation + origin, where that is in 0 .. size - 1. */
 struct axis {
     int outs, out_first, out_step;

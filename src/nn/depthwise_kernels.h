@@ -1,5 +1,5 @@
-/* The inner loops of depthwise.c, once for each width of vectors: included with LANES, CPU (the target) and NAME(x) defined, and
- * without a guard. */
+/* The inner loops of depthwise.c, once for each width of vectors: included with LANES, CPU (the target) and NAME(x) defined,
+ * and without a guard. */
 
 #define VECTOR NAME(vector)
 #define MASK NAME(mask)
@@ -16,7 +16,7 @@ INLINE void NAME(clip)(VECTOR *a, float floor, float ceiling)
     *a = (VECTOR)(((MASK)most & above) | ((MASK)*a & ~above));
 }
 
-/* Channels `c` .. of `outs` neighbouring pixels, in registers; the compiler sees outs, taps, stride and dilation as constants. */
+/* Channels c .. of `outs` neighbouring pixels, in registers: the compiler sees outs, taps, stride and dilation as constants. */
 INLINE void NAME(sum_pixels)(const struct block *b, int outs, int taps, int stride, int dilation, size_t c)
 {
     VECTOR first = b->bias ? *(const VECTOR *)(b->bias + c) : (VECTOR){0}, sum[MOST_OUTS];
@@ -80,7 +80,7 @@ INLINE void NAME(add_outputs)(const struct line *l, int t, int first, int end, s
                 *(const VECTOR *)(l->x + (o * l->stride + t * l->dilation) * l->channels + c);
 }
 
-/* The gradient of neighbouring weights, channels c .., over one line: first where all of them see the map, then where some do. */
+/* The gradient of neighbouring weights, channels c .., over a line: first where all of them see the map, then where some do. */
 INLINE void NAME(sum_line)(const struct line *l, int taps, size_t c)
 {
     VECTOR sum[MOST_TAPS] = {0};

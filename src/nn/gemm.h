@@ -13,8 +13,8 @@ void fs_gemm_limit(int panel);
 
 /* C [rows][columns] = A B, or C += A B with `add`; fs_gemm_panel() is not 0.
  *   a  A(row, p) is a[row * a_row + p * a_depth], p = 0 .. depth - 1
- *   b  panel j holds columns j * panel .. : B(p, column) is b[j * b_panel + p * b_depth + column % panel]. A last panel of fewer
- *      columns is read up to its half or its whole width, but does not count there.
+ *   b  panel j holds columns j * panel .. : B(p, column) is b[j * b_panel + p * b_depth + column % panel]. A last panel of
+ *      fewer columns is read up to its half or its whole width, but does not count there.
  *   c  C(row, column) is c[row * c_row + column]
  * Each element is summed over p in ascending order, whatever the rows: the same bits in any blocking. */
 void fs_gemm(int rows, int columns, int depth, const float *a, size_t a_row, size_t a_depth, const float *b, size_t b_depth,

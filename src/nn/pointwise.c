@@ -1,5 +1,5 @@
-/* 1x1 convolution: y [pixels][filters] = x [pixels][channels] weight [channels][filters], in blocks of pixels whose rows of x and
- * y stay in the second-level cache. With a stride the pixels that count are gathered first. */
+/* 1x1 convolution: y [pixels][filters] = x [pixels][channels] weight [channels][filters], in blocks of pixels whose rows of x
+ * and y stay in the second-level cache. With a stride the pixels that count are gathered first. */
 #include "nn/pointwise.h"
 
 #include <math.h>

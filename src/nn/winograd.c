@@ -179,8 +179,8 @@ static int is_relu(const fs_conv_after *after)
     return after->clips && after->floor == 0 && after->ceiling == INFINITY;
 }
 
-/* One tile of results [out][out] to the map, plus shift and addend, clipped at the map's edge; with `pooled` the largest of each
- * 2x2. `first`: the image's first float of these filters in y. */
+/* One tile of results [out][out] to the map, plus shift and addend, clipped at the map's edge; with `pooled` the largest of
+ * each 2x2. `first`: the image's first float of these filters in y. */
 INLINE void store_tile(const vector *result, const struct grid *g, int filters, int top, int left, int out, const vector *shift,
                        const float *addend, int relu, int pooled, size_t first, float *y)
 {

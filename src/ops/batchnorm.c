@@ -1,4 +1,4 @@
-/* Batch normalisation, with the ReLU that follows it in the same pass. */
+/* Batch normalisation, with the ReLU or ReLU6 that follows it in the same pass. */
 #include <string.h>
 
 #include "filterscope/layers.h"
@@ -24,15 +24,19 @@ static void initialise(const fs_op *op, uint64_t seed, int number, float *parame
 
 static int take(fs_step *step, const fs_op *next)
 {
-    int takes = next->kind == &fs_kind_relu && !step->after.clips;
-    if (takes)
-        step->after.clips = 1;
-    return takes;
+    fs_conv_after after = {0};
+    if (next->kind->follow)
+        next->kind->follow(next, &after);
+    if (!after.clips || step->after.clips)
+        return 0;
+    step->after = after;
+    return 1;
 }
 
-static int relu_follows(const fs_pass *pass)
+/* Of the clip that follows; 0 for none. */
+static float ceiling_of(const fs_pass *pass)
 {
-    return pass->step->after.clips;
+    return pass->step->after.clips ? pass->step->after.ceiling : 0;
 }
 
 static void infer(const fs_pass *pass)
@@ -41,7 +45,7 @@ static void infer(const fs_pass *pass)
     if (pass->y != pass->x[0])
         memcpy(pass->y, pass->x[0], pass->images * fs_op_inputs(op) * sizeof *pass->y);
     fs_batchnorm_infer(fs_rows_of(op, pass->images), op->channels, pass->y, pass->statistic + op->statistic, fs_weight_of(pass),
-                       fs_bias_of(pass), relu_follows(pass));
+                       fs_bias_of(pass), ceiling_of(pass));
 }
 
 static size_t sums(const fs_op *op)
@@ -66,14 +70,14 @@ static void forward(const fs_pass *pass)
 {
     const fs_op *op = pass->step->op;
     fs_batchnorm_forward(fs_rows_of(op, pass->images), op->channels, pass->x[0], pass->moments, pass->moments + op->channels,
-                         fs_weight_of(pass), fs_bias_of(pass), relu_follows(pass), pass->y);
+                         fs_weight_of(pass), fs_bias_of(pass), ceiling_of(pass), pass->y);
 }
 
 static void backward_sums(const fs_pass *pass, float *dy, double *sums)
 {
     const fs_op *op = pass->step->op;
-    fs_batchnorm_backward_sums(fs_rows_of(op, pass->images), op->channels, pass->x[0], relu_follows(pass) ? pass->y : NULL, dy,
-                               pass->moments, pass->moments + op->channels, sums);
+    fs_batchnorm_backward_sums(fs_rows_of(op, pass->images), op->channels, pass->x[0], ceiling_of(pass) > 0 ? pass->y : NULL,
+                               ceiling_of(pass), dy, pass->moments, pass->moments + op->channels, sums);
 }
 
 static void backward(const fs_pass *pass, int input, float *dy, float *dx)

@@ -49,7 +49,7 @@ static void batchnorm_gradients_are_central_differences(void **state)
     float mean[3], inverse[3], dx[21], y[21];
     fs_batchnorm_sums(ROWS, CHANNELS, l.x, sums);
     fs_batchnorm_statistics(ROWS, CHANNELS, sums, mean, inverse, NULL);
-    fs_batchnorm_backward_sums(ROWS, CHANNELS, l.x, NULL, l.dy, mean, inverse, totals);
+    fs_batchnorm_backward_sums(ROWS, CHANNELS, l.x, NULL, 0, l.dy, mean, inverse, totals);
     fs_batchnorm_backward(ROWS, CHANNELS, l.x, l.dy, mean, inverse, l.gamma, totals, ROWS, dx);
     for (int i = 0; i < 21; i++)
         assert_slope(central_difference(&l.x[i], 0.01f, (objective_function *)batchnorm, &l, y), dx[i], 1e-3);
@@ -67,26 +67,42 @@ static void batchnorm_gradients_are_central_differences(void **state)
     free(l.beta);
 }
 
-static void a_relu_goes_along_with_batchnorm_forward_and_backward(void **state)
+/* A clip of y to 0 .. ceiling, and of its gradient: a ReLU by its own functions, and what is above. */
+static void clip(size_t count, float ceiling, float *y, float *dy)
 {
-    (void)state;
+    fs_relu_forward(count, y);
+    for (size_t i = 0; i < count; i++)
+        y[i] = y[i] > ceiling ? ceiling : y[i];
+    fs_relu_backward(count, y, dy);
+    for (size_t i = 0; i < count; i++)
+        dy[i] = y[i] < ceiling ? dy[i] : 0;
+}
+
+static void compare_clip(float ceiling)
+{
     float *x = random_floats(1, 21), *dy = random_floats(2, 21), *same = random_floats(2, 21);
     float *gamma = random_floats(3, 3), *beta = random_floats(4, 3), mean[3], inverse[3], apart[21], together[21];
     double sums[6], expected[6];
     fs_batchnorm_sums(ROWS, CHANNELS, x, sums);
     fs_batchnorm_statistics(ROWS, CHANNELS, sums, mean, inverse, NULL);
     fs_batchnorm_forward(ROWS, CHANNELS, x, mean, inverse, gamma, beta, 0, apart);
-    fs_relu_forward(21, apart);
-    fs_batchnorm_forward(ROWS, CHANNELS, x, mean, inverse, gamma, beta, 1, together);
+    clip(21, ceiling, apart, dy);
+    fs_batchnorm_forward(ROWS, CHANNELS, x, mean, inverse, gamma, beta, ceiling, together);
     assert_memory_equal(together, apart, sizeof apart);
-    fs_relu_backward(21, apart, dy);
-    fs_batchnorm_backward_sums(ROWS, CHANNELS, x, NULL, dy, mean, inverse, expected);
-    fs_batchnorm_backward_sums(ROWS, CHANNELS, x, apart, same, mean, inverse, sums);
+    fs_batchnorm_backward_sums(ROWS, CHANNELS, x, NULL, 0, dy, mean, inverse, expected);
+    fs_batchnorm_backward_sums(ROWS, CHANNELS, x, apart, ceiling, same, mean, inverse, sums);
     assert_memory_equal(same, dy, 21 * sizeof *dy);
     assert_memory_equal(sums, expected, sizeof sums);
     float *all[] = {x, dy, same, gamma, beta};
     for (int i = 0; i < 5; i++)
         free(all[i]);
+}
+
+static void a_relu_goes_along_with_batchnorm_forward_and_backward(void **state)
+{
+    (void)state;
+    compare_clip(INFINITY);
+    compare_clip(0.25f);
 }
 
 /* Two rows 1 and 5: mean 3, variance 4, unbiased 8. */
@@ -121,8 +137,10 @@ static void inference_normalises_with_the_running_statistics_and_keeps_nan(void 
         assert_true(fabs(y[i] - (2 * (x[i] - 1) / 2 + 0.5)) < 1e-3);
     memcpy(y, x, sizeof y);
     y[5] = NAN;
-    fs_batchnorm_infer(2, C, y, running, gamma, beta, 1);
+    fs_batchnorm_infer(2, C, y, running, gamma, beta, INFINITY);
     assert_true(isnan(y[5]) && y[C + 60] == 0.0f && fabs(y[60] - 59.5) < 1e-3);
+    fs_batchnorm_infer(2, C, y, running, gamma, beta, 6);
+    assert_true(isnan(y[5]) && y[60] == 6.0f);
 }
 
 static void relu_passes_positive_values_and_nan_and_their_gradients(void **state)
