@@ -27,7 +27,7 @@ COMMANDS = {
     "sweep": [*SWEEP, f"{here}/new-sweep.h5"],
     "bench": ["bench", "--arch", "vgg6", "--batch", 8, "--images", 20, "--seconds", 0.01],
 }
-SMALL, LARGE = (40, 70, 80, 100, 150, 400), (40, 70, 150, 480, 520, 580, 640)  # MiB
+SMALL, LARGE = (40, 70, 80, 100, 150, 640), (40, 70, 150, 480, 520, 580, 640)  # MiB
 environment = {key: value for key, value in os.environ.items() if key != "OPENBLAS_NUM_THREADS"}
 
 
