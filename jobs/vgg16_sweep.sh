@@ -37,7 +37,7 @@
 # --signal=B: sends the signal to this shell alone, which passes it on to the launcher: srun and mpirun both forward USR1 to
 # every rank. (Without B: Slurm would signal the steps of srun but not the ranks that mpirun starts.)
 # Exit codes: 0 complete; 75 stopped with work left: a Slurm job is requeued then, unless it was cancelled. Where a rank or a host was
-# lost (70; the launcher's own codes of 128 and more become that) the job is requeued, too, up to three times in a row, which the job's
+# lost (70; codes that are MPI's or the launcher's own become that) the job is requeued, too, up to three times in a row, which the job's
 # comment counts. Others are errors and are not requeued.
 set -u
 # Whatever the user's shell is set to, and hands down: where cd leads, what is read before a script, how words are split.
@@ -177,7 +177,7 @@ run() {
         [ "$code" -eq 3 ] || [[ $state =~ \;\ complete($|$'\n') ]] || code=70
     fi
     echo "$(date '+%F %T') exit code $code"
-    [ "$code" -lt 128 ] || code=70
+    [[ $code =~ ^(0|1|2|3|75|126|127)$ ]] || code=70 # others are MPI's or the launcher's own; 126, 127: there is no launcher
     return "$code"
 }
 

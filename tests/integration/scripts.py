@@ -55,7 +55,11 @@ script("vgg16_sweep.sh", expect=2, **{**sweep, "STATUS_EVERY": "often"})
 script("vgg16_sweep.sh", expect=2, **{**sweep, "SLURM_ARRAY_TASK_ID": "x"})
 script("vgg16_sweep.sh", expect=1, **{**sweep, "OUT": "/proc/nowhere"})
 script("vgg16_sweep.sh", expect=70, **{**sweep, "LAUNCH": "true", "OUT": f"{here}/nothing"})  # a launcher that starts nothing
-print("vgg16_sweep.sh: complete; mismatch 3; usage 2; no folder 1; nothing done 70")
+with open(f"{here}/aborted", "w") as file:
+    file.write("exit 14\n")  # as Open MPI 5 does where it has lost a host before the ranks know
+script("vgg16_sweep.sh", expect=70, **{**sweep, "LAUNCH": f"sh {here}/aborted", "OUT": f"{here}/nothing"})
+script("vgg16_sweep.sh", expect=127, **{**sweep, "LAUNCH": f"{here}/nowhere", "OUT": f"{here}/nothing"})
+print("vgg16_sweep.sh: complete; mismatch 3; usage 2; no folder 1; nothing done 70; a host lost 70; no launcher 127")
 
 script("vgg16_sweep.sh", **{**sweep, "ARCH": "resnet20", "SWEEP_OPTIONS": "--batch 20 --layers 2,19"})
 assert os.path.exists(f"{here}/job/resnet20-sweep.h5")
