@@ -180,7 +180,8 @@ class _Tables:
         return {name: getattr(self, name) for name in COLUMNS}
 
     def write_parquet(self, folder):
-        """Writes each table to folder/TABLE.parquet and returns the paths. ImportError without pyarrow or fastparquet."""
+        """Writes each table to folder/TABLE.parquet and returns the paths. ImportError without a pyarrow or fastparquet that this
+        pandas can use."""
         os.makedirs(folder, exist_ok=True)
         paths = []
         for name, table in self.tables().items():
@@ -188,9 +189,10 @@ class _Tables:
             try:
                 with written(paths[-1]) as part:
                     table.to_parquet(part, index=False)
-            except ImportError:
-                raise ImportError("Parquet needs pyarrow or fastparquet: pip install pyarrow ('pyarrow<16' beside NumPy 1); "
-                                  "CSV needs nothing: filterscope export RESULTS.h5 --table TABLE") from None
+            except (ImportError, AttributeError, KeyError) as error:  # the last two of releases that don't fit each other
+                raise ImportError("Parquet needs pyarrow or fastparquet: pip install 'pyarrow<16' beside NumPy 1, 'pyarrow<19' beside "
+                                  f"pandas 2.2 (this is {pd.__version__}: {str(error).partition(chr(10))[0]}); CSV needs nothing: "
+                                  "filterscope export RESULTS.h5 --table TABLE") from None
         return paths
 
 
