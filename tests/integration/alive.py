@@ -9,7 +9,7 @@ import time
 
 import h5py
 
-from common import FAULTS, epochs_done, folder, launch, make_idx, run, wait_until, write_places
+from common import FAULTS, epochs_done, folder, launch, make_idx, messages, run, wait_until, write_places
 
 here = folder()
 os.chdir(here)
@@ -104,7 +104,7 @@ os.mkdir("fails")
 for ranks, rank, number in ((1, 0, at), (2, 0, at), (3, 1, 2)):
     fault = {"LD_PRELOAD": FAULTS, "FAULT_FOLDER": f"{here}/fails", "FAULT_DO": "eio", "FAULT_AT": str(number), "FAULT_RANK": str(rank)}
     done = run(ranks, *SWEEP, "--epochs", 2, "--out", f"{here}/fails/s{ranks}.h5", expect=1, env=fault)
-    said = [line for line in done.stderr.splitlines() if line.startswith("filterscope:")]
+    said = messages(done.stderr)
     assert len(said) == 1 and re.search("cannot write|Input/output error", said[0]), done.stderr
     assert not os.path.exists(f"fails/s{ranks}.h5.lock"), (ranks, said)
     print("ok ", said[0])

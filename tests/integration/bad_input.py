@@ -12,7 +12,7 @@ import time
 import h5py
 import numpy as np
 
-from common import BINARY, folder, make_idx, run, train_small, write_idx
+from common import BINARY, folder, make_idx, messages, run, train_small, write_idx
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "analysis"))
 import model_file  # noqa: E402 (only now on the path)
@@ -243,7 +243,7 @@ def attempt(trial):
     started = time.monotonic()
     done = run(ranks, *words, expect=None)
     took = time.monotonic() - started
-    said = [line for line in done.stderr.splitlines() if line.startswith("filterscope:")]
+    said = messages(done.stderr)
     after = fingerprint()
     good = done.returncode == code and len(said) == 1 and re.search(pattern, said[0]) and took < 30 and after == before
     line = " ".join(str(word) for word in words if not str(word).startswith("/"))

@@ -8,7 +8,7 @@ import sys
 
 import h5py
 
-from common import folder, make_idx, run, train_small
+from common import folder, make_idx, messages, run, train_small
 
 SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 sys.path.insert(0, os.path.join(SOURCE, "analysis"))
@@ -110,7 +110,7 @@ def bytes_of(*paths):
 
 def refused(name, *words):
     done = run(1, *words, expect=3)
-    said = [line for line in done.stderr.splitlines() if line.startswith("filterscope:")]
+    said = messages(done.stderr)
     assert len(said) == 1 and "trap.h5: " in said[0], done.stderr
     print(f"{name}: {words[0]}: {said[0].partition('trap.h5: ')[2]}")
 

@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 
-from common import FAULTS, VARYING, folder, identical, make_idx, run, train_small, write_places
+from common import FAULTS, VARYING, folder, identical, make_idx, messages, run, train_small, write_places
 
 here = folder()
 data = make_idx(f"{here}/data", labels=3, train=60, test=30, size=16)
@@ -48,7 +48,7 @@ def attempt(scratch, name, way, number, what, ranks=1, rank=0, more={}):
                env={"LD_PRELOAD": FAULTS, "FAULT_FOLDER": scratch, "FAULT_DO": way, "FAULT_AT": str(number),
                     "FAULT_RANK": str(rank), **more})
     took = time.monotonic() - started
-    said = [line for line in done.stderr.splitlines() if line.startswith("filterscope:")]
+    said = messages(done.stderr)
     told = done.returncode == 1 and len(said) == 1 and bool(re.search(REASONS[way], said[0]))
     good = took < 20 and (done.returncode == 0 or told)
     again = run(1, *words, path, expect=None)

@@ -7,7 +7,7 @@ import time
 
 import h5py
 
-from common import VARYING, folder, identical, launch, make_idx, run, skip, train_small, wait_until
+from common import VARYING, folder, identical, launch, make_idx, messages, run, skip, train_small, wait_until
 
 if "inside" not in sys.argv:  # a mount namespace of its own: nothing stays mounted
     own = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
@@ -38,7 +38,7 @@ def refused(words, kept):
     """The program ends soon, with one line, and leaves only what is to be kept."""
     started = time.monotonic()
     done = run(2, *words, expect=1)
-    said = [line for line in done.stderr.splitlines() if line.startswith("filterscope:")]
+    said = messages(done.stderr)
     assert len(said) == 1 and "No space left on device" in said[0], done.stderr
     assert sorted(os.listdir(small)) == kept, os.listdir(small)
     print(f"{words[0]}: exit code 1 after {time.monotonic() - started:.1f} s: {said[0]}")

@@ -10,7 +10,7 @@ import stat
 import subprocess
 import time
 
-from common import BINARY, FAULTS, VARYING, epochs_done, folder, identical, launch, make_idx, run, wait_until, write_places
+from common import BINARY, FAULTS, VARYING, epochs_done, folder, identical, launch, make_idx, messages, run, wait_until, write_places
 
 here = folder()
 os.chdir(here)
@@ -29,7 +29,7 @@ def refused(code, pattern, *words, ranks=1, seconds=10):
     started = time.monotonic()
     done = run(ranks, *words, expect=code)
     took = time.monotonic() - started
-    said = [line for line in done.stderr.splitlines() if line.startswith("filterscope:") and "waiting up to" not in line]
+    said = [line for line in messages(done.stderr) if "waiting up to" not in line]
     assert len(said) == 1 and re.search(pattern, said[0]) and took < seconds, (words, pattern, took, done.stderr)
     count += 1
     print(f"ok  exit {code}  {' '.join(map(str, words))[-60:]}: {said[0][:200]}")
@@ -50,7 +50,7 @@ def job(ranks, *words, epochs=3):
     with open("log", "w") as log:
         process = subprocess.Popen(launch(ranks, *words), stdout=log, stderr=log)
     path = str(words[words.index("--out") + 1])
-    process.end = lambda: (process.wait(60), re.findall(r"^filterscope: (.*)", open("log").read(), re.M))
+    process.end = lambda: (process.wait(60), messages(open("log").read()))
     if words[0] == "sweep":
         wait_until(lambda: epochs_done(path) >= epochs and "units are done" in open("log").read() or process.poll() is not None, 60, "an epoch")
     else:
