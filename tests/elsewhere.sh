@@ -46,9 +46,10 @@ make_system() {
 
 # COMMAND in the system, in the clone.
 run_there() {
-    # shellcheck disable=SC2016 # for the inner shell
-    unshare --mount --pid --fork --kill-child ${BARE:+--net} sh -euc '
+    # shellcheck disable=SC2016 # it is for the inner shell
+    setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child ${BARE:+--net} sh -euc '
         root=$1 packages=$2 bare=$3 command=$4
+        mount --bind "$root" "$root" # a root that is mounted, as others are
         mount -t proc proc "$root/proc"
         if [ -n "$bare" ]; then
             mount -t sysfs sysfs "$root/sys"
@@ -59,8 +60,9 @@ run_there() {
         mount --rbind /dev "$root/dev"
         mount -t tmpfs -o mode=1777 shm "$root/dev/shm"
         mount --bind "$packages" "$root/var/cache/apt/archives"
-        exec env -i HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        env -i HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
             chroot "$root" sh -c "cd /root/filterscope && $command"
+        exit # this shell, the first process, gets no SIGINT: the command must be another
     ' sh "$root" "$packages" "${BARE:-}" "$1"
 }
 
