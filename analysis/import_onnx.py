@@ -194,19 +194,40 @@ def activation(line):
 def clip(graph, node, value, low=None, high=None):
     low = node.get("min", -np.inf) if low is None else float(numbers(node, low, "min"))
     high = node.get("max", np.inf) if high is None else float(numbers(node, high, "max"))
-    word = {6: "relu6"}.get(high, "relu" if high > 1e38 else None)
+    return clipped(node, value, low, high)
+
+
+def clipped(node, value, low, high):
+    """A relu, a relu6, or a hard sigmoid written out."""
+    layer = value.layer.inputs[0] if value.layer.word == "relu" else value.layer  # PyTorch writes relu6 as both
+    word, slope = {6: "relu6"}.get(high, "relu" if high > 1e38 else None), layer.affine and layer.affine[0][0]
+    if (low, high) == (0, 1) and slope and slope > 0 and is_affine(layer, layer.inputs[0], slope, 0.5):
+        layer, word = layer.inputs[0], hard_sigmoid_line(slope)
     if low != 0 or not word:
         raise Failure(f"{node.place}: between {low:g} and {high:g}")
-    source = value.layer.inputs[0] if value.layer.word == "relu" else value.layer  # PyTorch writes relu6 as both
-    return value.with_layer(layers.plain(source, node.place, word))
+    return value.with_layer(layers.plain(layer, node.place, word))
+
+
+def limited(graph, node, one, other):
+    """The smaller of maps and a number, which what follows has to make a clip of, or the larger."""
+    value, bound = (one, other) if isinstance(one, Value) else (other, one)
+    bound = float(numbers(node, bound, "bound"))
+    if node.kind == "Min":
+        return value.with_layer(layers.plain(value.layer, node.place, f"min {bound:.9g}"))
+    if value.layer.word != "min":
+        return clipped(node, value, bound, np.inf)
+    return clipped(node, value.with_layer(value.layer.inputs[0]), bound, float(value.layer.line.split()[1]))
+
+
+def hard_sigmoid_line(slope):
+    return "hardsigmoid" if abs(slope - 1 / 6) < 1e-6 else f"hardsigmoid {np.float32(slope):.8g}"
 
 
 def hard_sigmoid(graph, node, value):
     alpha, beta = node.get("alpha", 0.2), node.get("beta", 0.5)
     if not 1e-6 <= alpha <= 1000 or beta != 0.5:
         raise Failure(f"{node.place}: attributes alpha = {alpha:g}, beta = {beta:g}; a slope alpha and 0.5 can be taken")
-    word = "hardsigmoid" if abs(alpha - 1 / 6) < 1e-6 else f"hardsigmoid {np.float32(alpha):.8g}"
-    return value.with_layer(layers.plain(value.layer, node.place, word))
+    return value.with_layer(layers.plain(value.layer, node.place, hard_sigmoid_line(alpha)))
 
 
 def gelu(graph, node, value):
@@ -462,7 +483,8 @@ OPERATORS = {
     "ReduceMax": reduced("globalmax"), "Relu": activation("relu"), "LeakyRelu": activation("leakyrelu 0.01"),
     "Elu": activation("elu 1"), "Sigmoid": activation("sigmoid"), "Tanh": activation("tanh"), "Erf": activation("erf"),
     "HardSwish": activation("hardswish"),
-    "HardSigmoid": hard_sigmoid, "Clip": clip, "PRelu": prelu, "Gelu": gelu, "Softmax": softmax, "LogSoftmax": softmax,
+    "HardSigmoid": hard_sigmoid, "Clip": clip, "Min": limited, "Max": limited, "PRelu": prelu, "Gelu": gelu, "Softmax": softmax,
+    "LogSoftmax": softmax,
     "Dropout": dropout, "Pad": padding, "Slice": strided, "Flatten": flatten, "Reshape": reshape, "Squeeze": squeezed,
     "Unsqueeze": unsqueezed, "Transpose": transpose, "Gemm": gemm, "MatMul": matmul, "Concat": concat, "Sum": summed,
     "Identity": passed, "Cast": passed,
