@@ -463,13 +463,18 @@ def concat(graph, node, *values):
     letter = values[0].axis(axis)
     if letter != "c" and not (letter == "n" and all(one.layer.is_vector for one in values)):
         raise Failure(f"{node.place}: attribute axis = {axis}: that of the channels can be taken")
-    return values[0].with_layer(layers.join([one.layer for one in values], node.place, "concat"))
+    return joined(node, "concat", values)
+
+
+def joined(node, word, values):
+    """One map is itself: the first layer of a dense block joins no others."""
+    return values[0] if len(values) == 1 else values[0].with_layer(layers.join([one.layer for one in values], node.place, word))
 
 
 def summed(graph, node, *values):
     if not all(isinstance(one, Value) for one in values):
         raise Failure(f"{node.place}: adds constants")
-    return values[0] if len(values) == 1 else values[0].with_layer(layers.join([one.layer for one in values], node.place, "add"))
+    return joined(node, "add", values)
 
 
 def passed(graph, node, value):

@@ -5,6 +5,7 @@ steps, those of probes and the fields, each as the largest difference over the l
 
 Needs PyTorch, torchvision and onnx (Debian: python3-torch, python3-torchvision, python3-onnx); skipped without."""
 import argparse
+import copy
 import importlib.util
 import io
 import os
@@ -32,7 +33,8 @@ parser.add_argument("--steps", type=int, default=20)
 options = parser.parse_args()
 
 LABELS, BATCH, TESTED, SEED, MEAN, STD = 5, 10, 15, 1, 0.5, 0.25
-# At a learning rate of 0.0005 PyTorch in float32 and in float64 differ by 0.01 after five steps of resnet18.
+# Steps amplify rounding: at a learning rate of 0.0005 PyTorch in float32 and in float64 differ by 0.01 after five steps of resnet18, at
+# this one by 0.02 after twenty of mobilenet_v2. So its own difference is told, and twice that is allowed.
 TRAIN = {"lr": 2e-5, "momentum": 0.9, "weight_decay": 5e-4}
 PROBE = {"lr": 0.01, "momentum": 0.975, "weight_decay": 1e-3}
 PROBE_DECAY = 0.975
@@ -112,14 +114,13 @@ def step(optimiser, logits, labels):
     return loss.item()
 
 
-def training_losses(net, pixels):
-    """In float64: it is the truth of both."""
-    net.double().train()
+def training_losses(net, pixels, kind):
+    net = copy.deepcopy(net).to(kind).train()
     for module in net.modules():
         if isinstance(module, (torch.nn.Dropout, torchvision.ops.StochasticDepth)):
             module.eval()
     optimiser = torch.optim.SGD(net.parameters(), nesterov=True, **TRAIN)
-    return [step(optimiser, net(x.double()), labels) for _, x, labels in batches(pixels, options.steps)]
+    return [step(optimiser, net(x.to(kind)), labels) for _, x, labels in batches(pixels, options.steps)]
 
 
 def seen_by(net, module, x):
@@ -199,18 +200,21 @@ def compare(name, size):
     run(1, "train", "--arch", f"{name}{size}.txt", "--init", model, "--data", data, "--out", f"{model}.trained", "--epochs", options.steps,
         "--batch", BATCH, "--slots", 1, *words)
     with h5py.File(f"{model}.trained") as file:
-        results["training losses"] = difference(file["history"]["train_loss"], training_losses(net, pixels["train"]))
+        truth = training_losses(net, pixels["train"], torch.float64)
+        results["training losses"] = difference(file["history"]["train_loss"], truth)
+        results["PyTorch's own"] = difference(training_losses(net, pixels["train"], torch.float32), truth)
     return results
 
 
 MOST = {"logits": 1e-4, "probe losses": 1e-4, "fields": 1e-4, "training losses": 1e-3}
-kept, worst = {}, {key: 0 for key in MOST}
+kept, failures = {}, []
 torch.set_num_threads(1)
 os.chdir(folder())
 print(f"PyTorch {torch.__version__}, torchvision {torchvision.__version__}; {options.steps} steps of {BATCH} images")
 for size in map(int, options.sizes.split(",")):
     for name in options.networks.split(","):
         found = compare(name, size)
-        worst = {key: max(value, found[key]) for key, value in worst.items()}
+        own = {"training losses": 2 * found["PyTorch's own"]}
+        failures += [(name, size, key) for key, most in MOST.items() if not found[key] <= max(most, own.get(key, 0))]
         print(f"{name} {size}x{size}: " + ", ".join(f"{key} {value:.1e}" for key, value in found.items()), flush=True)
-assert all(worst[key] <= most for key, most in MOST.items()), worst
+assert not failures, failures

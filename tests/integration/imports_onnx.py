@@ -38,7 +38,7 @@ class Residual(nn.Module):
 
     def forward(self, maps):
         first = torch.relu(self.first(maps))
-        maps = torch.relu(first + self.second(first))
+        maps = torch.cat([torch.relu(first + self.second(first))], 1)
         maps = maps * torch.sigmoid(self.gate(nn.functional.adaptive_avg_pool2d(maps, 1)))
         return self.head(torch.cat([maps, first], 1).mean([2, 3]))
 
