@@ -13,6 +13,7 @@ unset CDPATH ENV BASH_ENV GREP_OPTIONS POSIXLY_CORRECT
 unalias -a
 set +C -f
 export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
+export HOME="${HOME:-/}" # Open MPI 5 does not start without
 
 build_packages='gcc libc6-dev meson ninja-build pkg-config libopenmpi-dev openmpi-bin libopenblas-dev libhdf5-openmpi-dev zlib1g-dev'
 

@@ -71,6 +71,7 @@ MODEL=${MODEL:-$OUT/$ARCH.h5}
 PROBE_EPOCHS=${PROBE_EPOCHS:-200}
 STATUS_EVERY=${STATUS_EVERY:-600}
 export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
+export HOME="${HOME:-/}" # Open MPI 5 does not start without
 if [ "$(id -u)" -eq 0 ]; then # Open MPI refuses root unless told otherwise
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
