@@ -25,7 +25,7 @@ static inline fs_reduced fs_reduce(float x)
     const float shift = 12582912.0f, log2_e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
     union {
         float number;
-        int32_t bits;
+        uint32_t bits;
     } sum = {x * log2_e + shift}, none = {shift};
     float whole = sum.number - shift, rest = x - whole * ln2_high - whole * ln2_low;
     /* (e^r - 1 - r) / r^2, fitted to 1e-8 of e^r */
@@ -34,16 +34,16 @@ static inline fs_reduced fs_reduce(float x)
     curve = curve * rest + 0.0416664646f;
     curve = curve * rest + 0.166665768f;
     curve = curve * rest + 0.5f;
-    return (fs_reduced){sum.bits - none.bits, rest + rest * rest * curve};
+    return (fs_reduced){(int32_t)(sum.bits - none.bits), rest + rest * rest * curve};
 }
 
-/* 2^n, n = -126 .. 127. */
+/* 2^n, n = -126 .. 127; anything for another n, which NaN brings along. */
 static inline float fs_power_of_two(int32_t n)
 {
     union {
-        int32_t bits;
+        uint32_t bits;
         float number;
-    } power = {(n + 127) << 23};
+    } power = {((uint32_t)n + 127) << 23};
     return power.number;
 }
 

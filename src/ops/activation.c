@@ -201,6 +201,11 @@ static inline float hard_sigmoid(float v, float slope)
     return slope > 0 ? clip(slope * v + 0.5f, 0.0f, 1.0f) : clip(v + 3.0f, 0.0f, 6.0f) / 6.0f;
 }
 
+static inline float slope_silu(float v, float sigmoid)
+{
+    return sigmoid * (1.0f + v * (1.0f - sigmoid));
+}
+
 static inline float slope_gelu(float v)
 {
     return fs_gauss(v) + v * fs_exp(-0.5f * v * v) * (float)(M_2_SQRTPI * M_SQRT1_2 / 2);
@@ -214,7 +219,7 @@ ACTIVATION(elu,         read_scale, x > 0 ? x : a * fs_expm1(x),        y,     y
 ACTIVATION(sigmoid,     NULL,       fs_sigmoid(x),                      y,     y * (1.0f - y))
 ACTIVATION(tanh,        NULL,       fs_tanh(x),                         y,     1.0f - y * y)
 ACTIVATION(hardsigmoid, read_hard,  hard_sigmoid(x, a),                 y,     y > 0 && y < 1 ? hard_slope(a) : 0.0f)
-ACTIVATION(silu,        NULL,       x * fs_sigmoid(x),                  x,     fs_sigmoid(x) * (1.0f + x * (1.0f - fs_sigmoid(x))))
+ACTIVATION(silu,        NULL,       x * fs_sigmoid(x),                  x,     slope_silu(x, fs_sigmoid(x)))
 ACTIVATION(gelu,        NULL,       x * fs_gauss(x),                    x,     slope_gelu(x))
 ACTIVATION(hardswish,   NULL,       x * clip(x + 3.0f, 0.0f, 6.0f) / 6.0f, x,  x < -3 ? 0.0f : x <= 3 ? x / 3.0f + 0.5f : 1.0f)
 /* clang-format on */

@@ -1,4 +1,5 @@
 /* Each kind of operation by itself, through its row: against numbers that PyTorch printed, and against central differences. */
+#include <float.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -151,8 +152,8 @@ static double worst_error(float (*of)(float), double (*exact)(double), double fi
     double worst = 0;
     for (int i = 0; i <= MANY; i++) {
         float x = (float)(first + (last - first) * i / MANY);
-        double wanted = exact(x), unit = ldexp(1, ilogb(wanted) - 23);
-        worst = fmax(worst, fabs(of(x) - wanted) / fmax(unit, 0x1p-149));
+        double wanted = exact(x), unit = ldexp(1, ilogb(fmax(fabs(wanted), FLT_MIN)) - 23);
+        worst = fmax(worst, fabs(of(x) - wanted) / unit);
     }
     return worst;
 }
