@@ -29,7 +29,13 @@ static const fs_arch residual = {
     "relu as b probe\nconv 16 3x3 stride 2 pad 1\nbn\nrelu probe\nconv 16 3x3 pad 1\nbn as c\nfrom b\n"
     "conv 16 1x1 stride 2\nbn\nadd c\nrelu as d probe\nconv 16 3x3 pad 1 groups 4\ntanh\nglobalavg\nfc K\n",
     {0}};
-static const fs_arch *const networks[] = {&chain, &wide, &residual};
+/* What the next convolution takes along, and does not. */
+static const fs_arch active = {"active",
+                               "conv 8 3x3 pad 1\nbn\nrelu\nconv 16 3x3 pad 1\nbn\nsilu\nconv 16 1x1 bias\nrelu6\n"
+                               "conv 16 3x3 pad 1 dilation 1\nleakyrelu 0.1\nmaxpool 2\nconv 16 5x3 stride 2x1 pad 2x1\nprelu\n"
+                               "conv 8 3x3\nbn\nrelu6\nfc K bias\n",
+                               {0}};
+static const fs_arch *const networks[] = {&chain, &wide, &residual, &active};
 enum { NETWORKS = sizeof networks / sizeof *networks };
 
 struct fixture {
