@@ -393,7 +393,8 @@ class ResultsSet(_Tables):
 
     def _join(self, name):
         parts = [getattr(run, name).assign(file=run.path, arch=run.arch, model=run.model, seed=run.seed) for run in self.runs]
-        return _finish(pd.concat(parts), name, RUN)
+        filled = [part for part in parts if len(part)]  # an empty one may have no types
+        return _finish(pd.concat(filled or parts), name, RUN)
 
     layers = property(lambda self: self._join("layers"))
     filters = property(lambda self: self._join("filters"))
