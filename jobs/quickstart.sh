@@ -69,7 +69,7 @@ say
 "$python" "$home/analysis/report.py" "$OUT/sweep.h5" --out "$OUT"
 say
 say "model    $OUT/model.h5"
-say "results  $OUT/sweep.h5 (layout: README.md), as CSV: $OUT/layers.csv, filters.csv, probes.csv, history.csv, cluster_sizes.csv"
+say "results  $OUT/sweep.h5 (layout: analysis/README.md), as CSV: $OUT/layers.csv, filters.csv, probes.csv, history.csv, cluster_sizes.csv"
 say "report   $OUT/report.html: all tables and figures; each figure as .png and .pdf in $OUT"
 now=$(date +%s)
 say "done in $(((now - installed) / 60)) min $(((now - installed) % 60)) s, after $((installed - started)) s for packages and build"

@@ -105,13 +105,16 @@ int fs_path_rename_new(const char *from, const char *to)
     return rename(from, to);
 }
 
-void fs_path_sync_folder(const char *path)
+int fs_path_sync_folder(const char *path)
 {
     char folder[FS_PATH_BYTES];
     fs_path_folder(path, folder);
-    int directory = open(*folder ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (directory >= 0) {
-        fsync(directory);
-        close(directory);
-    }
+    int directory = open(*folder ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), failure = 0;
+    if (directory < 0)
+        return 0;
+    if (fsync(directory) != 0)
+        failure = errno;
+    close(directory);
+    errno = failure;
+    return failure == EIO || failure == ENOSPC || failure == EDQUOT ? -1 : 0;
 }

@@ -216,6 +216,7 @@ void fs_print_name_notes(const char *command, int labels, const char (*name)[FS_
     while (missing < labels && !reads_as_missing(name[missing]))
         missing++;
     if (missing < labels)
-        printf("%s: note: label %d is named %s, which readers of CSV take for a missing value unless told (README: read_csv)\n",
+        printf("%s: note: label %d is named %s, which readers of CSV take for a missing value unless told "
+               "(analysis/README.md: read_csv)\n",
                command, missing, name[missing]);
 }

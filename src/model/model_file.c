@@ -261,8 +261,8 @@ static fs_status publish(const char *path, fs_target *target, const void *bytes,
         status = fs_fail(FS_ERROR, "%s: cannot be renamed: %s", temporary, strerror(errno));
     if (status)
         unlink(temporary);
-    else
-        fs_path_sync_folder(path);
+    else if (fs_path_sync_folder(path) != 0)
+        status = fs_fail(FS_ERROR, "%s: its folder cannot be synced: %s", path, strerror(errno));
     if (!status && target)
         return fs_target_take(target, file);
     if (file >= 0)

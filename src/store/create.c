@@ -301,8 +301,7 @@ static fs_status publish(const struct creation *c)
         return status;
     if ((c->old ? rename : fs_path_rename_new)(c->temporary, c->path) != 0)
         return fail(c, strerror(errno));
-    fs_path_sync_folder(c->path);
-    return FS_OK;
+    return fs_path_sync_folder(c->path) == 0 ? FS_OK : fail(c, strerror(errno));
 }
 
 static fs_status make_way(const struct creation *c)

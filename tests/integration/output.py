@@ -142,7 +142,7 @@ with open("filters.csv", "w") as file:
     file.write(run(1, "export", "names.h5", "--table", "filters").stdout)
 expected = fs.open("names.h5").filters
 by_pandas, by_r = re.findall(r'^ {4}((?:pandas\.)?read[._]csv\("filters\.csv",(?:.|\n {5,})*\))$',
-                             open(f"{ANALYSIS}/../README.md").read(), re.M)
+                             open(f"{ANALYSIS}/README.md").read(), re.M)
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pandas 3 has the default that others have to be told
     found = eval(by_pandas, {"pandas": pd})
