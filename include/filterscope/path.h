@@ -23,8 +23,8 @@ fs_status fs_path_clear(const char *path);
 /* Not collective. Renames, but never over a file that is there: 0, or -1 with errno (EEXIST: there is one). */
 int fs_path_rename_new(const char *from, const char *to);
 
-/* Not collective. The names in the folder of `path` go to the disk, where the file system can do that: 0, or -1 with errno where
- * the disk failed (EIO, ENOSPC, EDQUOT). */
+/* Not collective. The names in the folder of `path` go to the disk, where the file system can do that: 0, or -1 with errno
+ * where the disk failed (EIO, ENOSPC, EDQUOT). */
 int fs_path_sync_folder(const char *path);
 
 #endif
