@@ -276,7 +276,7 @@ fs_status fs_results_open(const char *path, MPI_Comm comm, fs_results **results)
 fs_status fs_results_close(fs_results *results);
 
 /* Not collective. 1 after a file of this process could not be closed: HDF5 1.10 then crashes in MPI_Finalize, so the program
- * must end with MPI_Abort instead. */
+ * must end with fs_abort instead. */
 int fs_results_cannot_end(void);
 
 /* Not collective. From now on each fs_results_write_* first sees that the lock is still held for this job and that the name

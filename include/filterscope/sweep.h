@@ -35,7 +35,7 @@ typedef struct fs_sweep_input {
  * finished one recorded at once. Units whose payload is damaged are named on standard error and computed again. Prints progress
  * to standard output. FS_OK: complete, as the file that the name leads to says when it is read anew (also where nothing was
  * left). FS_STOPPED: stopped cleanly with work left. FS_ERROR, FS_MISMATCH: the message says why. The same status on every
- * rank; where a team alone meets an error that the others cannot hear of, it prints the message and ends the job with MPI_Abort
+ * rank; where a team alone meets an error that the others cannot hear of, it prints the message and ends the job with fs_abort
  * and that status. */
 fs_status fs_sweep(MPI_Comm comm, const fs_sweep_input *input);
 

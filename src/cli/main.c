@@ -82,7 +82,7 @@ static fs_status run_parallel(const struct command *command, int argc, char **ar
     fs_watch_stop(watch);
     fflush(NULL);
     if (fs_results_cannot_end())
-        MPI_Abort(MPI_COMM_WORLD, (int)status);
+        fs_abort(MPI_COMM_WORLD, status);
     MPI_Finalize();
     return status;
 }

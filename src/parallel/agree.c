@@ -1,4 +1,6 @@
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "filterscope/slots.h"
 
@@ -43,4 +45,15 @@ fs_status fs_agree(MPI_Comm comm, fs_status status)
     strncpy(said.message, fs_message(), sizeof said.message - 1);
     MPI_Bcast(&said, (int)sizeof said, MPI_BYTE, worst.rank, comm);
     return fs_fail((fs_status)said.status, "%s", said.message);
+}
+
+_Noreturn void fs_abort(MPI_Comm comm, fs_status status)
+{
+    enum { TURN = 100, MOST = 5000 }; /* milliseconds */
+    int rank;
+    MPI_Comm_rank(comm, &rank);
+    int wait = rank < MOST / TURN ? rank * TURN : MOST;
+    nanosleep(&(struct timespec){wait / 1000, wait % 1000 * 1000000L}, NULL);
+    MPI_Abort(comm, (int)status);
+    abort();
 }

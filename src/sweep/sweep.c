@@ -14,8 +14,7 @@ void fs_sweep_abort(fs_sweep_run *run, fs_status status)
     fprintf(fs_messages(), "filterscope: rank %d: %s\n", run->rank, fs_message());
     fflush(NULL);
     fs_lock_abandon();
-    MPI_Abort(run->world, (int)status);
-    abort();
+    fs_abort(run->world, status);
 }
 
 static void name_unit(const fs_plan *plan, int unit)
