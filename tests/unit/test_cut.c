@@ -353,7 +353,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(ranks_correlate),
     };
     MPI_Init(&argc, &argv);
-    int failed = cmocka_run_group_tests_name("knockout", tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("cut", tests, NULL, NULL);
     MPI_Finalize();
     return failed;
 }
