@@ -123,7 +123,7 @@ with h5py.File("zero1.h5") as file:
         assert not found["compared"] or found["auc_low"] <= found["auc"] <= found["auc_high"], layer
 assert summary["compared"].sum() > 0 and np.isfinite(summary[["auc", "r_covered"]]).any().all(), summary
 
-# By definition. Where answers differ, the network is of two minds: tests/unit/test_knockout.c compares logits.
+# By definition. Where answers differ, the network is of two minds: tests/unit/test_cut.c compares logits.
 for form, words in (("zero", ZERO), ("mean", MEAN)):
     run(2, *words, "--literal", "--out", f"{form}-literal.h5")
     with h5py.File(f"{form}1.h5") as fast, h5py.File(f"{form}-literal.h5") as literal:
