@@ -30,7 +30,7 @@
 #   TRAIN_OPTIONS     more options of filterscope train
 #   SWEEP_OPTIONS     more options of filterscope sweep
 #   STATUS_EVERY      seconds between two status tables in the log while the sweep runs (600); 0 for none
-#   LAUNCH            how to start the ranks ('srun --mpi=pmix --kill-on-bad-exit=1' in a Slurm job that has PMIx, else mpirun)
+#   LAUNCH            how to start the ranks ('srun --mpi=pmix --wait=30' in a Slurm job that has PMIx, else mpirun)
 #   FILTERSCOPE       the program (build/filterscope under FILTERSCOPE_HOME)
 #   FILTERSCOPE_HOME  the source tree (the folder of submission, or this script's)
 #
@@ -101,7 +101,7 @@ has_pmix() {
 if [ -z "${LAUNCH:-}" ]; then
     LAUNCH=mpirun
     if [ -n "${SLURM_JOB_ID:-}" ] && has_pmix; then
-        LAUNCH='srun --mpi=pmix --kill-on-bad-exit=1'
+        LAUNCH='srun --mpi=pmix --wait=30'
     fi
 fi
 

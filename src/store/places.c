@@ -20,6 +20,7 @@ void fs_hdf5_quiet(void)
 
 struct cause {
     char text[256];
+    int system; /* a system call failed: that says nothing about the file */
 };
 
 /* The first entry of the walk is the innermost. System calls' entries hold "error message = 'REASON'" among much else. */
@@ -29,6 +30,7 @@ static herr_t take_cause(unsigned number, const H5E_error2_t *error, void *conte
     if (number > 0 || !error->desc)
         return 0;
     const char *lead = "error message = '", *reason = strstr(error->desc, lead);
+    cause->system = reason != NULL;
     snprintf(cause->text, sizeof cause->text, "%s", reason ? reason + strlen(lead) : error->desc);
     char *end = strpbrk(cause->text, reason ? "'\n" : "\n");
     if (end)
@@ -38,14 +40,14 @@ static herr_t take_cause(unsigned number, const H5E_error2_t *error, void *conte
 
 fs_status fs_hdf5_fail(fs_status status, const char *file, const char *what, ...)
 {
-    struct cause cause = {"HDF5 names no cause"};
+    struct cause cause = {"HDF5 names no cause", 0};
     char doing[256];
     va_list arguments;
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_cause, &cause);
     va_start(arguments, what);
     vsnprintf(doing, sizeof doing, what, arguments);
     va_end(arguments);
-    return fs_fail(status, "%s: cannot %s: %s", file, doing, cause.text);
+    return fs_fail(cause.system ? FS_ERROR : status, "%s: cannot %s: %s", file, doing, cause.text);
 }
 
 /* The 1.8 format: its superblock has no mark "open for writing", with which a killed program's file would be refused, and its

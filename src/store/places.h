@@ -21,8 +21,8 @@ enum { FS_SUM_BYTES = 1 << 20 }; /* buffer of fs_place_sum */
 /* Not collective, like everything here. Stops HDF5's own printing: each failure becomes one message. */
 void fs_hdf5_quiet(void);
 
-/* Returns `status`, the message being "FILE: cannot WHAT: CAUSE" with the innermost cause that HDF5 knows. Call it before
- * any other HDF5 function: the next one clears the cause. `what` is as printf. */
+/* Returns `status`, or FS_ERROR where a system call failed, the message being "FILE: cannot WHAT: CAUSE" with the innermost
+ * cause that HDF5 knows. Call it before any other HDF5 function: the next one clears the cause. `what` is as printf. */
 fs_status fs_hdf5_fail(fs_status status, const char *file, const char *what, ...) __attribute__((format(printf, 3, 4)));
 
 /* File access properties that a file is created and opened with; negative after a failure; the caller closes them. */
