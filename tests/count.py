@@ -4,11 +4,11 @@ import json
 import os
 import sys
 
-listed = {line.split(" / ")[-1].strip() for line in sys.stdin if " / " in line}
+listed = {line.strip() for line in sys.stdin if " / " in line}
 ran = {}
 if os.path.exists(sys.argv[1]):
     with open(sys.argv[1]) as file:
-        ran = {test["name"].split(" / ")[-1]: test for test in map(json.loads, file)}
+        ran = {test["name"]: test for test in map(json.loads, file)}
 passed = [name for name, test in ran.items() if test["result"] in ("OK", "EXPECTEDFAIL")]
 skipped = [name for name, test in ran.items() if test["result"] == "SKIP"]
 failed = sorted(set(ran) - set(passed) - set(skipped) | listed - set(ran))

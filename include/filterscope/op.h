@@ -123,6 +123,8 @@ struct fs_kind {
     int counts;                                                 /* is a convolution, which has a number and a probe */
     int pools;                                                  /* is a pool */
     int ignored;                                                /* is for the record: does nothing */
+    int keeps_zero;                                             /* makes a map of zeros of one */
+    int by_channel; /* its weights' last axis is the output's channels: one whose weights and bias are 0 is 0 */
 
     /* Its output, window, weights, biases, statistics from its line, place and input. FS_USAGE: it does not fit; why is the
      * message. A kind without `forward` is no operation: it says where it may stand, and what follows it. */

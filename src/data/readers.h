@@ -5,8 +5,7 @@
 #include <stdint.h>
 
 #include "filterscope/dataset.h"
-
-enum { FS_PATH_BYTES = 4096 };
+#include "filterscope/path.h"
 
 /* A reader takes the folder's path and the request as fs_dataset_open_as does, and fills everything in `data` but label_name,
  * set_labels and crc. What it allocated before a failure stays in `data`, for the caller to release. FS_OK or FS_ERROR. */

@@ -67,6 +67,7 @@ static void follow_relu(const fs_op *op, fs_conv_after *after)
 
 const fs_kind fs_kind_relu = {
     .word = "relu",
+    .keeps_zero = 1,
     .follow = follow_relu,
     .in_place = 1,
     .forward = forward_relu,
@@ -169,13 +170,14 @@ const fs_kind fs_kind_prelu = {
         after->number = op->alpha;                                                                                             \
     }
 
-/* The row of an activation that reads x or y; `reader` reads its number, NULL for none. */
-#define ROW_x(name, reader) ROW(name, reader, 1, 0)
-#define ROW_y(name, reader) ROW(name, reader, 0, 1)
-#define ROW(name, reader, x, y)                                                                                                \
+/* The row of an activation that reads x or y; `reader` reads its number, NULL for none; `zero`: it is 0 at 0. */
+#define ROW_x(name, reader, zero) ROW(name, reader, zero, 1, 0)
+#define ROW_y(name, reader, zero) ROW(name, reader, zero, 0, 1)
+#define ROW(name, reader, zero, x, y)                                                                                          \
     const fs_kind fs_kind_##name = {.word = #name,                                                                             \
                                     .read = reader,                                                                            \
                                     .shape = shape,                                                                            \
+                                    .keeps_zero = zero,                                                                        \
                                     .in_place = 1,                                                                             \
                                     .follow = follow_##name,                                                                   \
                                     .forward = forward_##name,                                                                 \
@@ -183,7 +185,8 @@ const fs_kind fs_kind_prelu = {
                                     .reads_output = y,                                                                         \
                                     .backward = backward_##name};
 
-#define ACTIVATION(name, reader, value, reads, slope) LOOPS(name, value, reads, slope) FOLLOW(name) ROW_##reads(name, reader)
+#define ACTIVATION(name, reader, zero, value, reads, slope)                                                                    \
+    LOOPS(name, value, reads, slope) FOLLOW(name) ROW_##reads(name, reader, zero)
 
 static inline float clip(float v, float least, float most)
 {
@@ -212,16 +215,16 @@ static inline float slope_gelu(float v)
 }
 
 /* clang-format off */
-/*         word         its number  y                                   reads  slope */
+/*         word         its number  0 at 0  y                                   reads  slope */
 LOOPS     (relu6,                   clip(x, 0.0f, 6.0f),                y,     y > 0 && y < 6 ? 1.0f : 0.0f)
-ACTIVATION(leakyrelu,   read_slope, x > 0 ? x : a * x,                  y,     y > 0 ? 1.0f : a)
-ACTIVATION(elu,         read_scale, x > 0 ? x : a * fs_expm1(x),        y,     y > 0 ? 1.0f : y + a)
-ACTIVATION(sigmoid,     NULL,       fs_sigmoid(x),                      y,     y * (1.0f - y))
-ACTIVATION(tanh,        NULL,       fs_tanh(x),                         y,     1.0f - y * y)
-ACTIVATION(hardsigmoid, read_hard,  hard_sigmoid(x, a),                 y,     y > 0 && y < 1 ? hard_slope(a) : 0.0f)
-ACTIVATION(silu,        NULL,       x * fs_sigmoid(x),                  x,     slope_silu(x, fs_sigmoid(x)))
-ACTIVATION(gelu,        NULL,       x * fs_gauss(x),                    x,     slope_gelu(x))
-ACTIVATION(hardswish,   NULL,       x * clip(x + 3.0f, 0.0f, 6.0f) / 6.0f, x,  x < -3 ? 0.0f : x <= 3 ? x / 3.0f + 0.5f : 1.0f)
+ACTIVATION(leakyrelu,   read_slope, 1,      x > 0 ? x : a * x,                  y,     y > 0 ? 1.0f : a)
+ACTIVATION(elu,         read_scale, 1,      x > 0 ? x : a * fs_expm1(x),        y,     y > 0 ? 1.0f : y + a)
+ACTIVATION(sigmoid,     NULL,       0,      fs_sigmoid(x),                      y,     y * (1.0f - y))
+ACTIVATION(tanh,        NULL,       1,      fs_tanh(x),                         y,     1.0f - y * y)
+ACTIVATION(hardsigmoid, read_hard,  0,      hard_sigmoid(x, a),                 y,     y > 0 && y < 1 ? hard_slope(a) : 0.0f)
+ACTIVATION(silu,        NULL,       1,      x * fs_sigmoid(x),                  x,     slope_silu(x, fs_sigmoid(x)))
+ACTIVATION(gelu,        NULL,       1,      x * fs_gauss(x),                    x,     slope_gelu(x))
+ACTIVATION(hardswish,   NULL,       1,      x * clip(x + 3.0f, 0.0f, 6.0f) / 6.0f, x,  x < -3 ? 0.0f : x <= 3 ? x / 3.0f + 0.5f : 1.0f)
 /* clang-format on */
 
 static void follow_relu6(const fs_op *op, fs_conv_after *after)
@@ -231,4 +234,4 @@ static void follow_relu6(const fs_op *op, fs_conv_after *after)
     after->ceiling = 6;
 }
 
-ROW_y(relu6, NULL)
+ROW_y(relu6, NULL, 1)

@@ -100,6 +100,7 @@ static void gradient_of_totals(const fs_op *op, const double *totals, float *out
 
 const fs_kind fs_kind_bn = {
     .word = "bn",
+    .by_channel = 1,
     .shape = shape,
     .array = "bn",
     .weight = "gamma",

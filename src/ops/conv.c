@@ -271,6 +271,7 @@ const fs_kind fs_kind_conv = {
     .begins = 1,
     .maps_only = 1,
     .counts = 1,
+    .by_channel = 1,
     .shape = shape,
     .macs = macs,
     .conv = conv_shape,

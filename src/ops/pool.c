@@ -192,7 +192,7 @@ static void backward_average(const fs_pass *pass, int input, float *dy, float *d
         fs_avgwindow_backward(pass->images, &window, dy, dx);
 }
 
-#define POOL .maps_only = 1, .pools = 1
+#define POOL .maps_only = 1, .pools = 1, .keeps_zero = 1
 #define MAXIMUM .kept = kept_max, .reads_input = 1, .forward = forward_max, .backward = backward_max
 #define AVERAGE .forward = forward_average, .backward = backward_average
 

@@ -22,10 +22,9 @@ struct experiment {
 static const fs_op *find_source(const fs_op *map)
 {
     const fs_op *op = map;
-    while (op->inputs == 1 && op->input[0] && op->input[0]->readers == 1 &&
-           (strcmp(op->kind->word, "relu") == 0 || op->kind->pools))
+    while (op->kind->keeps_zero && op->inputs == 1 && op->input[0] && op->input[0]->readers == 1)
         op = op->input[0];
-    return op->kind->counts || strcmp(op->kind->word, "bn") == 0 ? op : NULL;
+    return op->kind->by_channel ? op : NULL;
 }
 
 /* Filters are the last axis of both weights. */

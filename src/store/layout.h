@@ -83,11 +83,11 @@ typedef struct fs_epoch_row {
     uint32_t crc;
 } fs_epoch_row;
 
-typedef enum fs_kind { FS_INT32, FS_UINT32, FS_FLOAT32, FS_FLOAT64, FS_TEXT } fs_kind;
+typedef enum fs_value { FS_INT32, FS_UINT32, FS_FLOAT32, FS_FLOAT64, FS_TEXT } fs_value;
 
 typedef struct fs_column {
     const char *name;
-    fs_kind kind;
+    fs_value kind;
     size_t offset;
     size_t bytes;
 } fs_column;

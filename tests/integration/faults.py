@@ -25,6 +25,9 @@ JOBS = {
 }
 TEAMS = {"train": (), "sweep": ("--team", 1)}  # each rank writes
 REASONS = {"eio": "Input/output error", "enospc": "No space left", "alloc": "out of memory", "short": "write failed|cannot close it"}
+# After these alone may a job that met one end in 0: half a write is written on, a lock that cannot be removed is a dead job's to the
+# next one, what has been read is closed; that a call changes nothing on a full disk, which renames and unlinks do not.
+HARMLESS = ("short", "unlink .lock", "close")
 everything = "--all" in sys.argv
 step = int(sys.argv[2]) if sys.argv[2:] else 1
 trials = []
@@ -50,7 +53,9 @@ def attempt(scratch, name, way, number, what, ranks=1, rank=0, more={}):
     took = time.monotonic() - started
     said = messages(done.stderr)
     told = done.returncode == 1 and len(said) == 1 and bool(re.search(REASONS[way], said[0]))
-    good = took < 20 and (done.returncode == 0 or told)
+    # On several ranks the call may not come: units are handed out to whoever asks.
+    spared = ranks > 1 or way in HARMLESS or what in HARMLESS or (way == "enospc" and what.startswith("rename"))
+    good = took < 20 and (told or (done.returncode == 0 and spared))
     again = run(1, *words, path, expect=None)
     good &= again.returncode == 0 and identical(f"{here}/{name}.h5", path, varying) and os.listdir(scratch) == [f"{name}.h5"]
     print(f"{'ok  ' if good else 'FAIL'} {name} rank {rank} of {ranks} {way:6} {number:4} {what:24} exit {done.returncode} "
