@@ -121,6 +121,7 @@ static void gradient_prelu(const fs_pass *pass, const float *dy, float *out)
 
 const fs_kind fs_kind_prelu = {
     .word = "prelu",
+    .keeps_zero = 1,
     .shape = shape_prelu,
     .array = "prelu",
     .weight = "weight",
@@ -214,6 +215,11 @@ static inline float slope_gelu(float v)
     return fs_gauss(v) + v * fs_exp(-0.5f * v * v) * (float)(M_2_SQRTPI * M_SQRT1_2 / 2);
 }
 
+static inline float slope_hardswish(float v)
+{
+    return v < -3 ? 0.0f : v <= 3 ? v / 3.0f + 0.5f : 1.0f;
+}
+
 /* clang-format off */
 /*         word         its number  0 at 0  y                                   reads  slope */
 LOOPS     (relu6,                   clip(x, 0.0f, 6.0f),                y,     y > 0 && y < 6 ? 1.0f : 0.0f)
@@ -224,7 +230,7 @@ ACTIVATION(tanh,        NULL,       1,      fs_tanh(x),                         
 ACTIVATION(hardsigmoid, read_hard,  0,      hard_sigmoid(x, a),                 y,     y > 0 && y < 1 ? hard_slope(a) : 0.0f)
 ACTIVATION(silu,        NULL,       1,      x * fs_sigmoid(x),                  x,     slope_silu(x, fs_sigmoid(x)))
 ACTIVATION(gelu,        NULL,       1,      x * fs_gauss(x),                    x,     slope_gelu(x))
-ACTIVATION(hardswish,   NULL,       1,      x * clip(x + 3.0f, 0.0f, 6.0f) / 6.0f, x,  x < -3 ? 0.0f : x <= 3 ? x / 3.0f + 0.5f : 1.0f)
+ACTIVATION(hardswish,   NULL,       1,      x * clip(x + 3.0f, 0.0f, 6.0f) / 6.0f,  x,     slope_hardswish(x))
 /* clang-format on */
 
 static void follow_relu6(const fs_op *op, fs_conv_after *after)

@@ -33,7 +33,7 @@ static const fs_arch residual = {
 static const fs_arch active = {"active",
                                "conv 8 3x3 pad 1\nbn\nrelu\nconv 16 3x3 pad 1\nbn\nsilu\nconv 16 1x1 bias\nrelu6\n"
                                "conv 16 3x3 pad 1 dilation 1\nleakyrelu 0.1\nmaxpool 2\nconv 16 5x3 stride 2x1 pad 2x1\nprelu\n"
-                               "conv 8 3x3\nbn\nrelu6\nfc K bias\n",
+                               "conv 8 3x3 pad 1\nbn\nsigmoid\nconv 8 3x3 pad 1\nhardswish\nconv 8 3x3\nbn\nrelu6\nfc K bias\n",
                                {0}};
 static const fs_arch *const networks[] = {&chain, &wide, &residual, &active};
 enum { NETWORKS = sizeof networks / sizeof *networks };
