@@ -19,7 +19,7 @@ typedef struct fs_cut {
     const fs_network *net; /* borrowed */
     fs_workspace space;    /* its input is for the caller to fill */
     int point;             /* the step whose output is the map */
-    int linear;            /* the step that reads it, see above; -1: there is none, or there are several */
+    int linear;            /* the step that reads it, see above; -1: there is none, or there are several, or FS_CUT_WHOLE */
     uint8_t *behind;       /* [steps]: 1 where the step runs for each experiment */
     float **kept;          /* [steps]: [images][map] of a step that is not behind, for fs_cut_pack; NULL: not needed */
     float **packed;        /* [steps]: [experiments][map] of one that steps behind read; NULL: they don't */
@@ -39,9 +39,13 @@ typedef enum fs_packed {
     FS_CUT_HIDDEN  /* nothing differs behind the linear step and what it takes along: likewise */
 } fs_packed;
 
+/* What an experiment begins with. Each filter that is changed costs a share of the linear step; that step whole is faster, and
+ * what is left of a map is exact, where many are. */
+typedef enum fs_cut_form { FS_CUT_LINEAR, FS_CUT_WHOLE } fs_cut_form;
+
 /* Not collective, like everything here. For chunks and batches of up to `images` images, at the map of convolution `layer`,
  * which is probed. FS_ERROR without memory. Zeroed after a failure; else release with fs_cut_free. */
-fs_status fs_cut_create(const fs_network *net, int layer, int images, fs_cut *cut);
+fs_status fs_cut_create(const fs_network *net, int layer, int images, fs_cut_form form, fs_cut *cut);
 void fs_cut_free(fs_cut *cut);
 
 /* Over cut->space.input [images][height][width][channels]. */
@@ -60,11 +64,11 @@ const float *fs_cut_behind(fs_cut *cut, int experiments);
 /* What a cut costs. */
 typedef struct fs_cut_cost {
     double before; /* multiply-adds for an image ... */
-    double behind; /* ... and for an experiment that changes one filter */
+    double behind; /* ... and for an experiment: with FS_CUT_LINEAR, one that changes one filter */
     size_t floats; /* that fs_cut_create allocates for each image, beside the workspace */
 } fs_cut_cost;
 
 /* FS_ERROR without memory. */
-fs_status fs_cut_find_cost(const fs_network *net, int layer, fs_cut_cost *cost);
+fs_status fs_cut_find_cost(const fs_network *net, int layer, fs_cut_form form, fs_cut_cost *cost);
 
 #endif

@@ -41,6 +41,12 @@ fs_status fs_untouched_measure(const fs_slots *own, const fs_knockout_input *in,
                                fs_untouched *untouched);
 void fs_untouched_free(fs_untouched *untouched);
 
+/* Filters of one layer that are knocked out together. */
+typedef struct fs_filter_set {
+    const int *filter; /* [count], from 0; each once */
+    int count;         /* 0: the untouched network */
+} fs_filter_set;
+
 /* Not collective. The network as it is, as if it were one filter's. */
 void fs_knockout_of_untouched(const fs_knockout_input *in, const fs_untouched *untouched, fs_knockout *knockout);
 
@@ -50,9 +56,16 @@ void fs_knockout_of_untouched(const fs_knockout_input *in, const fs_untouched *u
 fs_status fs_knockout_filters(const fs_knockout_input *in, const fs_untouched *untouched, int which, int first, int count,
                               fs_poll *poll, void *context, fs_knockout *knockout);
 
-/* Not collective. The same by definition: the whole network over all images for each filter. Where ReLUs and pools alone lie
- * between the map and a convolution with or without batch normalisation, FS_REPLACE_ZERO sets the filter's gamma and beta, else
- * its weights and bias, to 0; else the map is overwritten on the way. Slow, and kept as the oracle. */
+/* Not collective. Likewise set [count] of filters of that layer, each set in place of a filter; what reads their map is run whole
+ * (FS_CUT_WHOLE). */
+fs_status fs_knockout_sets(const fs_knockout_input *in, const fs_untouched *untouched, int which, const fs_filter_set *set,
+                           int count, fs_poll *poll, void *context, fs_knockout *knockout);
+
+/* Not collective. The same by definition: the whole network over all images for each filter, or each set. Where ReLUs and pools
+ * alone lie between the map and a convolution with or without batch normalisation, FS_REPLACE_ZERO sets the filters' gamma and
+ * beta, else their weights and biases, to 0; else the map is overwritten on the way. Slow, and kept as the oracle. */
+fs_status fs_knockout_literal_sets(const fs_knockout_input *in, const fs_untouched *untouched, int which,
+                                   const fs_filter_set *set, int count, fs_poll *poll, void *context, fs_knockout *knockout);
 fs_status fs_knockout_literal(const fs_knockout_input *in, const fs_untouched *untouched, int which, int first, int count,
                               fs_poll *poll, void *context, fs_knockout *knockout);
 

@@ -26,11 +26,11 @@ static int find_linear(const struct outline *o)
     return -1;
 }
 
-static void find_point(struct outline *o, const fs_op *map)
+static void find_point(struct outline *o, const fs_op *map, fs_cut_form form)
 {
     for (o->point = 0; o->step[o->point].last != map;)
         o->point++;
-    o->linear = find_linear(o);
+    o->linear = form == FS_CUT_LINEAR ? find_linear(o) : -1;
     int from = o->linear < 0 ? o->point : o->linear;
     for (int s = from + 1; s < o->steps; s++)
         for (int k = 0; k < o->step[s].op->inputs; k++) {
@@ -83,7 +83,7 @@ static int allocate_linear(fs_cut *cut)
     return cut->difference && cut->sum && cut->changed && cut->weight;
 }
 
-fs_status fs_cut_create(const fs_network *net, int layer, int images, fs_cut *cut)
+fs_status fs_cut_create(const fs_network *net, int layer, int images, fs_cut_form form, fs_cut *cut)
 {
     *cut = (fs_cut){.net = net};
     if (fs_workspace_create(net, images, FS_FOR_STEPS, &cut->space))
@@ -95,7 +95,7 @@ fs_status fs_cut_create(const fs_network *net, int layer, int images, fs_cut *cu
     int done = cut->behind && cut->kept && cut->packed;
     if (done) {
         struct outline outline = {.steps = cut->space.steps, .step = cut->space.step, .behind = cut->behind};
-        find_point(&outline, fs_network_probed(net, layer));
+        find_point(&outline, fs_network_probed(net, layer), form);
         cut->point = outline.point;
         cut->linear = outline.linear;
         done = allocate_maps(&outline, cut) && allocate_linear(cut);
@@ -303,7 +303,7 @@ static fs_cut_cost cost_of(const struct outline *o)
     return cost;
 }
 
-fs_status fs_cut_find_cost(const fs_network *net, int layer, fs_cut_cost *cost)
+fs_status fs_cut_find_cost(const fs_network *net, int layer, fs_cut_form form, fs_cut_cost *cost)
 {
     size_t ops = (size_t)net->ops;
     fs_step *step = fs_alloc(ops, sizeof *step, "the steps of a network");
@@ -312,7 +312,7 @@ fs_status fs_cut_find_cost(const fs_network *net, int layer, fs_cut_cost *cost)
     if (step && readers && outline.behind)
         outline.steps = fs_steps_list(net, 0, FS_FOR_STEPS, step, readers);
     if (outline.steps) {
-        find_point(&outline, fs_network_probed(net, layer));
+        find_point(&outline, fs_network_probed(net, layer), form);
         *cost = cost_of(&outline);
     }
     free(step);

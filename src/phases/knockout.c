@@ -1,4 +1,5 @@
-/* Phase four: experiments with the filters of one layer, packed into full batches over several filters. */
+/* Phase four: experiments with sets of filters of one layer, most of them single ones, packed into full batches over several
+ * sets. */
 #include <stdlib.h>
 
 #include "filterscope/cut.h"
@@ -8,15 +9,16 @@
 
 /* One experiment of a batch. */
 struct place {
-    int filter; /* from the block's first */
-    int image;  /* from the chunk's first */
+    int set;
+    int image; /* from the chunk's first */
 };
 
 struct block {
     const fs_knockout_input *in;
     const fs_untouched *untouched;
     const float *replacement; /* of the layer's maps; NULL: 0 */
-    int first, count;         /* filters */
+    const fs_filter_set *set; /* [count] */
+    int count;
     fs_knockout *out;
     fs_cut cut;
     int image, images;   /* the chunk: its first image, how many */
@@ -26,10 +28,10 @@ struct block {
     int places;
 };
 
-/* The answer to experiment (filter, image), both from the first. */
-static void take_answer(struct block *b, int filter, int image, int32_t answer, double loss)
+/* The answer to experiment (set, image), image from the first. */
+static void take_answer(struct block *b, int set, int image, int32_t answer, double loss)
 {
-    size_t place = (size_t)filter * (size_t)b->in->batch + (size_t)image;
+    size_t place = (size_t)set * (size_t)b->in->batch + (size_t)image;
     b->answer[place] = answer;
     b->loss[place] = loss;
 }
@@ -42,30 +44,29 @@ static void run_batch(struct block *b)
     for (int i = 0; i < b->places; i++, logits += b->in->net->labels) {
         double loss;
         int32_t answer = fs_answer(b->in, b->image + b->place[i].image, logits, &loss);
-        take_answer(b, b->place[i].filter, b->place[i].image, answer, loss);
+        take_answer(b, b->place[i].set, b->place[i].image, answer, loss);
     }
     b->places = 0;
 }
 
 /* Whether the experiment changes something; where it doesn't, its answer is known. */
-static void pack(struct block *b, int filter, int image)
+static void pack(struct block *b, int set, int image)
 {
     static const int column[] = {[FS_CUT_PACKED] = FS_WORK_RUN, [FS_CUT_SAME] = FS_WORK_SAME, [FS_CUT_HIDDEN] = FS_WORK_HIDDEN};
     fs_packed packed = fs_cut_pack(&b->cut, image, b->places);
-    b->out->work[filter][column[packed]]++;
+    b->out->work[set][column[packed]]++;
     if (packed == FS_CUT_PACKED)
-        b->place[b->places++] = (struct place){filter, image};
+        b->place[b->places++] = (struct place){set, image};
     else
-        take_answer(b, filter, image, b->untouched->answer[b->image + image], b->untouched->loss[b->image + image]);
+        take_answer(b, set, image, b->untouched->answer[b->image + image], b->untouched->loss[b->image + image]);
 }
 
-/* All experiments of one filter with the chunk; 1 where poll wants to stop. */
-static int run_filter(struct block *b, int filter, fs_poll *poll, void *context)
+/* All experiments of one set with the chunk; 1 where poll wants to stop. */
+static int run_set(struct block *b, int set, fs_poll *poll, void *context)
 {
-    int number = b->first + filter;
-    fs_cut_choose(&b->cut, &number, 1, b->replacement);
+    fs_cut_choose(&b->cut, b->set[set].filter, b->set[set].count, b->replacement);
     for (int image = 0; image < b->images; image++) {
-        pack(b, filter, image);
+        pack(b, set, image);
         if (b->places < b->in->batch)
             continue;
         run_batch(b);
@@ -79,13 +80,13 @@ static int run_chunk(struct block *b, fs_poll *poll, void *context)
 {
     fs_load_images(b->in, b->image, b->images, b->cut.space.input);
     fs_cut_before(&b->cut, b->images);
-    for (int filter = 0; filter < b->count; filter++)
-        if (run_filter(b, filter, poll, context))
+    for (int set = 0; set < b->count; set++)
+        if (run_set(b, set, poll, context))
             return 1;
     run_batch(b);
-    for (int filter = 0; filter < b->count; filter++) {
-        size_t place = (size_t)filter * (size_t)b->in->batch;
-        fs_tally(b->in, b->untouched, b->image, b->images, b->answer + place, b->loss + place, filter, b->out);
+    for (int set = 0; set < b->count; set++) {
+        size_t place = (size_t)set * (size_t)b->in->batch;
+        fs_tally(b->in, b->untouched, b->image, b->images, b->answer + place, b->loss + place, set, b->out);
     }
     return poll(context);
 }
@@ -101,14 +102,14 @@ static fs_status run(struct block *b, fs_poll *poll, void *context)
     return FS_OK;
 }
 
-fs_status fs_knockout_filters(const fs_knockout_input *in, const fs_untouched *untouched, int which, int first, int count,
-                              fs_poll *poll, void *context, fs_knockout *knockout)
+static fs_status run_sets(const fs_knockout_input *in, const fs_untouched *untouched, int which, const fs_filter_set *set,
+                          int count, fs_cut_form form, fs_poll *poll, void *context, fs_knockout *knockout)
 {
     size_t experiments = (size_t)count * (size_t)in->batch;
     struct block b = {.in = in,
                       .untouched = untouched,
                       .replacement = untouched->mean[which],
-                      .first = first,
+                      .set = set,
                       .count = count,
                       .out = knockout,
                       .answer = fs_alloc(experiments, sizeof *b.answer, "answers"),
@@ -116,7 +117,7 @@ fs_status fs_knockout_filters(const fs_knockout_input *in, const fs_untouched *u
                       .place = fs_alloc((size_t)in->batch, sizeof *b.place, "experiments")};
     fs_status status = FS_ERROR;
     if (b.answer && b.loss && b.place)
-        status = fs_cut_create(in->net, in->layer[which], in->batch, &b.cut);
+        status = fs_cut_create(in->net, in->layer[which], in->batch, form, &b.cut);
     if (!status) {
         status = run(&b, poll, context);
         fs_cut_free(&b.cut);
@@ -125,4 +126,19 @@ fs_status fs_knockout_filters(const fs_knockout_input *in, const fs_untouched *u
     free(b.loss);
     free(b.place);
     return status;
+}
+
+fs_status fs_knockout_filters(const fs_knockout_input *in, const fs_untouched *untouched, int which, int first, int count,
+                              fs_poll *poll, void *context, fs_knockout *knockout)
+{
+    fs_filter_set *set = fs_single_filters(first, count);
+    fs_status status = set ? run_sets(in, untouched, which, set, count, FS_CUT_LINEAR, poll, context, knockout) : FS_ERROR;
+    free(set);
+    return status;
+}
+
+fs_status fs_knockout_sets(const fs_knockout_input *in, const fs_untouched *untouched, int which, const fs_filter_set *set,
+                           int count, fs_poll *poll, void *context, fs_knockout *knockout)
+{
+    return run_sets(in, untouched, which, set, count, FS_CUT_WHOLE, poll, context, knockout);
 }

@@ -1,4 +1,4 @@
-/* Phase four by definition: the whole network for each filter. Slow, and kept as the oracle of the form that spares most. */
+/* Phase four by definition: the whole network for each set of filters, most of them single ones. Slow, and kept as the oracle of the form that spares most. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,9 +10,9 @@ struct experiment {
     const fs_knockout_input *in;
     const fs_untouched *untouched;
     fs_network net;            /* the same but for its parameters, which are its own */
-    const fs_op *map, *source; /* source: whose filter's parameters make the map 0; NULL: the map is overwritten */
+    const fs_op *map, *source; /* source: whose filters' parameters make the map 0; NULL: the map is overwritten */
     const float *replacement;
-    int filter;
+    fs_filter_set set;
     fs_workspace space;
     int32_t *answer; /* [batch] */
     double *loss;
@@ -44,21 +44,25 @@ static void on_features(void *context, int layer, int images, const float *featu
     if (layer != e->map->layer)
         return;
     for (size_t i = 0; i < (size_t)images * pixels; i++)
-        map[i * filters + (size_t)e->filter] = e->replacement ? e->replacement[(size_t)e->filter * pixels + i % pixels] : 0;
+        for (int f = 0; f < e->set.count; f++) {
+            size_t filter = (size_t)e->set.filter[f];
+            map[i * filters + filter] = e->replacement ? e->replacement[filter * pixels + i % pixels] : 0;
+        }
 }
 
-static void choose(struct experiment *e, int filter)
+static void choose(struct experiment *e, fs_filter_set set)
 {
-    e->filter = filter;
+    e->set = set;
     if (!e->source)
         return;
     memcpy(e->net.parameter, e->in->net->parameter, e->net.parameters * sizeof(float));
-    clear_filter(e->source, filter, e->net.parameter);
+    for (int f = 0; f < set.count; f++)
+        clear_filter(e->source, set.filter[f], e->net.parameter);
     fs_workspace_prepare(&e->net, &e->space);
 }
 
 /* The test set; 1 where poll wants to stop. */
-static int run_test_set(struct experiment *e, int f, fs_poll *poll, void *context, fs_knockout *knockout)
+static int run_test_set(struct experiment *e, int number, fs_poll *poll, void *context, fs_knockout *knockout)
 {
     const fs_knockout_input *in = e->in;
     for (int first = 0; first < in->images; first += in->batch) {
@@ -68,8 +72,8 @@ static int run_test_set(struct experiment *e, int f, fs_poll *poll, void *contex
             fs_network_infer(&e->net, images, e->space.input, 0, e->source ? NULL : on_features, e, &e->space);
         for (int n = 0; n < images; n++, logits += in->net->labels)
             e->answer[n] = fs_answer(in, first + n, logits, &e->loss[n]);
-        fs_tally(in, e->untouched, first, images, e->answer, e->loss, f, knockout);
-        knockout->work[f][FS_WORK_RUN] += images;
+        fs_tally(in, e->untouched, first, images, e->answer, e->loss, number, knockout);
+        knockout->work[number][FS_WORK_RUN] += images;
         if (poll(context))
             return 1;
     }
@@ -87,8 +91,8 @@ static fs_status prepare(struct experiment *e)
     return fs_workspace_create(&e->net, e->in->batch, FS_FOR_PROBES, &e->space);
 }
 
-fs_status fs_knockout_literal(const fs_knockout_input *in, const fs_untouched *untouched, int which, int first, int count,
-                              fs_poll *poll, void *context, fs_knockout *knockout)
+fs_status fs_knockout_literal_sets(const fs_knockout_input *in, const fs_untouched *untouched, int which,
+                                   const fs_filter_set *set, int count, fs_poll *poll, void *context, fs_knockout *knockout)
 {
     const fs_op *map = fs_network_probed(in->net, in->layer[which]);
     struct experiment e = {.in = in,
@@ -98,14 +102,23 @@ fs_status fs_knockout_literal(const fs_knockout_input *in, const fs_untouched *u
                            .source = in->replacement == FS_REPLACE_ZERO ? find_source(map) : NULL,
                            .replacement = untouched->mean[which]};
     fs_status status = prepare(&e);
-    for (int f = 0; f < count && !status; f++) {
-        choose(&e, first + f);
-        if (run_test_set(&e, f, poll, context, knockout))
+    for (int s = 0; s < count && !status; s++) {
+        choose(&e, set[s]);
+        if (run_test_set(&e, s, poll, context, knockout))
             status = fs_stop_fail("phase four");
     }
     fs_workspace_free(&e.space);
     free(e.net.parameter);
     free(e.answer);
     free(e.loss);
+    return status;
+}
+
+fs_status fs_knockout_literal(const fs_knockout_input *in, const fs_untouched *untouched, int which, int first, int count,
+                              fs_poll *poll, void *context, fs_knockout *knockout)
+{
+    fs_filter_set *set = fs_single_filters(first, count);
+    fs_status status = set ? fs_knockout_literal_sets(in, untouched, which, set, count, poll, context, knockout) : FS_ERROR;
+    free(set);
     return status;
 }

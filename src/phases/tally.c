@@ -55,6 +55,18 @@ int32_t fs_answer(const fs_knockout_input *in, int image, const float *logits, d
     return fs_argmax(in->net->labels, logits);
 }
 
+fs_filter_set *fs_single_filters(int first, int count)
+{
+    size_t n = (size_t)count;
+    fs_filter_set *set = fs_alloc(n, sizeof *set + sizeof(int), "filters");
+    int *filter = (int *)(set + (set ? n : 0));
+    for (int f = 0; set && f < count; f++) {
+        filter[f] = first + f;
+        set[f] = (fs_filter_set){&filter[f], 1};
+    }
+    return set;
+}
+
 void fs_load_images(const fs_knockout_input *in, int first, int images, float *x)
 {
     for (int n = 0; n < images; n++)

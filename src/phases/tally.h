@@ -12,6 +12,9 @@ void fs_tally(const fs_knockout_input *in, const fs_untouched *untouched, int fi
 /* The answer to image `image` and its cross-entropy, from its logits [K]. */
 int32_t fs_answer(const fs_knockout_input *in, int image, const float *logits, double *loss);
 
+/* [count]: filters first .. first+count-1, each a set of its own; one block, released with free(). NULL: no memory. */
+fs_filter_set *fs_single_filters(int first, int count);
+
 /* Images first .. first+images-1 as the network's input. */
 void fs_load_images(const fs_knockout_input *in, int first, int images, float *x);
 

@@ -147,7 +147,7 @@ fs_status fs_plan_add_knockout(const fs_network *net, const char *layers, fs_pla
     fs_status status = choose_knockout(net, layers, plan, wanted);
     for (int i = plan->layers - 1; i >= 0 && !status; i--)
         if (wanted[i]) {
-            status = fs_cut_find_cost(net, plan->layer[i].layer, &plan->cut[i]);
+            status = fs_cut_find_cost(net, plan->layer[i].layer, FS_CUT_LINEAR, &plan->cut[i]);
             plan->cut[i].behind += MACS_OF_AN_EXPERIMENT;
             size_block(net, plan, i, &blocks);
             units += blocks;

@@ -132,7 +132,7 @@ static int compare_layer(struct fixture *f, int which, const float *replacement)
     fs_workspace space;
     fs_cut cut;
     assert_int_equal(fs_workspace_create(&f->net, BATCH, FS_FOR_PROBES, &space), FS_OK);
-    assert_int_equal(fs_cut_create(&f->net, layer, BATCH, &cut), FS_OK);
+    assert_int_equal(fs_cut_create(&f->net, layer, BATCH, FS_CUT_LINEAR, &cut), FS_OK);
     for (int n = 0; n < BATCH; n++)
         fs_dataset_scale(&f->test, n, cut.space.input + n * SIZE * SIZE);
     fs_cut_before(&cut, BATCH);
@@ -183,7 +183,7 @@ static void any_filters_are_taken_out_together(void **state)
         struct fixture *f = make(networks[i], FS_REPLACE_ZERO);
         const int filter[] = {0, 1, 2, 3, 4, 5, 6, 7};
         fs_cut all, one;
-        assert_int_equal(fs_cut_create(&f->net, f->layer[0], BATCH, &all), FS_OK);
+        assert_int_equal(fs_cut_create(&f->net, f->layer[0], BATCH, FS_CUT_LINEAR, &all), FS_OK);
         for (int n = 0; n < BATCH; n++)
             fs_dataset_scale(&f->test, n, all.space.input + n * SIZE * SIZE);
         fs_cut_before(&all, BATCH);
@@ -195,7 +195,7 @@ static void any_filters_are_taken_out_together(void **state)
         const fs_op *norm = &f->net.op[1];
         for (int k = 0; k < 8; k++)
             f->net.parameter[norm->weight + (size_t)filter[k]] = f->net.parameter[norm->bias + (size_t)filter[k]] = 0;
-        assert_int_equal(fs_cut_create(&f->net, f->layer[0], BATCH, &one), FS_OK);
+        assert_int_equal(fs_cut_create(&f->net, f->layer[0], BATCH, FS_CUT_LINEAR, &one), FS_OK);
         memcpy(one.space.input, all.space.input, BATCH * SIZE * SIZE * sizeof(float));
         assert_close(BATCH * LABELS, found, fs_network_infer(&f->net, BATCH, one.space.input, 0, NULL, NULL, &one.space), 1e-5);
         fs_cut_free(&all);
@@ -232,6 +232,47 @@ static void counts_are_those_of_the_literal_experiment(void **state)
             fs_untouched_free(&untouched);
             destroy(f);
         }
+}
+
+/* Sets of filters: none, one, some, all but these, all. */
+static void sets_count_as_the_literal_experiment(void **state)
+{
+    (void)state;
+    enum { SETS = 5 };
+    int changed = 0;
+    for (int i = 0; i < NETWORKS; i++)
+        for (fs_replacement replacement = FS_REPLACE_ZERO; replacement <= FS_REPLACE_MEAN; replacement++) {
+            struct fixture *f = make(networks[i], replacement);
+            fs_untouched untouched = measure(f, 4);
+            for (int which = 0; which < f->in.layers; which++) {
+                int filters = fs_network_probed(&f->net, f->layer[which])->out_channels, order[48];
+                for (int n = 0; n < filters; n++)
+                    order[n] = (n * 5 + 3) % filters; /* the numbers of filters have no factor 5 */
+                const fs_filter_set set[SETS] = {
+                    {order, 0}, {order, 1}, {order, 4}, {order + 4, filters - 4}, {order, filters}};
+                fs_knockout found, expected, one;
+                assert_int_equal(fs_knockout_create(SETS, LABELS, &found), FS_OK);
+                assert_int_equal(fs_knockout_create(SETS, LABELS, &expected), FS_OK);
+                assert_int_equal(fs_knockout_create(1, LABELS, &one), FS_OK);
+                assert_int_equal(fs_knockout_sets(&f->in, &untouched, which, set, SETS, never, NULL, &found), FS_OK);
+                assert_int_equal(fs_knockout_literal_sets(&f->in, &untouched, which, set, SETS, never, NULL, &expected), FS_OK);
+                assert_memory_equal(found.answers, expected.answers, SETS * LABELS * LABELS * sizeof(int32_t));
+                assert_memory_equal(found.changed, expected.changed, SETS * sizeof(int32_t));
+                for (int n = 0; n < SETS * LABELS; n++)
+                    assert_true(fabs(found.loss[n] - expected.loss[n]) <= 1e-5 * fabs(expected.loss[n]));
+                assert_int_equal(found.work[0][FS_WORK_SAME], f->in.images);
+                assert_int_equal(found.changed[0], 0);
+                changed += found.changed[4];
+                assert_int_equal(fs_knockout_filters(&f->in, &untouched, which, order[0], 1, never, NULL, &one), FS_OK);
+                assert_memory_equal(one.answers, found.answers + LABELS * LABELS, LABELS * LABELS * sizeof(int32_t));
+                fs_knockout_free(&one);
+                fs_knockout_free(&found);
+                fs_knockout_free(&expected);
+            }
+            fs_untouched_free(&untouched);
+            destroy(f);
+        }
+    assert_true(changed > 0);
 }
 
 static void blocks_of_any_size_count_the_same(void **state)
@@ -282,12 +323,15 @@ static void the_costs_are_those_of_the_parts(void **state)
     fs_network net;
     fs_cut_cost cost;
     assert_int_equal(fs_network_create(fs_arch_find("vgg6"), 32, 32, 3, 10, 1, &net), FS_OK);
-    assert_int_equal(fs_cut_find_cost(&net, 4, &cost), FS_OK);
+    assert_int_equal(fs_cut_find_cost(&net, 4, FS_CUT_LINEAR, &cost), FS_OK);
     assert_true(cost.before == fs_network_macs(&net, 5));       /* the fifth convolution is computed once ... */
     assert_true(cost.behind == 9.0 * 512 * 2 * 2 + 512 * 10);   /* ... but for one channel; then the fully connected layer */
     assert_int_equal(cost.floats, 4 * 512 + 4 * 512 + 2 * 512); /* the map, the next one and twice that after its pool */
-    assert_int_equal(fs_cut_find_cost(&net, 5, &cost), FS_OK);
+    assert_int_equal(fs_cut_find_cost(&net, 5, FS_CUT_LINEAR, &cost), FS_OK);
     assert_true(cost.before == fs_network_macs(&net, 0) && cost.behind == 10);
+    assert_int_equal(fs_cut_find_cost(&net, 4, FS_CUT_WHOLE, &cost), FS_OK);
+    assert_true(cost.before == fs_network_macs(&net, 4) && cost.before + cost.behind == fs_network_macs(&net, 0));
+    assert_int_equal(cost.floats, 2 * 4 * 512);
     fs_network_free(&net);
 }
 
@@ -345,6 +389,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_cut_network_answers_as_a_whole_one_whose_map_is_overwritten),
         cmocka_unit_test(any_filters_are_taken_out_together),
         cmocka_unit_test(counts_are_those_of_the_literal_experiment),
+        cmocka_unit_test(sets_count_as_the_literal_experiment),
         cmocka_unit_test(blocks_of_any_size_count_the_same),
         cmocka_unit_test(it_stops_within_one_batch),
         cmocka_unit_test(the_costs_are_those_of_the_parts),
