@@ -2,12 +2,17 @@
 or on one of several. The program either goes on to the same bits or ends soon with one message and exit code 1; then the same
 command goes on to the same bits.
 
-  faults.py [--all [STEP]]     every call, or every STEP-th, in every way, rather than one of each kind in one way: hours"""
+  faults.py                        one call of each kind, in one way
+  faults.py --all [STEP]           every call, or every STEP-th, in every way: hours
+  faults.py --all --list           only names these trials, with their numbers
+  faults.py --all --from N --to M --only PATTERN      of these, numbers N to M whose line in the list the pattern is found in"""
+import argparse
 import collections
 import concurrent.futures
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 
@@ -28,8 +33,14 @@ REASONS = {"eio": "Input/output error", "enospc": "No space left", "alloc": "out
 # After these alone may a job that met one end in 0: half a write is written on, a lock that cannot be removed is a dead job's to the
 # next one, what has been read is closed; that a call changes nothing on a full disk, which renames and unlinks do not.
 HARMLESS = ("short", "unlink .lock", "close")
-everything = "--all" in sys.argv
-step = int(sys.argv[2]) if sys.argv[2:] else 1
+parser = argparse.ArgumentParser()
+parser.add_argument("--all", nargs="?", type=int, const=1, metavar="STEP")
+parser.add_argument("--list", action="store_true")
+parser.add_argument("--from", type=int, default=0, dest="first")
+parser.add_argument("--to", type=int)
+parser.add_argument("--only", default="")
+options = parser.parse_args()
+everything, step = options.all, options.all or 1
 trials = []
 
 
@@ -38,18 +49,27 @@ def choose(several, few):
 
 
 def plan(*trial):
-    trials.append((f"{here}/try{len(trials)}", *trial))
+    trials.append((len(trials), *trial))
 
 
-def attempt(scratch, name, way, number, what, ranks=1, rank=0, more={}):
+def title(index, name, way, number, what, ranks=1, rank=0, more={}):
+    return f"{index:4} {name} rank {rank} of {ranks} {way:6} {number:4} {what:24}"
+
+
+def attempt(index, name, way, number, what, ranks=1, rank=0, more={}):
     """Runs the job with the fault at call `number` of a rank, then again without. Returns how it ended, whether as it should."""
+    scratch = f"{here}/try{index}"
     words, varying = JOBS[name]
     os.mkdir(scratch)
     path = f"{scratch}/{name}.h5"
     started = time.monotonic()
-    done = run(ranks, *words, path, *TEAMS[name], expect=None,
-               env={"LD_PRELOAD": FAULTS, "FAULT_FOLDER": scratch, "FAULT_DO": way, "FAULT_AT": str(number),
-                    "FAULT_RANK": str(rank), **more})
+    try:
+        done = run(ranks, *words, path, *TEAMS[name], expect=None,
+                   env={"LD_PRELOAD": FAULTS, "FAULT_FOLDER": scratch, "FAULT_DO": way, "FAULT_AT": str(number),
+                        "FAULT_RANK": str(rank), **more})
+    except subprocess.TimeoutExpired as hang:
+        print(f"FAIL {title(index, name, way, number, what, ranks, rank)} hangs\n{(hang.stderr or b'').decode()[-2000:]}", flush=True)
+        return f"{way}: hangs", False
     took = time.monotonic() - started
     said = messages(done.stderr)
     told = done.returncode == 1 and len(said) == 1 and bool(re.search(REASONS[way], said[0]))
@@ -58,7 +78,7 @@ def attempt(scratch, name, way, number, what, ranks=1, rank=0, more={}):
     good = took < 20 and (told or (done.returncode == 0 and spared))
     again = run(1, *words, path, expect=None)
     good &= again.returncode == 0 and identical(f"{here}/{name}.h5", path, varying) and os.listdir(scratch) == [f"{name}.h5"]
-    print(f"{'ok  ' if good else 'FAIL'} {name} rank {rank} of {ranks} {way:6} {number:4} {what:24} exit {done.returncode} "
+    print(f"{'ok  ' if good else 'FAIL'} {title(index, name, way, number, what, ranks, rank)} exit {done.returncode} in {took:.1f} s "
           f"{' | '.join(said)}", flush=True)
     if not good:
         print(took, done.stderr[-2000:], again.stderr[-2000:], os.listdir(scratch))
@@ -117,6 +137,10 @@ for name, (words, varying) in JOBS.items():
         fail_reads(name, 1, 0)
         fail_reads(name, 3, 1)
     print(f"{name}: {len(points)} kinds of calls that change files, {len(sizes)} allocations of {len(set(sizes))} sizes", flush=True)
+trials = [trial for trial in trials[options.first:None if options.to is None else options.to + 1] if re.search(options.only, title(*trial))]
+if options.list:
+    print("\n".join(title(*trial) for trial in trials))
+    sys.exit()
 with concurrent.futures.ThreadPoolExecutor(2) as pool:  # one waits where the other computes
     outcomes = list(pool.map(lambda trial: attempt(*trial), trials))
 count, failures = collections.Counter(how for how, _ in outcomes), sum(not good for _, good in outcomes)
