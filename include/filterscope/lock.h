@@ -48,7 +48,8 @@ const fs_lock_key *fs_lock_key_of(const fs_lock *lock);
  * there is none, since the job is then about to be ended by another rank's error. */
 fs_status fs_lock_check(const fs_lock_key *key);
 
-/* Not collective; on other ranks than the one that took the lock. The lock that fs_lock_abandon is to remove. */
+/* Not collective; on other ranks than the one that took the lock. The lock that fs_lock_abandon is to remove; NULL:
+ * none. */
 void fs_lock_join(const fs_lock_key *key);
 
 /* Not collective; on any rank, from any thread or signal handler. Before a process ends at once, and with it its job: removes

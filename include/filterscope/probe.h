@@ -4,7 +4,7 @@
 
 #include "filterscope/dataset.h"
 #include "filterscope/network.h"
-#include "filterscope/results.h"
+#include "filterscope/rows.h"
 #include "filterscope/slots.h"
 
 typedef struct fs_probe_settings {

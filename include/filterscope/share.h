@@ -12,7 +12,4 @@
 fs_status fs_share_dataset(MPI_Comm comm, fs_dataset *data);
 fs_status fs_share_model(MPI_Comm comm, fs_model *model);
 
-/* Collective on comm. MPI_Bcast from `root` of any number of bytes. */
-void fs_share_bytes(MPI_Comm comm, int root, void *bytes, size_t count);
-
 #endif

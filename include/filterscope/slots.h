@@ -45,6 +45,9 @@ int fs_any(MPI_Comm comm, int mine);
  * the least severe failure, and has the message of the lowest rank that reported it. */
 fs_status fs_agree(MPI_Comm comm, fs_status status);
 
+/* Collective on comm. MPI_Bcast from `root` of any number of bytes. */
+void fs_share_bytes(MPI_Comm comm, int root, void *bytes, size_t count);
+
 /* Not collective. Ends the job with this exit code, its message printed before; does not return. A rank waits its turn, up to
  * 5 s, in which those before it may do so: mpirun of Open MPI 4 may crash, and lose the code, where two abort at a time. */
 _Noreturn void fs_abort(MPI_Comm comm, fs_status status);

@@ -32,9 +32,6 @@ struct fs_lock {
     int ends;
 };
 
-/* The job's lock, for fs_lock_abandon. */
-static fs_lock_key known;
-
 /* ABSENT; UNREADABLE, with errno: nothing can be told; STRANGE: no lock but a folder, a link, a pipe, a file of somebody's;
  * UNFINISHED: not a whole lock yet, or no longer; WHOLE. */
 enum state { ABSENT, UNREADABLE, STRANGE, UNFINISHED, WHOLE };
@@ -250,26 +247,6 @@ fs_status fs_lock_check(const fs_lock_key *key)
     return is_lost(key, &now) ? fail_lost(key, &now) : FS_OK;
 }
 
-void fs_lock_join(const fs_lock_key *key)
-{
-    known = *key;
-}
-
-/* Nothing but what a signal handler may call. */
-void fs_lock_abandon(void)
-{
-    static const char word[] = "token ";
-    char text[sizeof word - 1 + sizeof known.token] = "";
-    int file = known.path[0] ? open(known.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
-    if (file < 0)
-        return;
-    ssize_t bytes = read(file, text, sizeof text - 1);
-    size_t length = strlen(known.token);
-    if (bytes == (ssize_t)sizeof text - 1 && memcmp(text + sizeof word - 1, known.token, length) == 0)
-        unlink(known.path);
-    close(file);
-}
-
 static void *keep_alive(void *context)
 {
     fs_lock *lock = context;
@@ -355,7 +332,7 @@ void fs_lock_release(fs_lock *lock)
     pthread_cond_signal(&lock->wake);
     pthread_mutex_unlock(&lock->mutex);
     pthread_join(lock->thread, NULL);
-    known.path[0] = 0;
+    fs_lock_join(NULL);
     if (!is_lost(&lock->key, &now))
         unlink(lock->key.path);
     close(lock->file);

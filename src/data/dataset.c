@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "filterscope/crc32c.h"
 #include "filterscope/memory.h"
 #include "readers.h"
 
@@ -37,29 +36,6 @@ static const data_format *find_format(const char *spec, const char **folder)
             return &formats[i];
     }
     return NULL;
-}
-
-fs_status fs_data_path(const char *folder, const char *name, char *path)
-{
-    int length = snprintf(path, FS_PATH_BYTES, "%s/%s", folder, name);
-    if (length < 0 || length >= FS_PATH_BYTES)
-        return fs_fail(FS_ERROR, "path of %s in its folder: longer than %d bytes", name, FS_PATH_BYTES - 1);
-    return FS_OK;
-}
-
-fs_status fs_data_file_size(const char *path, uint64_t *bytes)
-{
-    struct stat status;
-    if (stat(path, &status) != 0)
-        return fs_fail(FS_ERROR, "%s: %s", path, strerror(errno));
-    if (S_ISDIR(status.st_mode))
-        return fs_fail(FS_ERROR, "%s: is a folder where a file is expected", path);
-    if (!S_ISREG(status.st_mode))
-        return fs_fail(FS_ERROR, "%s: is not a regular file", path);
-    if (status.st_size == 0)
-        return fs_fail(FS_ERROR, "%s: is empty (0 bytes)", path);
-    *bytes = (uint64_t)status.st_size;
-    return FS_OK;
 }
 
 /* DIR of idx:DIR/SET, where there is no such folder as DIR/SET; `set` then begins with the slash before SET. 0 for any other
@@ -100,21 +76,6 @@ static fs_status find_folder(const data_format *format, const char *place, char 
     return !status && found && splits ? fs_data_path(where, set + 1, folder) : status;
 }
 
-static size_t pixel_bytes(const fs_dataset *data)
-{
-    return (size_t)data->images * data->height * data->width * data->channels;
-}
-
-fs_status fs_data_allocate(const char *folder, int available, int limit, fs_dataset *data)
-{
-    if (limit > available)
-        return fs_fail(FS_ERROR, "%s: limit of %d images: this split has %d", folder, limit, available);
-    data->images = limit ? limit : available;
-    data->pixels = fs_alloc(pixel_bytes(data), 1, "the pixels of a data set");
-    data->label = fs_alloc(data->images, sizeof *data->label, "the labels of a data set");
-    return data->pixels && data->label ? FS_OK : FS_ERROR;
-}
-
 static fs_status read_names(const char *folder, const char *file, fs_dataset *data)
 {
     char path[FS_PATH_BYTES], (*name)[FS_LABEL_NAME_BYTES];
@@ -138,12 +99,6 @@ static fs_status name_labels(const char *folder, const data_format *format, int 
     for (int i = 0; i < data->labels; i++)
         snprintf(data->label_name[i], sizeof data->label_name[i], "%d", i);
     return format->names && !unnamed ? read_names(folder, format->names, data) : FS_OK;
-}
-
-uint32_t fs_data_checksum(const fs_dataset *data)
-{
-    uint32_t crc = fs_crc32c(0, data->pixels, pixel_bytes(data));
-    return fs_crc32c(crc, data->label, data->images * sizeof *data->label);
 }
 
 fs_status fs_dataset_open_as(const char *spec, const fs_data_request *request, fs_dataset *data)

@@ -1,10 +1,8 @@
 /* Which algorithm a convolution takes. */
 #include "filterscope/conv.h"
 
-#include "base/simd.h"
 #include "filterscope/layers.h"
 #include "nn/depthwise.h"
-#include "nn/finish.h"
 #include "nn/gemm.h"
 #include "nn/pointwise.h"
 #include "nn/winograd.h"
@@ -60,25 +58,6 @@ void fs_conv_prepare(const fs_conv_shape *shape, const float *weight, int for_in
         fs_winograd_prepare(shape, weight, for_input, part, parts, prepared);
     else if (fs_pointwise_fits(shape))
         fs_pointwise_prepare(shape, weight, for_input, part, parts, prepared);
-}
-
-FS_SIMD static void clip(size_t count, float floor, float ceiling, float *x)
-{
-    for (size_t i = 0; i < count; i++) {
-        float value = x[i] < floor ? floor : x[i];
-        x[i] = value > ceiling ? ceiling : value;
-    }
-}
-
-void fs_conv_finish(const fs_conv_after *after, size_t first, size_t count, float *y)
-{
-    float *own = y + first;
-    if (after->addend)
-        fs_add(count, own, after->addend + first);
-    if (after->clips)
-        clip(count, after->floor, after->ceiling, own);
-    if (after->activation)
-        after->activation(count, after->number, own, own);
 }
 
 void fs_conv_forward(const fs_conv_shape *shape, int images, const float *x, const float *weight, const float *prepared,

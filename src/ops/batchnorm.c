@@ -1,4 +1,5 @@
 /* Batch normalisation, with the ReLU or ReLU6 that follows it in the same pass. */
+#include <math.h>
 #include <string.h>
 
 #include "filterscope/layers.h"
@@ -96,6 +97,15 @@ static void gradient_of_totals(const fs_op *op, const double *totals, float *out
         out[op->weights + c] = (float)totals[c];
         out[c] = (float)totals[op->weights + c];
     }
+}
+
+double fs_conv_scale(const fs_pass *pass, size_t filter)
+{
+    const fs_op *norm = pass->step->norm;
+    if (!norm)
+        return 1;
+    const float *variance = pass->statistic + norm->statistic + pass->step->op->out_channels;
+    return pass->parameter[norm->weight + filter] / sqrt(variance[filter] + FS_BATCHNORM_EPSILON);
 }
 
 const fs_kind fs_kind_bn = {

@@ -1,7 +1,5 @@
 /* Convolutions. In inference one takes along what follows it, as far as one pass over its output can: a batch norm goes into
  * its weights and bias, an addition, an activation and a 2x2 max pool into the kernel's epilogue. */
-#include <math.h>
-
 #include "filterscope/layers.h"
 #include "ops/ops.h"
 #include "ops/words.h"
@@ -187,15 +185,6 @@ static struct folded folded_at(const fs_step *step, float *first)
 static size_t folded(const fs_step *step)
 {
     return (size_t)(folded_at(step, NULL).end - (float *)NULL);
-}
-
-double fs_conv_scale(const fs_pass *pass, size_t filter)
-{
-    const fs_op *norm = pass->step->norm;
-    if (!norm)
-        return 1;
-    const float *variance = pass->statistic + norm->statistic + pass->step->op->out_channels;
-    return pass->parameter[norm->weight + filter] / sqrt(variance[filter] + FS_BATCHNORM_EPSILON);
 }
 
 /* weight [taps x channels][filters] times scale, and bias times scale plus the batch norm's shift. */

@@ -57,3 +57,10 @@ _Noreturn void fs_abort(MPI_Comm comm, fs_status status)
     MPI_Abort(comm, (int)status);
     abort();
 }
+
+void fs_share_bytes(MPI_Comm comm, int root, void *bytes, size_t count)
+{
+    const size_t most = (size_t)1 << 30; /* MPI counts are ints */
+    for (size_t done = 0; done < count; done += most)
+        MPI_Bcast((char *)bytes + done, (int)(count - done < most ? count - done : most), MPI_BYTE, root, comm);
+}

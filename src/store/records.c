@@ -5,65 +5,12 @@
  * in two; the CRC tells both. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "filterscope/crc32c.h"
 #include "filterscope/memory.h"
-#include "filterscope/stop.h"
 #include "store/store.h"
 
-enum { DONE = 1, REORDER_BYTES = 4 << 20 };
-
-fs_status fs_store_check_layer(const fs_results *results, int index)
-{
-    if (index >= 0 && index < results->plan.layers)
-        return FS_OK;
-    return fs_fail(FS_ERROR, "%s: layer %d of %d (from 0) does not exist", results->path, index, results->plan.layers);
-}
-
-fs_status fs_store_check_unit(const fs_results *results, int unit, fs_unit_kind kind)
-{
-    if (unit < 0 || unit >= results->plan.units)
-        return fs_fail(FS_ERROR, "%s: unit %d of %d (from 0) does not exist", results->path, unit, results->plan.units);
-    if (results->plan.unit[unit].kind == (int32_t)kind)
-        return FS_OK;
-    return fs_fail(FS_ERROR, "%s: unit %d is %s", results->path, unit, kind == FS_UNIT_PROBE ? "no probe" : "of another kind");
-}
-
-uint64_t fs_store_weights(const fs_results *results, int index)
-{
-    const fs_layer_row *layer = &results->plan.layer[index];
-    return (uint64_t)results->plan.labels * (uint64_t)layer->filters * (uint64_t)layer->height * (uint64_t)layer->width;
-}
-
-uint64_t fs_store_filter(const fs_results *results, int index, int filter)
-{
-    uint64_t row = (uint64_t)filter;
-    for (int i = 0; i < index; i++)
-        row += (uint64_t)results->plan.layer[i].filters;
-    return row;
-}
-
-uint64_t fs_store_field(const fs_results *results, int filter)
-{
-    return (uint64_t)filter * (uint64_t)results->plan.labels * (uint64_t)results->plan.labels;
-}
-
-uint64_t fs_store_cluster(const fs_results *results, int filter)
-{
-    return (uint64_t)filter * (uint64_t)results->plan.labels;
-}
-
-fs_unit_row *fs_records_read(fs_results *results)
-{
-    size_t units = (size_t)results->plan.units;
-    fs_unit_row *row = fs_alloc(units, sizeof *row, "units");
-    if (row && fs_place_read(fs_store_place(results, FS_PLACE_UNITS, 0), 0, units, row)) {
-        free(row);
-        row = NULL;
-    }
-    return row;
-}
+enum { REORDER_BYTES = 4 << 20 };
 
 /* Continues *crc over the layer's history as it stands in the file. */
 static fs_status sum_history(fs_results *results, int index, int epochs, uint32_t *crc)
@@ -114,81 +61,14 @@ fs_status fs_results_read_done(fs_results *results, uint8_t *done, uint8_t *dama
     fs_status status = row ? FS_OK : FS_ERROR;
     for (int unit = 0; unit < results->plan.units && !status; unit++) {
         uint32_t crc = 0;
-        if (row[unit].state == DONE)
+        if (row[unit].state == FS_UNIT_DONE)
             status = fs_records_sum(results, unit, &crc);
-        done[unit] = row[unit].state == DONE && row[unit].crc == crc;
+        done[unit] = row[unit].state == FS_UNIT_DONE && row[unit].crc == crc;
         if (damaged)
             damaged[unit] = row[unit].state != 0 && !done[unit]; /* a state that is neither 0 nor 1 is damage, too */
     }
     free(row);
     return status;
-}
-
-fs_status fs_results_read_recorded(fs_results *results, uint8_t *recorded)
-{
-    fs_unit_row *row = fs_records_read(results);
-    for (int unit = 0; row && unit < results->plan.units; unit++)
-        recorded[unit] = row[unit].state == DONE;
-    free(row);
-    return row ? FS_OK : FS_ERROR;
-}
-
-fs_status fs_results_read_runs(fs_results *results, fs_run_row *row)
-{
-    return fs_place_read(fs_store_place(results, FS_PLACE_RUNS, 0), 0, (uint64_t)results->plan.units, row);
-}
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_REALTIME, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
-static fs_status write_record(fs_results *results, int unit, int32_t state, uint32_t crc)
-{
-    const fs_unit *u = &results->plan.unit[unit];
-    const fs_unit_row row = {u->kind, results->plan.layer[u->index].layer, u->first, u->count, state, crc};
-    return fs_place_write(fs_store_place(results, FS_PLACE_UNITS, 0), (uint64_t)unit, 1, &row);
-}
-
-/* The record goes first: a unit that is computed once more (its payload was damaged) isn't done while its payload changes,
- * and after a kill it is unfinished rather than damaged, so that a probe goes on at its slot. */
-fs_status fs_results_write_start(fs_results *results, int unit, int launch, int rank)
-{
-    if (unit < 0 || unit >= results->plan.units)
-        return fs_store_check_unit(results, unit, FS_UNIT_PROBE);
-    const fs_place *place = fs_store_place(results, FS_PLACE_RUNS, 0);
-    fs_run_row row, unknown;
-    fs_status status = fs_store_may_write(results);
-    if (!status)
-        status = write_record(results, unit, 0, 0);
-    if (!status)
-        status = fs_place_read(place, (uint64_t)unit, 1, &row);
-    if (status)
-        return status;
-    fs_form_fill(place->form, &unknown);
-    unknown.attempt = row.attempt + 1;
-    unknown.rank = rank;
-    unknown.started = now();
-    results->begun[unit] = fs_seconds();
-    unknown.launch = launch;
-    fs_seal(place->form, &unknown);
-    return fs_place_write(place, (uint64_t)unit, 1, &unknown);
-}
-
-fs_status fs_records_finish(fs_results *results, int unit, uint32_t crc)
-{
-    const fs_place *place = fs_store_place(results, FS_PLACE_RUNS, 0);
-    fs_run_row row;
-    fs_status status = fs_place_read(place, (uint64_t)unit, 1, &row);
-    if (status)
-        return status;
-    row.finished = now();
-    row.seconds = fs_seconds() - results->begun[unit];
-    fs_seal(place->form, &row);
-    status = fs_place_write(place, (uint64_t)unit, 1, &row);
-    return status ? status : write_record(results, unit, DONE, crc);
 }
 
 /* One output unit's weights from (y, x, filter) to (filter, y, x), or back. */

@@ -14,7 +14,6 @@
 #include "base/superblock.h"
 #include "filterscope/memory.h"
 #include "filterscope/slots.h" /* fs_agree */
-#include "filterscope/stop.h"
 #include "store/store.h"
 
 enum { NAME_BYTES = 32 }; /* of a name in /proc */
@@ -181,13 +180,6 @@ static fs_status allocate(fs_results *results)
                : FS_ERROR;
 }
 
-const fs_place *fs_store_place(const fs_results *results, fs_place_name name, int index)
-{
-    if (name < FS_PLACES_ONCE)
-        return &results->place[name];
-    return &results->place[FS_PLACES_ONCE + index * FS_PLACES_PER_LAYER + name - FS_PLACES_ONCE];
-}
-
 static fs_status open_place(fs_results *results, fs_place_name name, int index)
 {
     fs_place *place = (fs_place *)fs_store_place(results, name, index);
@@ -309,45 +301,6 @@ static fs_status read_plan(fs_results *results)
     return status ? status : open_places(results, 1);
 }
 
-/* What the system cannot store in the end (a full NFS server, a failing disk) it reports to fsync of a descriptor that was
- * open when it was written. */
-fs_status fs_store_sync(fs_results *results)
-{
-    results->synced = fs_seconds();
-    fs_file_watch_begin(results->path, "flush");
-    int failed = fsync(results->descriptor);
-    fs_file_watch_end();
-    if (failed)
-        return fs_fail(FS_ERROR, "%s: the last bytes could not be written: %s", results->path, strerror(errno));
-    for (int i = 0; i < results->plan.layers; i++)
-        if (results->newest[i].known)
-            results->newest[i].durable = results->newest[i].slot;
-    return FS_OK;
-}
-
-/* Syncing takes a hundredth of the time at the most. */
-int fs_results_is_due(const fs_results *results)
-{
-    double wait = results->every > 100 * results->cost ? results->every : 100 * results->cost;
-    return fs_seconds() - results->synced >= wait;
-}
-
-fs_status fs_results_settle(fs_results *results)
-{
-    fs_status status = FS_OK;
-    if (fs_results_is_due(results)) {
-        status = fs_store_sync(results);
-        results->cost = results->writing + fs_seconds() - results->synced;
-    }
-    results->writing = 0;
-    return status;
-}
-
-void fs_results_sync_every(fs_results *results, double seconds)
-{
-    results->every = seconds;
-}
-
 /* Collective on comm. The file is opened for writing only where every rank has read it and found it to be sound: HDF5 may
  * change a foreign file by opening it so. Then each rank opens it through MPI-IO for itself alone, on MPI_COMM_SELF: nothing
  * that HDF5 does here is collective, so that a disk which fails on one rank leaves no other waiting for it. (In an open or a
@@ -444,19 +397,4 @@ fs_status fs_results_close(fs_results *results)
 int fs_results_cannot_end(void)
 {
     return cannot_end;
-}
-
-void fs_results_guard(fs_results *results, const fs_target *target)
-{
-    results->target = target;
-}
-
-fs_status fs_store_may_write(const fs_results *results)
-{
-    return results->target ? fs_target_check(results->target) : FS_OK;
-}
-
-const fs_results_plan *fs_results_plan_of(const fs_results *results)
-{
-    return &results->plan;
 }

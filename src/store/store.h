@@ -79,6 +79,8 @@ fs_status fs_knockout_sum(fs_results *results, const fs_unit *unit, uint32_t *cr
 /* After the payload, whose CRC it is: when the unit was finished, then that it is. */
 fs_status fs_records_finish(fs_results *results, int unit, uint32_t crc);
 
+enum { FS_UNIT_DONE = 1 }; /* its state in /units */
+
 /* All rows of /units; released with free(). NULL after a failure. */
 fs_unit_row *fs_records_read(fs_results *results);
 

@@ -1,9 +1,18 @@
 /* Units that ranks compute alone, one after the other. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "filterscope/slots.h"
 #include "filterscope/stop.h"
 #include "sweep/internal.h"
+
+void fs_sweep_abort(fs_sweep_run *run, fs_status status)
+{
+    fprintf(fs_messages(), "filterscope: rank %d: %s\n", run->rank, fs_message());
+    fflush(NULL);
+    fs_lock_abandon();
+    fs_abort(run->world, status);
+}
 
 int fs_sweep_poll(void *context)
 {

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "filterscope/memory.h"
-#include "filterscope/share.h"
 #include "filterscope/slots.h"
 #include "filterscope/stop.h"
 #include "sweep/coordinator.h"

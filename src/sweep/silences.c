@@ -6,7 +6,6 @@
 
 #include "filterscope/clusters.h"
 #include "filterscope/memory.h"
-#include "filterscope/share.h"
 #include "filterscope/silence.h"
 #include "filterscope/slots.h"
 #include "sweep/internal.h"

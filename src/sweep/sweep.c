@@ -5,17 +5,8 @@
 #include <stdlib.h>
 
 #include "filterscope/memory.h"
-#include "filterscope/share.h"
 #include "filterscope/slots.h"
 #include "sweep/internal.h"
-
-void fs_sweep_abort(fs_sweep_run *run, fs_status status)
-{
-    fprintf(fs_messages(), "filterscope: rank %d: %s\n", run->rank, fs_message());
-    fflush(NULL);
-    fs_lock_abandon();
-    fs_abort(run->world, status);
-}
 
 static void name_unit(const fs_plan *plan, int unit)
 {

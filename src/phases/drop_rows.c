@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "filterscope/memory.h"
-#include "filterscope/results.h"
+#include "filterscope/rows.h"
 
 enum { SAMPLES = 1000 }; /* of the bootstrap: its ends of 95 % are then some hundredths of its width exact */
 

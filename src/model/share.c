@@ -6,13 +6,6 @@
 #include "filterscope/memory.h"
 #include "filterscope/slots.h"
 
-void fs_share_bytes(MPI_Comm comm, int root, void *bytes, size_t count)
-{
-    const size_t most = (size_t)1 << 30; /* MPI counts are ints */
-    for (size_t done = 0; done < count; done += most)
-        MPI_Bcast((char *)bytes + done, (int)(count - done < most ? count - done : most), MPI_BYTE, root, comm);
-}
-
 static int rank_of(MPI_Comm comm)
 {
     int rank;
