@@ -2,6 +2,8 @@
 #ifndef FILTERSCOPE_BLAS_H
 #define FILTERSCOPE_BLAS_H
 
+#include <stddef.h>
+
 /* Not collective. The OPENBLAS_CORETYPE that makes OpenBLAS faster on this CPU than its own choice `core` does, or NULL where
  * it is best left alone: releases that do not know a CPU of AMD's with AVX-512 take their AVX2 kernels for it ("Haswell" or
  * "Zen"), at half the speed.
@@ -16,5 +18,8 @@ void fs_blas_start(char **argv);
 
 /* Not collective. Lets OpenBLAS take its buffer while there is memory: later it would ask for one again and again, for ever. */
 void fs_blas_reserve(void);
+
+/* Not collective. "OpenBLAS 0.3.21 SkylakeX": the library, its version, its kernels. */
+void fs_blas_name(char *name, size_t size);
 
 #endif

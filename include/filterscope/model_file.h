@@ -1,7 +1,7 @@
 /* The model file: weights, momentum, progress and configuration in one HDF5 file, replaced atomically (filterscope-model).
  *
  *     /                  attributes format, format_version, arch, height, width, channels, labels, epochs, epoch, batch,
- *                        right, loss, crc (CRC-32C of all but the history)
+ *                        right, loss, crc (CRC-32C of all but the history); kinds, where it is known what it was trained on
  *     /architecture      one string: the network's layers (architecture.h)
  *     /scaling/NAME      float64; NAME = pixel [2], mean [channels], std [channels]: fs_scaling
  *     /config            table   key, value: the configuration that the weights depend on
@@ -38,6 +38,7 @@ typedef struct fs_model {
     fs_network net;
     fs_scaling scaling; /* how the images were scaled that it was trained with */
     fs_config config;
+    char kinds[256]; /* of the CPUs and BLAS kernels that it was trained on, the distinct ones with "; "; "": not known */
     char (*label_name)[FS_LABEL_NAME_BYTES]; /* [net.labels] */
     int32_t *label_number;                   /* [net.labels] fs_dataset's number: NULL where no label was left out */
     int epochs;                              /* planned; 0 where the network was trained elsewhere */

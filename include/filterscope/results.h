@@ -110,8 +110,12 @@ typedef struct fs_launch {
     char hosts[160];
     char job[32]; /* Slurm job id, "" outside Slurm */
     char command[512];
-    int32_t pid;  /* of rank 0 */
-    uint32_t crc; /* the store's */
+    char kinds[256]; /* of the ranks' CPUs and BLAS kernels, the distinct ones with "; " */
+    char commit[48]; /* that the program was built of; with "-dirty" where there were other changes; "unknown" */
+    char compiler[48];
+    char flags[256]; /* the compiler's */
+    int32_t pid;     /* of rank 0 */
+    uint32_t crc;    /* the store's */
 } fs_launch;
 
 /* How a unit was computed; times are seconds since 1970, NaN where it hasn't been. */

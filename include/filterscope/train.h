@@ -51,6 +51,7 @@ typedef struct fs_train_settings {
     int slots;
     double save_every; /* seconds after which the model is written amid an epoch, too, or a hundred times what that takes */
     uint64_t seed;
+    int mixed; /* ranks have CPUs of different kinds: each epoch begins with rank 0's weights on all of them */
 } fs_train_settings;
 
 /* Collective on own->comm. One batch of `images` images train[order[0]], train[order[1]] ... after `done` epochs (2.5 is amid

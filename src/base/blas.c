@@ -1,6 +1,7 @@
 #include "filterscope/blas.h"
 
 #include <cblas.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -35,4 +36,13 @@ void fs_blas_reserve(void)
     enum { SIDE = 160 }; /* products of less than 100 can do without */
     static float zero[SIDE * SIDE], product[SIDE * SIDE];
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, SIDE, SIDE, SIDE, 1, zero, SIDE, zero, SIDE, 0, product, SIDE);
+}
+
+void fs_blas_name(char *name, size_t size)
+{
+    const char *config = openblas_get_config(); /* "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ..." */
+    size_t version = strcspn(config, " ");
+    version += strspn(config + version, " ");
+    version += strcspn(config + version, " ");
+    snprintf(name, size, "%.*s %s", (int)version, config, openblas_get_corename());
 }

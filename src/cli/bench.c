@@ -381,7 +381,7 @@ static fs_status make_network(struct bench *b)
 fs_status fs_cli_bench(int argc, char **argv)
 {
     struct bench b;
-    fs_launch launch;
+    fs_launch launch = {0};
     fs_status status = read_arguments(argc, argv, &b);
     if (status)
         return status == FS_STOPPED ? FS_OK : status; /* --help */

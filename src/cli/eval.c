@@ -15,7 +15,7 @@
 
 struct arguments {
     const char *model, *split, *table;
-    int images, batch, safe;
+    int images, batch, safe, mixed;
     fs_data_choice data;
 };
 
@@ -52,6 +52,7 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
         {"safe", FS_OPTION_FLAG, &a->safe, 0, 0, "for spreadsheets: a ' before labels that begin with = + - or @"},
         {"images", FS_OPTION_INT, &a->images, 1, 2e9, "the first N images only (all)"},
         {"batch", FS_OPTION_INT, &a->batch, 1, 65536, "images at a time (100)"},
+        FS_MIXED_OPTION(&a->mixed),
         {NULL},
     };
     fs_status status = fs_options_read(argc, argv, usage, options, NULL);
@@ -226,7 +227,10 @@ fs_status fs_cli_eval(int argc, char **argv)
     if (status)
         return status == FS_STOPPED ? FS_OK : status; /* --help */
     fs_stop_install(0);
-    status = load(&job);
+    fs_launch launch;
+    status = fs_meet_ranks("eval", job.a.mixed, &launch);
+    if (!status)
+        status = load(&job);
     if (!status)
         status = run(&job);
     free(job.confusion);

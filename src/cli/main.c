@@ -91,7 +91,7 @@ static fs_status run_parallel(const struct command *command, int argc, char **ar
 static fs_status print_about(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--version") == 0)
-        printf("filterscope " FS_VERSION "\n");
+        fs_print_version();
     else
         print_help();
     return argc < 2 ? fs_fail(FS_USAGE, "no command was given") : FS_OK;

@@ -17,7 +17,7 @@
 
 struct arguments {
     const char *model, *out, *layers, *knockout, *knockout_layers;
-    int filters_per_unit, reserve;
+    int filters_per_unit, reserve, mixed;
     fs_data_choice data;
     fs_sweep_settings settings;
 };
@@ -30,6 +30,7 @@ struct job {
     fs_dataset train, test;
     fs_plan plan;
     fs_config config;
+    fs_launch launch; /* this start */
 };
 
 static const char sweep_usage[] = "sweep --model MODEL.h5 --data SPEC --out RESULTS.h5 [options]";
@@ -92,6 +93,7 @@ static fs_status read_arguments(int argc, char **argv, const char *usage, struct
         {"knockout-images", FS_OPTION_INT, &a->settings.knockout_images, 1, 2e9, "the first N test images for that (all)"},
         {"save-every", FS_OPTION_NUMBER, &a->settings.save_every, 0, 1e6, "seconds of work that a power failure may cost (30)"},
         {"reserve", FS_OPTION_INT, &a->reserve, 0, 1e6, "stop so many seconds before the Slurm job ends (60)"},
+        FS_MIXED_OPTION(&a->mixed),
         {NULL},
     };
     fs_status status = fs_options_read(argc, argv, usage, options, NULL);
@@ -229,6 +231,17 @@ static fs_status extend_results(struct job *job)
     return status ? status : fs_target_hold(&job->target, 0);
 }
 
+/* With the CPUs of the start before, where work is left. What is damaged is no reason to stop here: it is made anew later. */
+static void compare_kinds(const struct job *job, int adds, fs_results *results)
+{
+    fs_launch earlier;
+    int number, complete;
+    if (fs_results_read_complete(results, &complete, NULL) == FS_OK && complete && !adds)
+        return;
+    if (fs_results_read_launch(results, &earlier, &number) == FS_OK && number >= 0)
+        fs_compare_kinds("sweep", earlier.kinds, job->launch.kinds);
+}
+
 /* Creates the results file, or finds that it was made for the same sweep. On rank 0. */
 static fs_status find_results(struct job *job)
 {
@@ -246,6 +259,8 @@ static fs_status find_results(struct job *job)
     int knockout = job->a.knockout != NULL, adds = knockout && !fs_config_get(stored->config, "knockout");
     fs_results_plan now = describe_plan(job, knockout && !adds);
     status = fs_results_match(job->a.out, stored, &now);
+    if (!status)
+        compare_kinds(job, adds, results);
     fs_results_close(results);
     return status || !adds ? status : extend_results(job);
 }
@@ -330,9 +345,8 @@ static fs_status sweep(struct job *job, int argc, char **argv)
         s->team = s->slots;
     if (rank == 0)
         announce(job);
-    fs_launch launch;
-    fs_describe_launch(argc, argv, (ranks + s->team - 1) / s->team, &launch);
-    fs_sweep_input input = {&job->model.net, &job->train, &job->test, &job->plan, s, &launch, &job->target};
+    fs_describe_launch(argc, argv, (ranks + s->team - 1) / s->team, &job->launch);
+    fs_sweep_input input = {&job->model.net, &job->train, &job->test, &job->plan, s, &job->launch, &job->target};
     status = fs_sweep(MPI_COMM_WORLD, &input);
     if (rank == 0 && !status)
         printf("sweep: complete: %s\n", job->a.out);
@@ -346,9 +360,11 @@ fs_status fs_cli_sweep(int argc, char **argv)
     if (status)
         return status == FS_STOPPED ? FS_OK : status; /* --help */
     fs_stop_install(job.a.reserve);
-    fs_lock *lock;
+    fs_lock *lock = NULL;
     const fs_input inputs[] = {{"model", job.a.model}, {NULL}};
-    status = fs_lock_output(job.a.out, inputs, &job.target, &lock);
+    status = fs_meet_ranks("sweep", job.a.mixed, &job.launch);
+    if (!status)
+        status = fs_lock_output(job.a.out, inputs, &job.target, &lock);
     if (!status)
         status = sweep(&job, argc, argv);
     fs_target_drop(&job.target);

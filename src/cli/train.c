@@ -18,6 +18,7 @@ struct arguments {
     int reserve;
     fs_data_choice data;
     fs_train_settings settings;
+    fs_launch launch; /* this start */
 };
 
 static const char usage[] = "train --arch NAME|FILE --data SPEC --out MODEL.h5 [options]";
@@ -76,6 +77,7 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
         {"test-images", FS_OPTION_INT, &a->data.test_images, 1, 2e9, "the first N test images only (all)"},
         {"save-every", FS_OPTION_NUMBER, &a->settings.save_every, 0, 1e6, "seconds of work that a power failure may cost (30)"},
         {"reserve", FS_OPTION_INT, &a->reserve, 0, 1e6, "stop so many seconds before the Slurm job ends (60)"},
+        FS_MIXED_OPTION(&a->settings.mixed),
         {NULL},
     };
     fs_status status = fs_options_read(argc, argv, usage, options, NULL);
@@ -254,6 +256,16 @@ static fs_status check_names(const struct arguments *a, const fs_model *model, c
     return FS_OK;
 }
 
+/* The model tells all kinds of CPU that it was trained on, as far as they fit. */
+static void note_kinds(const struct arguments *a, fs_model *model)
+{
+    const char *now = a->launch.kinds;
+    fs_compare_kinds("train", model->kinds, now);
+    size_t used = strlen(model->kinds);
+    if (!strstr(model->kinds, now))
+        snprintf(model->kinds + used, sizeof model->kinds - used, "%s%s", used ? "; " : "", now);
+}
+
 /* A new model, or the one in the file where that was made with the same configuration. On rank 0. */
 static fs_status find_model(struct arguments *a, const fs_arch *arch, const fs_target *target, const fs_dataset *train,
                             const fs_dataset *test, fs_model *model)
@@ -279,6 +291,8 @@ static fs_status find_model(struct arguments *a, const fs_arch *arch, const fs_t
     if (status)
         return status;
     model->config = now;
+    if (model->epoch < a->settings.recipe.epochs)
+        note_kinds(a, model);
     status = check_names(a, model, train);
     if (!status)
         status = check_sweep(a, resumes, train, test, &model->net);
@@ -347,6 +361,8 @@ fs_status fs_cli_train(int argc, char **argv)
     fs_lock *lock = NULL;
     fs_target target = {.held = -1};
     const fs_input inputs[] = {{"arch", a.arch}, {"init", a.init}, {NULL}};
+    if (!status)
+        status = fs_meet_ranks("train", a.settings.mixed, &a.launch);
     if (!status)
         status = fs_lock_output(a.out, inputs, &target, &lock);
     if (!status)

@@ -62,6 +62,8 @@ static uint32_t sum_model(const fs_model *model)
     crc = fs_crc32c(crc, &model->loss, sizeof model->loss);
     for (int i = 0; i < model->config.count; i++)
         crc = sum_text(sum_text(crc, model->config.entry[i].key), model->config.entry[i].value);
+    if (*model->kinds)
+        crc = sum_text(crc, model->kinds);
     for (int k = 0; k < net->labels; k++)
         crc = sum_text(crc, model->label_name[k]);
     crc = fs_label_numbers_sum(crc, model);
@@ -174,6 +176,28 @@ static int history_is_sound(hid_t file, const fs_model *model)
     return sound;
 }
 
+/* The attribute `kinds` is not there where it is not known. */
+static int write_kinds(hid_t file, const fs_model *model)
+{
+    if (!*model->kinds)
+        return 1;
+    hid_t text = fs_hdf5_string(sizeof model->kinds);
+    int written = fs_hdf5_write_attribute(file, "kinds", text, model->kinds);
+    H5Tclose(text);
+    return written;
+}
+
+static void read_kinds(hid_t file, fs_model *model)
+{
+    if (H5Aexists(file, "kinds") <= 0)
+        return;
+    hid_t text = fs_hdf5_string(sizeof model->kinds);
+    if (!fs_hdf5_read_attribute(file, "kinds", text, model->kinds))
+        *model->kinds = 0; /* which the CRC tells */
+    H5Tclose(text);
+    model->kinds[sizeof model->kinds - 1] = 0;
+}
+
 static fs_status write_all(hid_t file, const fs_model *model)
 {
     const fs_network *net = &model->net;
@@ -191,6 +215,7 @@ static fs_status write_all(hid_t file, const fs_model *model)
     H5Tclose(text);
     for (int i = 0; i < ATTRIBUTES && done; i++)
         done = fs_hdf5_write_attribute(file, list[i].name, list[i].type, list[i].value);
+    done = done && write_kinds(file, model);
     const char *groups[] = {"/parameter", "/momentum", "/statistic", "/scaling"};
     for (int i = 0; i < 4 && done; i++) {
         hid_t group = H5Gcreate2(file, groups[i], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
@@ -394,6 +419,7 @@ static fs_status read_all(hid_t file, fs_model *model)
         model->config.entry[i].key[FS_CONFIG_KEY_BYTES - 1] = model->config.entry[i].value[FS_CONFIG_VALUE_BYTES - 1] = 0;
     for (int k = 0; k < n.labels; k++)
         model->label_name[k][FS_LABEL_NAME_BYTES - 1] = 0;
+    read_kinds(file, model);
     status = fs_label_numbers_read(file, n.labels, model);
     if (!status)
         status = fs_each_array(&model->net, read_array, &file);

@@ -9,6 +9,7 @@
 #include "filterscope/layers.h"
 #include "filterscope/memory.h"
 #include "filterscope/random.h"
+#include "filterscope/share.h"
 #include "filterscope/stop.h"
 #include "phases/progress.h"
 
@@ -173,6 +174,15 @@ static fs_status finish_epoch(struct loop *l, int epoch, double started)
     return FS_OK;
 }
 
+/* Each rank takes the steps of SGD by itself: where ranks round differently, their weights would drift apart. */
+static void share_weights(const struct loop *l)
+{
+    fs_network *net = &l->model->net;
+    fs_share_bytes(l->own.comm, 0, net->parameter, net->parameters * sizeof *net->parameter);
+    fs_share_bytes(l->own.comm, 0, net->velocity, net->parameters * sizeof *net->velocity);
+    fs_share_bytes(l->own.comm, 0, net->statistic, net->statistics * sizeof *net->statistic);
+}
+
 static fs_status run_epochs(struct loop *l)
 {
     fs_model *model = l->model;
@@ -186,6 +196,8 @@ static fs_status run_epochs(struct loop *l)
         fs_progress_start(&progress, what, l->own.rank == 0, model->batch * l->settings->batch,
                           (double)(l->settings->recipe.epochs - epoch) * l->train->images);
         fs_random_order(l->settings->seed, (uint32_t)epoch, l->order, l->train->images);
+        if (l->settings->mixed)
+            share_weights(l);
         status = run_batches(l, epoch, &progress);
         if (status && status != FS_STOPPED)
             return status;

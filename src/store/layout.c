@@ -80,7 +80,8 @@ static const fs_column launch_columns[] = {
     FS_COLUMN(fs_launch, time, FS_FLOAT64), FS_COLUMN(fs_launch, ranks, FS_INT32),    FS_COLUMN(fs_launch, teams, FS_INT32),
     FS_COLUMN(fs_launch, version, FS_TEXT), FS_COLUMN(fs_launch, libraries, FS_TEXT), FS_COLUMN(fs_launch, blas_core, FS_TEXT),
     FS_COLUMN(fs_launch, hosts, FS_TEXT),   FS_COLUMN(fs_launch, job, FS_TEXT),       FS_COLUMN(fs_launch, command, FS_TEXT),
-    FS_COLUMN(fs_launch, pid, FS_INT32),    FS_COLUMN(fs_launch, crc, FS_UINT32),
+    FS_COLUMN(fs_launch, kinds, FS_TEXT),   FS_COLUMN(fs_launch, commit, FS_TEXT),    FS_COLUMN(fs_launch, compiler, FS_TEXT),
+    FS_COLUMN(fs_launch, flags, FS_TEXT),   FS_COLUMN(fs_launch, pid, FS_INT32),      FS_COLUMN(fs_launch, crc, FS_UINT32),
 };
 
 static const fs_column run_columns[] = {

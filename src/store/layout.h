@@ -42,7 +42,7 @@ typedef enum fs_place_name {
 } fs_place_name;
 
 #define FS_FORMAT "filterscope-results"
-enum { FS_FORMAT_VERSION = 2, FS_MOST_DIMENSIONS = 4, FS_PLACE_PATH_BYTES = 64 };
+enum { FS_FORMAT_VERSION = 3, FS_MOST_DIMENSIONS = 4, FS_PLACE_PATH_BYTES = 64 };
 
 /* Bounds of a plan: a damaged number must not become an allocation. */
 enum { FS_MOST_EXTENT = 65535, FS_MOST_PLAN_LAYERS = 1024, FS_MOST_PLAN_EPOCHS = 1 << 20, FS_MOST_PLAN_UNITS = 1 << 24 };

@@ -14,6 +14,7 @@
 
 #include "filterscope/node.h"
 #include "filterscope/random.h"
+#include "filterscope/seats.h"
 #include "filterscope/share.h"
 #include "filterscope/silence.h"
 #include "filterscope/slots.h"
@@ -219,6 +220,41 @@ static void fields_beyond_a_nodes_memory_are_told_of_beforehand(void **state)
     assert_non_null(strstr(fs_message(), "the fields of 100000 filters with 65000 labels take 15"));
 }
 
+/* As many hosts as ranks, in pairs: 0 0 1 1 2. */
+static void ranks_of_different_kinds_and_on_one_core_are_found(void **state)
+{
+    (void)state;
+    fs_seat own, *all;
+    fs_seat_find(&own);
+    assert_true(*own.host && strstr(own.kind, ", OpenBLAS ") && own.core >= -1);
+    snprintf(own.host, sizeof own.host, "host%d", rank / 2);
+    own.core = rank == 1 ? 0 : rank / 2;
+    assert_int_equal(fs_seats_gather(MPI_COMM_WORLD, &own, &all), FS_OK);
+    if (rank > 0) {
+        assert_null(all);
+        return;
+    }
+    char list[64];
+    int first = -1, second = -1;
+    assert_int_equal(fs_seats_check_alike(ranks, all), FS_OK);
+    assert_int_equal(fs_seats_share_core(ranks, all, &first, &second), ranks > 1);
+    assert_true(ranks == 1 || (first == 0 && second == 1));
+    fs_seats_list_hosts(ranks, all, list, sizeof list);
+    assert_string_equal(list, ranks < 3 ? "host0" : ranks < 5 ? "host0 host1" : "host0 host1 host2");
+    all[0].core = -1; /* of all cores: shares none */
+    assert_int_equal(fs_seats_share_core(ranks, all, &first, &second), ranks > 3);
+    snprintf(all[0].kind, sizeof all[0].kind, "a");
+    for (int r = 1; r < ranks; r++)
+        snprintf(all[r].kind, sizeof all[r].kind, "%s", r == 1 ? "a" : "b");
+    assert_int_equal(fs_seats_check_alike(ranks, all), ranks < 3 ? FS_OK : FS_MISMATCH);
+    assert_true(ranks < 3 || strstr(fs_message(), "rank 0 on host host0 has a, rank 2 on host host1 has b"));
+    fs_seats_list_kinds(ranks, all, list, sizeof list);
+    assert_string_equal(list, ranks < 3 ? "a" : "a; b");
+    fs_seats_list_kinds(ranks, all, list, 3);
+    assert_string_equal(list, ranks < 3 ? "a" : "a;");
+    free(all);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +265,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(fields_beyond_a_nodes_memory_are_told_of_beforehand),
         cmocka_unit_test(ranks_of_a_node_share_memory),
         cmocka_unit_test(where_one_cannot_share_each_has_its_own),
+        cmocka_unit_test(ranks_of_different_kinds_and_on_one_core_are_found),
         cmocka_unit_test(the_desk_hands_out_every_job_once),
         cmocka_unit_test(a_desk_that_stops_hands_out_no_more),
     };

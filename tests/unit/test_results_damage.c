@@ -128,9 +128,9 @@ static void foreign_files_are_refused(void **state)
     assert_refused(FS_MISMATCH, "not a filterscope results file");
     H5Fclose(foreign_file(H5F_LIBVER_V18, "filterscope-model", 1));
     assert_refused(FS_MISMATCH, "not a filterscope results file");
-    H5Fclose(foreign_file(H5F_LIBVER_V18, "filterscope-results", 1));
-    assert_refused(FS_MISMATCH, "format version 1");
     H5Fclose(foreign_file(H5F_LIBVER_V18, "filterscope-results", 2));
+    assert_refused(FS_MISMATCH, "format version 2");
+    H5Fclose(foreign_file(H5F_LIBVER_V18, "filterscope-results", 3));
     assert_refused(FS_MISMATCH, "/config");
     unlink(path);
     fs_results *results;

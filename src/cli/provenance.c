@@ -1,0 +1,101 @@
+/* Who computes: the program, its libraries, its ranks. */
+#include <cblas.h>
+#include <hdf5.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "build.h"
+#include "cli/cli.h"
+#include "filterscope/seats.h"
+#include "filterscope/slots.h"
+
+static void tell_ranks(const char *command, int ranks, const fs_seat *all, fs_launch *launch)
+{
+    int first, second;
+    fs_seats_list_hosts(ranks, all, launch->hosts, sizeof launch->hosts);
+    fs_seats_list_kinds(ranks, all, launch->kinds, sizeof launch->kinds);
+    if (fs_seats_check_alike(ranks, all))
+        fprintf(fs_messages(), "%s: note: %s, so that last digits depend on which rank computes what\n", command, fs_message());
+    if (fs_seats_share_core(ranks, all, &first, &second))
+        fprintf(fs_messages(),
+                "%s: note: ranks %d and %d are both bound to core %d of host %s and wait for each other: one rank a core, or "
+                "--bind-to none\n",
+                command, first, second, (int)all[first].core, all[first].host);
+}
+
+fs_status fs_meet_ranks(const char *command, int mixed, fs_launch *launch)
+{
+    fs_seat own, *all;
+    int ranks;
+    memset(launch, 0, sizeof *launch);
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    fs_seat_find(&own);
+    fs_status status = fs_seats_gather(MPI_COMM_WORLD, &own, &all);
+    if (status)
+        return status;
+    if (all && !mixed && fs_seats_check_alike(ranks, all))
+        status = fs_fail(FS_MISMATCH, "%s. --mixed lets them work together", fs_message());
+    if (all && !status)
+        tell_ranks(command, ranks, all, launch);
+    free(all);
+    return fs_agree(MPI_COMM_WORLD, status);
+}
+
+void fs_compare_kinds(const char *command, const char *earlier, const char *now)
+{
+    if (*earlier && strcmp(earlier, now) != 0)
+        printf("%s: note: goes on with %s what %s began: last digits will not be those of either alone\n", command, now,
+               earlier);
+}
+
+static void append(char *text, size_t size, const char *word)
+{
+    size_t used = strlen(text);
+    snprintf(text + used, size - used, "%s%s", used ? " " : "", word);
+}
+
+static void list_libraries(char *text, size_t size)
+{
+    unsigned major, minor, release;
+    int length;
+    char mpi[MPI_MAX_LIBRARY_VERSION_STRING];
+    MPI_Get_library_version(mpi, &length);
+    mpi[strcspn(mpi, ",\n")] = 0;
+    H5get_libversion(&major, &minor, &release);
+    snprintf(text, size, "%.60s; HDF5 %u.%u.%u; %.60s", mpi, major, minor, release, openblas_get_config());
+}
+
+void fs_describe_launch(int argc, char **argv, int teams, fs_launch *launch)
+{
+    const char *job = getenv("SLURM_JOB_ID");
+    MPI_Comm_size(MPI_COMM_WORLD, &launch->ranks);
+    launch->time = (double)time(NULL);
+    launch->teams = teams;
+    launch->pid = (int32_t)getpid();
+    snprintf(launch->version, sizeof launch->version, "%s", FS_VERSION);
+    snprintf(launch->commit, sizeof launch->commit, "%s", FS_COMMIT);
+    snprintf(launch->compiler, sizeof launch->compiler, "%s", FS_COMPILER);
+    snprintf(launch->flags, sizeof launch->flags, "%s", FS_FLAGS);
+    list_libraries(launch->libraries, sizeof launch->libraries);
+    snprintf(launch->blas_core, sizeof launch->blas_core, "%s", openblas_get_corename());
+    snprintf(launch->job, sizeof launch->job, "%s", job ? job : "");
+    append(launch->command, sizeof launch->command, "filterscope");
+    for (int i = 0; i < argc; i++)
+        append(launch->command, sizeof launch->command, argv[i]);
+    fs_text_repair(launch->command); /* paths may be anything */
+}
+
+void fs_print_version(void)
+{
+    fs_launch launch = {0};
+    char kind[FS_CPU_KIND_BYTES];
+    list_libraries(launch.libraries, sizeof launch.libraries);
+    fs_cpu_kind(kind);
+    printf("filterscope " FS_VERSION "\ncommit     " FS_COMMIT "\ncompiler   " FS_COMPILER "\nflags      " FS_FLAGS
+           "\nlibraries  %s\nkind       %s\n",
+           launch.libraries, kind);
+}
