@@ -91,8 +91,8 @@ fs_tables <- c("layers", "filters", "probes", "history", "cluster_sizes", "knock
   .fs_with_file(path, function(file) {
     if (!file$attr_exists("format") || h5attr(file, "format") != "filterscope-results")
       stop(path, ": not a filterscope results file", call. = FALSE)
-    if (h5attr(file, "format_version") != 2)
-      stop(path, ": format version ", h5attr(file, "format_version"), ", this script reads 2", call. = FALSE)
+    if (!h5attr(file, "format_version") %in% 2:3)
+      stop(path, ": format version ", h5attr(file, "format_version"), ", this script reads 2 and 3", call. = FALSE)
     .fs_check_contained(path, file)
     config <- .fs_read(file, "config")
     config <- setNames(as.list(config$value), config$key)

@@ -24,7 +24,7 @@ import pandas as pd  # noqa: E402
 from filterscope_output import written  # noqa: E402
 
 __version__ = "0.1.0"
-FORMAT, FORMAT_VERSION = "filterscope-results", 2
+FORMAT, FORMAT_VERSIONS = "filterscope-results", (2, 3)  # 2: launches tell neither kinds nor the build
 PROBE, SILENCE, BASELINE, KNOCKOUT = 1, 2, 3, 4  # kinds of units
 RUN = {"file": ("", "results file"), "arch": ("", "architecture"), "model": ("", "CRC of the trained network"),
        "seed": ("", "seed of the probes")}
@@ -211,8 +211,8 @@ class Results(_Tables):
             if _text(file.attrs.get("format", "")) != FORMAT:
                 raise ValueError(f"{self.path}: not a filterscope results file")
             version = int(file.attrs["format_version"])
-            if version != FORMAT_VERSION:
-                raise ValueError(f"{self.path}: format version {version}, this module reads {FORMAT_VERSION}")
+            if version not in FORMAT_VERSIONS:
+                raise ValueError(f"{self.path}: format version {version}, this module reads {' and '.join(map(str, FORMAT_VERSIONS))}")
             try:
                 _check_contained(file)
             except ValueError as error:

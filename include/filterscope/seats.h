@@ -23,15 +23,15 @@ void fs_seat_find(fs_seat *own);
 /* Collective on comm. *all is [ranks] on rank 0, which frees it, and NULL on the others. FS_ERROR on every rank: no memory. */
 fs_status fs_seats_gather(MPI_Comm comm, const fs_seat *own, fs_seat **all);
 
-/* Not collective. FS_MISMATCH where two of the ranks have CPUs or BLAS kernels of different kinds: the message names the two ranks,
- * their hosts and what they have. */
+/* Not collective. FS_MISMATCH where two of the ranks have CPUs or BLAS kernels of different kinds: the message names the two
+ * ranks, their hosts and what they have. */
 fs_status fs_seats_check_alike(int ranks, const fs_seat *all);
 
 /* Not collective. 1 where two ranks are bound to the same core of a host, the first such two in *first and *second. */
 int fs_seats_share_core(int ranks, const fs_seat *all, int *first, int *second);
 
-/* Not collective. The distinct hosts in the order of ranks, with blanks between them, and the distinct kinds with "; ", as far as
- * they fit. */
+/* Not collective. The distinct hosts in the order of ranks, with blanks between them, and the distinct kinds with "; ", as
+ * far as they fit. */
 void fs_seats_list_hosts(int ranks, const fs_seat *all, char *list, size_t size);
 void fs_seats_list_kinds(int ranks, const fs_seat *all, char *list, size_t size);
 

@@ -143,15 +143,16 @@ fs_status fs_check_launcher(const fs_launched *launched);
  * know the file. */
 fs_status fs_lock_output(const char *name, const fs_input *inputs, fs_target *target, fs_lock **lock);
 
-/* Collective on MPI_COMM_WORLD. What the ranks run on: hosts and kinds of CPU into *launch, whose other members become 0, on rank 0.
- * FS_MISMATCH on every rank where the kinds differ and `mixed` is 0. Prints a line, which begins with `command`, where they differ, and
- * where two ranks are bound to one core. */
+/* Collective on MPI_COMM_WORLD. What the ranks run on: hosts and kinds of CPU into *launch, whose other members become 0, on
+ * rank 0. FS_MISMATCH on every rank where the kinds differ and `mixed` is 0. Prints a line, which begins with `command`,
+ * where they differ, and where two ranks are bound to one core. */
 fs_status fs_meet_ranks(const char *command, int mixed, fs_launch *launch);
 
 /* Not collective. The other members: of this start of the program. */
 void fs_describe_launch(int argc, char **argv, int teams, fs_launch *launch);
 
-/* Not collective. "x86-64-v4, OpenBLAS 0.3.21 SkylakeX; ..." of an earlier start: prints a line where this one has other kinds. */
+/* Not collective. "x86-64-v4, OpenBLAS 0.3.21 SkylakeX; ..." of an earlier start: prints a line where this one has other
+ * kinds. */
 void fs_compare_kinds(const char *command, const char *earlier, const char *now);
 
 /* Not collective; also before MPI_Init. Prints version, commit, compiler and its flags, libraries and the kind of CPU. */

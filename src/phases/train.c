@@ -9,7 +9,6 @@
 #include "filterscope/layers.h"
 #include "filterscope/memory.h"
 #include "filterscope/random.h"
-#include "filterscope/share.h"
 #include "filterscope/stop.h"
 #include "phases/progress.h"
 
