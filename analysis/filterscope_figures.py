@@ -125,7 +125,7 @@ def sr(results):
 def clusters(results):
     """N_c, C_s, noise and SNR by layer."""
     table = _require(results.layers, "clusters by layer")
-    figure = Figure(figsize=(10, 7), layout="constrained")
+    figure = Figure(figsize=(6.4, 5.4), layout="constrained")
     panels = (("clusters", "$N_c$ (clusters a filter)", "Number of clusters"),
               ("cluster_size", "$C_s$ (labels a cluster)", "Cluster size"),
               ("noise", "noise $n$ (elements a filter)", "Noise outside the clusters"),

@@ -5,13 +5,12 @@
     python3 analysis/report.py sweep.h5 --figure field --layer 5 --filter 17     # one figure
 """
 import argparse
-import base64
-import html
 import os
 import sys
 
 import filterscope as fs
 import filterscope_figures as figures
+import filterscope_page as page
 from filterscope_output import printable, run_main, written
 
 CITE = """Y. Tzach et al., "The mechanism underlying successful deep learning", arXiv:2305.18078 (2023), for the method; the
@@ -32,100 +31,35 @@ NUMBERS = {"layers": "a row a layer", "probes": "a row a probe, after its last c
            "history": "a row a probe and epoch", "cluster_sizes": "a row a layer and size", "knockout_layers": "a row a layer",
            "knockout_filters": "a row a filter that was knocked out"}
 KNOCKOUT = ("knockout_layers", "knockout_filters")
-STYLE = """body { font: 15px/1.45 sans-serif; margin: 2em auto; max-width: 76em; padding: 0 1em; color: #111 }
-h1, h2 { font-weight: 600 } figure { margin: 1.5em 0 } img { max-width: 100% } figcaption { color: #444 }
-.table { overflow: auto; max-height: 32em; width: fit-content; max-width: 100%; border: 1px solid #ccc; margin: .5em 0 1.5em }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px }
-th { position: sticky; top: 0; background: #eee; cursor: pointer; text-align: right; padding: .3em .7em; vertical-align: bottom }
-th small { display: block; font-weight: normal; color: #555 } td { padding: .15em .7em; text-align: right; white-space: nowrap }
-th.text, td.text { text-align: left } td.long { white-space: normal; overflow-wrap: anywhere }
-tr:nth-child(even) td { background: #f7f7f7 }
-th[aria-sort=ascending]::after { content: " \\25B2" } th[aria-sort=descending]::after { content: " \\25BC" }"""
-SCRIPT = """document.querySelectorAll("th").forEach(function (th) {
-  th.addEventListener("click", function () {
-    var up = th.getAttribute("aria-sort") !== "ascending", body = th.closest("table").tBodies[0], column = th.cellIndex;
-    var text = th.classList.contains("text");
-    var key = function (row) { var cell = row.cells[column]; return text ? cell.textContent : parseFloat(cell.dataset.value); };
-    th.parentNode.querySelectorAll("th").forEach(function (other) { other.removeAttribute("aria-sort"); });
-    th.setAttribute("aria-sort", up ? "ascending" : "descending");
-    Array.from(body.rows).sort(function (a, b) {
-      var x = key(a), y = key(b);
-      if (!text && (isNaN(x) || isNaN(y))) return isNaN(x) - isNaN(y);
-      return (up ? 1 : -1) * (text ? x.localeCompare(y) : x - y);
-    }).forEach(function (row) { body.appendChild(row); });
-  });
-});"""
-
-
-def escape(text):
-    return html.escape(printable(str(text)))
-
-
-def _cell(value):
-    if isinstance(value, str) or not hasattr(value, "__float__"):
-        return f'<td class="text long">{escape(value)}</td>'
-    if value != value:
-        return '<td data-value="NaN"></td>'
-    exact = repr(value.item() if hasattr(value, "item") else value)
-    shown = exact if float(value).is_integer() and abs(value) < 1e15 and "." not in exact else f"{value:.4g}"
-    return f'<td data-value="{exact}">{shown}</td>'
-
-
-def html_table(table, name=None):
-    """A sortable table; `name` is the one in fs.COLUMNS that tells what the columns mean."""
-    known = {**fs.RUN, **fs.COLUMNS.get(name, {})}
-    head = ""
-    for column in table.columns:
-        unit, meaning = known.get(column, ("", ""))
-        unit = "" if unit == "1" else unit
-        kind = "" if table[column].dtype.kind in "iufb" else ' class="text"'
-        head += f'<th{kind} title="{escape(meaning)}">{escape(column)}<small>{escape(unit)}</small></th>'
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in table.itertuples(index=False, name=None))
-    return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>\n'
-
-
-def html_figure(path, caption):
-    with open(path, "rb") as file:
-        png = file.read()
-    data, width = base64.b64encode(png).decode(), int.from_bytes(png[16:20], "big") * 96 // 150
-    return (f'<figure><img alt="{escape(caption)}" width="{width}" src="data:image/png;base64,{data}">'
-            f"<figcaption>{escape(caption)}</figcaption></figure>\n")
 
 
 def has_knockout(results):
     return any("knockout" in run.config for run in figures.runs(results))
 
 
-def html_run(run):
+def run_section(run):
     """What a file was computed from, and how."""
-    rows = "".join(f'<tr><td class="text">{escape(key)}</td><td class="text long">{escape(value)}</td></tr>\n'
-                   for key, value in run.config.items())
-    state = "complete" if run.complete else f"not complete: {int(run.units['done'].sum())} of {len(run.units)} units are done"
-    return (f"<h3>{escape(run.path)}: {state}</h3>\n<p>Configuration: what the results depend on.</p>\n"
-            f'<div class="table"><table><thead><tr><th class="text">key</th><th class="text">value</th></tr></thead>'
-            f"<tbody>\n{rows}</tbody></table></div>\n<p>Provenance: each start of the program.</p>\n{html_table(run.launches)}")
+    done = "complete" if run.complete else f"not complete: {int(run.units['done'].sum())} of {len(run.units)} units are done"
+    return (f"{page.heading(3, f'{run.path}: {done}')}<p>Configuration: what the results depend on.</p>\n{page.pairs(run.config)}"
+            f"<p>Provenance: each start of the program.</p>\n{page.table(run.launches)}")
 
 
-def html_report(results, pictures):
+def report_page(results, pictures):
     """The whole report; pictures: (path of a PNG, caption)."""
     archs = ", ".join(dict.fromkeys(run.arch for run in figures.runs(results)))
-    parts = [f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>filterscope: {escape(archs)}</title>\n'
-             f"<style>{STYLE}</style></head><body>\n<h1>filterscope: {escape(archs)}</h1>\n"]
-    parts.append("<h2>Layers</h2>\n<p>A click on a column's head sorts; its tooltip tells what it is. Tables show four digits, the "
-                 "files have all. What is marked (ours) is the implementation's own definition, not the paper's.</p>\n")
-    parts.append(html_table(results.layers, "layers"))
-    parts.append("<h2>Figures</h2>\n")
-    parts += [html_figure(path, caption) for path, caption in pictures]
-    parts.append("<h2>Tables</h2>\n")
+    parts = [page.heading(2, "Layers"),
+             "<p>A click on a column's head sorts; its tooltip tells what it is. Tables show four digits, the files have all. What is "
+             "marked (ours) is the implementation's own definition, not the paper's.</p>\n", page.table(results.layers, "layers"),
+             page.heading(2, "Figures"), page.figures(pictures), page.heading(2, "Tables")]
     for name in ("probes", "filters", "history", "cluster_sizes", *(KNOCKOUT if has_knockout(results) else ())):
         table = getattr(results, name)
         if name == "cluster_sizes":
             table = table[table["clusters"] > 0]
-        parts.append(f"<h3>{name}: {NUMBERS[name]}</h3>\n{html_table(table, name)}")
-    parts.append("<h2>Configuration and provenance</h2>\n")
-    parts += [html_run(run) for run in figures.runs(results)]
-    parts.append(f"<h2>How to cite</h2>\n<p>{escape(CITE)}</p>\n<script>{SCRIPT}</script>\n</body></html>\n")
-    return "".join(parts)
+        parts += [page.heading(3, f"{name}: {NUMBERS[name]}"), page.table(table, name)]
+    parts.append(page.heading(2, "Configuration and provenance"))
+    parts += [run_section(run) for run in figures.runs(results)]
+    parts += [page.heading(2, "How to cite"), f"<p>{page.escape(CITE)}</p>\n"]
+    return page.document(f"filterscope: {archs}", "".join(parts))
 
 
 def print_layers(results):
@@ -195,7 +129,7 @@ def report(options):
     pictures = draw(results, options)
     path = os.path.join(options.out, "report.html")
     with written(path) as part, open(part, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(html_report(results, pictures))
+        file.write(report_page(results, pictures))
     print(path)
     for table in results.write_parquet(options.out) if options.parquet else ():
         print(table)

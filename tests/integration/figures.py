@@ -28,19 +28,20 @@ for seed in (1, 2):
 
 
 class Reader(HTMLParser):
-    """Open tags, the rows of each table, and what the page would fetch."""
+    """Open tags, the rows of each table, what the page would fetch, and what its own links may lead to."""
 
     def __init__(self):
         super().__init__()
-        self.open, self.rows, self.fetched = [], [], []
+        self.open, self.rows, self.fetched, self.ids = [], [], [], []
 
     def handle_starttag(self, tag, attributes):
         self.fetched += [value for name, value in attributes if name in ("src", "href")]
+        self.ids += [value for name, value in attributes if name == "id"]
         if tag == "table":
             self.rows.append(0)
         elif tag == "tr":
             self.rows[-1] += 1
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "wbr"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -80,7 +81,10 @@ assert names == ["clusters", "field", "history", "share", "sizes", "sr"], names
 page = Reader()
 text = open(f"{here}/one/report.html", encoding="utf-8").read()
 page.feed(text)
-assert not page.open and len(page.fetched) == 6 and all(source.startswith("data:image/png") for source in page.fetched)
+links = [source[1:] for source in page.fetched if source.startswith("#")]
+pictures = [source for source in page.fetched if not source.startswith("#")]
+assert not page.open and len(pictures) == 6 and all(source.startswith("data:image/png") for source in pictures)
+assert links == page.ids and len(set(links)) == len(links) == 10, links
 assert page.rows[:4] == [1 + 1, 1 + 1, 1 + 512, 1 + 2], page.rows  # layers, probes, filters, history
 for part in ("threshold", "test-data", "arXiv:2305.18078", "--seed 1", "OpenBLAS", "seed1.h5: complete"):
     assert part in text, part
@@ -96,6 +100,8 @@ assert "knock-out: nothing is complete yet" in report(here, f"{here}/seed1.h5", 
 
 names = drawn(f"{here}/two", report(f"{here}/two", f"{here}/seed1.h5", f"{here}/seed2.h5"))
 assert "field-1" in names and "field-2" in names, names
+text = open(f"{here}/two/report.html", encoding="utf-8").read()
+assert "In every row: " in text and ">pooled</span> 1;" in text and ">pooled<small>" not in text
 print("two files:", ", ".join(names))
 one = report(f"{here}/field", f"{here}/seed1.h5", "--figure", "field", "--layer", "5", "--filter", "3")
 assert drawn(f"{here}/field", one) == ["field"] and len(os.listdir(f"{here}/field")) == 2
