@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+#include "filterscope/cut.h"
 #include "filterscope/dataset.h"
 #include "filterscope/knockout_counts.h"
 #include "filterscope/network.h"
@@ -15,15 +16,27 @@
 
 typedef enum fs_replacement { FS_REPLACE_NONE, FS_REPLACE_ZERO, FS_REPLACE_MEAN } fs_replacement;
 
+/* What takes time to make and is kept from one call to the next: the cut of one layer. Zeroed before the first one. */
+typedef struct fs_knockout_room {
+    fs_cut cut;
+    int layer; /* its number; 0: there is none */
+    fs_cut_form form;
+} fs_knockout_room;
+
+/* Not collective. */
+void fs_knockout_room_free(fs_knockout_room *room);
+
 /* What the experiments of all filters have in common; borrowed by what follows. */
 typedef struct fs_knockout_input {
     const fs_network *net;
     const fs_dataset *test;
     int images; /* the first so many of `test` */
-    int batch;  /* images or experiments at a time; the last bits of losses depend on it */
+    int batch;  /* images or experiments at a time; last bits depend on it */
     fs_replacement replacement;
-    int layers;       /* whose filters are knocked out */
-    const int *layer; /* [layers], ascending: numbers of probed convolutions */
+    int layers;             /* whose filters are knocked out */
+    const int *layer;       /* [layers], ascending: numbers of probed convolutions */
+    int begin;              /* filters are knocked out on images begin .. images-1 only; a multiple of `batch` */
+    fs_knockout_room *room; /* NULL: each call makes its own */
 } fs_knockout_input;
 
 /* The network as it is. */
@@ -56,8 +69,8 @@ void fs_knockout_of_untouched(const fs_knockout_input *in, const fs_untouched *u
 fs_status fs_knockout_filters(const fs_knockout_input *in, const fs_untouched *untouched, int which, int first, int count,
                               fs_poll *poll, void *context, fs_knockout *knockout);
 
-/* Not collective. Likewise set [count] of filters of that layer, each set in place of a filter; what reads their map is run whole
- * (FS_CUT_WHOLE). */
+/* Not collective. Likewise set [count] of filters of that layer, each set in place of a filter; what reads their map is run
+ * whole (FS_CUT_WHOLE). */
 fs_status fs_knockout_sets(const fs_knockout_input *in, const fs_untouched *untouched, int which, const fs_filter_set *set,
                            int count, fs_poll *poll, void *context, fs_knockout *knockout);
 

@@ -20,7 +20,7 @@ struct block {
     const fs_filter_set *set; /* [count] */
     int count;
     fs_knockout *out;
-    fs_cut cut;
+    fs_cut *cut;
     int image, images;   /* the chunk: its first image, how many */
     int32_t *answer;     /* [count][batch]: to the images of the chunk */
     double *loss;        /* [count][batch] */
@@ -40,7 +40,7 @@ static void run_batch(struct block *b)
 {
     if (!b->places)
         return;
-    const float *logits = fs_cut_behind(&b->cut, b->places);
+    const float *logits = fs_cut_behind(b->cut, b->places);
     for (int i = 0; i < b->places; i++, logits += b->in->net->labels) {
         double loss;
         int32_t answer = fs_answer(b->in, b->image + b->place[i].image, logits, &loss);
@@ -53,7 +53,7 @@ static void run_batch(struct block *b)
 static void pack(struct block *b, int set, int image)
 {
     static const int column[] = {[FS_CUT_PACKED] = FS_WORK_RUN, [FS_CUT_SAME] = FS_WORK_SAME, [FS_CUT_HIDDEN] = FS_WORK_HIDDEN};
-    fs_packed packed = fs_cut_pack(&b->cut, image, b->places);
+    fs_packed packed = fs_cut_pack(b->cut, image, b->places);
     b->out->work[set][column[packed]]++;
     if (packed == FS_CUT_PACKED)
         b->place[b->places++] = (struct place){set, image};
@@ -64,7 +64,7 @@ static void pack(struct block *b, int set, int image)
 /* All experiments of one set with the chunk; 1 where poll wants to stop. */
 static int run_set(struct block *b, int set, fs_poll *poll, void *context)
 {
-    fs_cut_choose(&b->cut, b->set[set].filter, b->set[set].count, b->replacement);
+    fs_cut_choose(b->cut, b->set[set].filter, b->set[set].count, b->replacement);
     for (int image = 0; image < b->images; image++) {
         pack(b, set, image);
         if (b->places < b->in->batch)
@@ -78,8 +78,8 @@ static int run_set(struct block *b, int set, fs_poll *poll, void *context)
 
 static int run_chunk(struct block *b, fs_poll *poll, void *context)
 {
-    fs_load_images(b->in, b->image, b->images, b->cut.space.input);
-    fs_cut_before(&b->cut, b->images);
+    fs_load_images(b->in, b->image, b->images, b->cut->space.input);
+    fs_cut_before(b->cut, b->images);
     for (int set = 0; set < b->count; set++)
         if (run_set(b, set, poll, context))
             return 1;
@@ -93,7 +93,7 @@ static int run_chunk(struct block *b, fs_poll *poll, void *context)
 
 static fs_status run(struct block *b, fs_poll *poll, void *context)
 {
-    for (b->image = 0; b->image < b->in->images; b->image += b->in->batch) {
+    for (b->image = b->in->begin; b->image < b->in->images; b->image += b->in->batch) {
         int left = b->in->images - b->image;
         b->images = left < b->in->batch ? left : b->in->batch;
         if (run_chunk(b, poll, context))
@@ -102,26 +102,47 @@ static fs_status run(struct block *b, fs_poll *poll, void *context)
     return FS_OK;
 }
 
+void fs_knockout_room_free(fs_knockout_room *room)
+{
+    if (room->layer)
+        fs_cut_free(&room->cut);
+    *room = (fs_knockout_room){0};
+}
+
+/* The room as this layer needs it. */
+static fs_status prepare(const fs_knockout_input *in, int layer, fs_cut_form form, fs_knockout_room *room)
+{
+    if (room->layer == layer && room->form == form)
+        return FS_OK;
+    fs_knockout_room_free(room);
+    if (fs_cut_create(in->net, layer, in->batch, form, &room->cut))
+        return FS_ERROR;
+    room->layer = layer;
+    room->form = form;
+    return FS_OK;
+}
+
 static fs_status run_sets(const fs_knockout_input *in, const fs_untouched *untouched, int which, const fs_filter_set *set,
                           int count, fs_cut_form form, fs_poll *poll, void *context, fs_knockout *knockout)
 {
     size_t experiments = (size_t)count * (size_t)in->batch;
+    fs_knockout_room own = {0}, *room = in->room ? in->room : &own;
     struct block b = {.in = in,
                       .untouched = untouched,
                       .replacement = untouched->mean[which],
                       .set = set,
                       .count = count,
                       .out = knockout,
+                      .cut = &room->cut,
                       .answer = fs_alloc(experiments, sizeof *b.answer, "answers"),
                       .loss = fs_alloc(experiments, sizeof *b.loss, "losses"),
                       .place = fs_alloc((size_t)in->batch, sizeof *b.place, "experiments")};
     fs_status status = FS_ERROR;
     if (b.answer && b.loss && b.place)
-        status = fs_cut_create(in->net, in->layer[which], in->batch, form, &b.cut);
-    if (!status) {
+        status = prepare(in, in->layer[which], form, room);
+    if (!status)
         status = run(&b, poll, context);
-        fs_cut_free(&b.cut);
-    }
+    fs_knockout_room_free(&own);
     free(b.answer);
     free(b.loss);
     free(b.place);

@@ -1,4 +1,5 @@
-/* Phase four by definition: the whole network for each set of filters, most of them single ones. Slow, and kept as the oracle of the form that spares most. */
+/* Phase four by definition: the whole network for each set of filters, most of them single ones. Slow, and kept as the oracle
+ * of the form that spares most. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,7 +66,7 @@ static void choose(struct experiment *e, fs_filter_set set)
 static int run_test_set(struct experiment *e, int number, fs_poll *poll, void *context, fs_knockout *knockout)
 {
     const fs_knockout_input *in = e->in;
-    for (int first = 0; first < in->images; first += in->batch) {
+    for (int first = in->begin; first < in->images; first += in->batch) {
         int images = in->images - first < in->batch ? in->images - first : in->batch;
         fs_load_images(in, first, images, e->space.input);
         const float *logits =

@@ -1,5 +1,6 @@
 #include "phases/tally.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "filterscope/layers.h"
@@ -8,24 +9,33 @@
 fs_status fs_knockout_create(int filters, int labels, fs_knockout *knockout)
 {
     size_t n = (size_t)filters, k = (size_t)labels, answers = labels <= FS_KNOCKOUT_MOST_ANSWERS;
-    *knockout = (fs_knockout){.right = fs_alloc(n * k, sizeof(int32_t), "right answers"),
-                              .answers = answers ? fs_alloc(n * k * k, sizeof(int32_t), "answers") : NULL,
-                              .changed = fs_alloc(n, sizeof(int32_t), "changed answers"),
-                              .loss = fs_alloc(n * k, sizeof(double), "losses"),
-                              .work = fs_alloc(n, sizeof *knockout->work, "numbers of experiments")};
-    if (knockout->right && (knockout->answers || !answers) && knockout->changed && knockout->loss && knockout->work)
-        return FS_OK;
-    fs_knockout_free(knockout);
-    return FS_ERROR;
+    *knockout = (fs_knockout){.losses = n * k, .counts = n * (k + answers * k * k + 1 + FS_WORK_COLUMNS)};
+    knockout->loss = fs_alloc(fs_knockout_bytes(knockout), 1, "counts of experiments");
+    if (!knockout->loss)
+        return *knockout = (fs_knockout){0}, FS_ERROR;
+    knockout->right = (int32_t *)(knockout->loss + knockout->losses);
+    knockout->changed = knockout->right + n * k;
+    knockout->work = (int32_t(*)[FS_WORK_COLUMNS])(knockout->changed + n);
+    knockout->answers = answers ? (int32_t *)(knockout->work + n) : NULL;
+    return FS_OK;
+}
+
+size_t fs_knockout_bytes(const fs_knockout *knockout)
+{
+    return knockout->losses * sizeof(double) + knockout->counts * sizeof(int32_t);
+}
+
+void fs_knockout_add(const fs_knockout *more, fs_knockout *sum)
+{
+    for (size_t i = 0; i < sum->losses; i++)
+        sum->loss[i] += more->loss[i];
+    for (size_t i = 0; i < sum->counts; i++)
+        sum->right[i] += more->right[i];
 }
 
 void fs_knockout_free(fs_knockout *knockout)
 {
-    free(knockout->right);
-    free(knockout->answers);
-    free(knockout->changed);
     free(knockout->loss);
-    free(knockout->work);
     *knockout = (fs_knockout){0};
 }
 
@@ -51,7 +61,8 @@ void fs_knockout_of_untouched(const fs_knockout_input *in, const fs_untouched *u
 int32_t fs_answer(const fs_knockout_input *in, int image, const float *logits, double *loss)
 {
     int right;
-    *loss = fs_softmax_loss(1, in->net->labels, logits, &in->test->label[image], 0, 1.0, NULL, &right);
+    *loss = round(fs_softmax_loss(1, in->net->labels, logits, &in->test->label[image], 0, 1.0, NULL, &right) / FS_LOSS_STEP) *
+            FS_LOSS_STEP;
     return fs_argmax(in->net->labels, logits);
 }
 

@@ -34,9 +34,9 @@ fs_status fs_sweep_knockout(fs_sweep_run *run);
  * four. */
 fs_status fs_sweep_summarise_drops(fs_sweep_run *run);
 
-/* A unit that one rank computes alone. */
+/* What one rank computes alone. */
 typedef struct fs_job {
-    int unit;
+    int unit; /* its number, of whatever the caller numbers */
     double cost;
 } fs_job;
 

@@ -1,4 +1,5 @@
-/* Phase four: the untouched network on all ranks together, then blocks of filters, each on one rank. */
+/* Phase four: the untouched network on all ranks together, then blocks of filters, each on one rank or, where they are few for
+ * the ranks, cut by images. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +8,16 @@
 #include "filterscope/memory.h"
 #include "filterscope/slots.h"
 #include "phases/progress.h"
-#include "sweep/internal.h"
+#include "sweep/pieces.h"
+
+/* Jobs of a rank, about, that units are cut into: at the end ranks wait for one job, at most such a share of their time. */
+enum { JOBS_OF_A_RANK = 32 };
+
+/* Images of a unit: a job. */
+struct part {
+    int unit;
+    int begin, end;
+};
 
 struct work {
     fs_sweep_run *run;
@@ -15,8 +25,11 @@ struct work {
     int layer[FS_MOST_LAYERS]; /* their numbers */
     fs_knockout_input input;
     fs_untouched untouched;
-    fs_job *jobs;
+    fs_knockout_room room;
+    struct part *part; /* [count] */
+    fs_job *jobs;      /* [count]: numbers of parts */
     int count;
+    fs_pieces pieces;
     double experiments_of_an_image; /* in all jobs */
     fs_progress progress;
 };
@@ -42,6 +55,8 @@ static int poll(void *context)
         images = (double)work->input.images * work->experiments_of_an_image;
         fs_progress_batch(&work->progress, images * done / all, images, (double)NAN, 0);
     }
+    if (work->pieces.sum)
+        fs_pieces_serve(&work->pieces);
     return fs_sweep_poll(work->run);
 }
 
@@ -66,22 +81,34 @@ static void tell(const struct work *work, const fs_unit *u, const fs_knockout *k
     fflush(stdout);
 }
 
-static fs_status run_block(void *context, int unit)
+static fs_status record_block(void *context, int unit, const fs_knockout *knockout)
+{
+    struct work *work = context;
+    fs_status status = fs_results_write_knockout(work->run->results, unit, knockout);
+    if (!status)
+        tell(work, &work->run->input->plan->unit[unit], knockout);
+    return status;
+}
+
+static fs_status run_part(void *context, int number)
 {
     struct work *work = context;
     const fs_sweep_input *in = work->run->input;
-    const fs_unit *u = &in->plan->unit[unit];
+    const struct part *part = &work->part[number];
+    const fs_unit *u = &in->plan->unit[part->unit];
+    int whole = part->begin == 0 && part->end == in->settings->knockout_images;
     fs_knockout knockout = {0};
+    fs_knockout_input input = work->input;
+    input.begin = part->begin;
+    input.images = part->end;
     fs_status status = fs_knockout_create(u->count, in->net->labels, &knockout);
-    if (!status)
-        status = fs_results_write_start(work->run->results, unit, work->run->launch, work->run->rank);
+    if (!status && whole)
+        status = fs_results_write_start(work->run->results, part->unit, work->run->launch, work->run->rank);
     if (!status)
         status = (in->settings->literal ? fs_knockout_literal : fs_knockout_filters)(
-            &work->input, &work->untouched, which_of(work, u->index), u->first, u->count, poll, work, &knockout);
+            &input, &work->untouched, which_of(work, u->index), u->first, u->count, poll, work, &knockout);
     if (!status)
-        status = fs_results_write_knockout(work->run->results, unit, &knockout);
-    if (!status)
-        tell(work, u, &knockout);
+        status = whole ? record_block(work, part->unit, &knockout) : fs_pieces_give(&work->pieces, part->unit, &knockout);
     fs_knockout_free(&knockout);
     return status;
 }
@@ -109,6 +136,48 @@ static fs_status record_untouched(struct work *work, int unit)
     fs_knockout_free(&counts);
     free(row);
     return status;
+}
+
+/* Parts of a unit of so much of the phase's cost. A part has whole chunks of images, so that bits do not depend on it. */
+static int count_parts(const struct work *work, double share)
+{
+    int chunks = (work->input.images + work->input.batch - 1) / work->input.batch;
+    double parts = ceil(share * work->run->ranks * JOBS_OF_A_RANK);
+    return work->run->ranks == 1 || work->count > FS_MOST_CUT_UNITS || parts <= 1 ? 1 : parts < chunks ? (int)parts : chunks;
+}
+
+static int begin_of_part(const struct work *work, int number, int parts)
+{
+    int chunks = (work->input.images + work->input.batch - 1) / work->input.batch;
+    return number == parts ? work->input.images : (int)((long)chunks * number / parts) * work->input.batch;
+}
+
+/* From jobs [count], which are units, to those that are parts of them. */
+static fs_status cut_units(struct work *work)
+{
+    double all = 0;
+    int units = work->count, count = 0;
+    for (int job = 0; job < units; job++)
+        all += work->jobs[job].cost;
+    for (int job = 0; job < units; job++)
+        count += count_parts(work, work->jobs[job].cost / all);
+    fs_job *jobs = fs_alloc((size_t)count, sizeof *jobs, "jobs");
+    work->part = fs_alloc((size_t)count, sizeof *work->part, "jobs");
+    count = 0;
+    for (int job = 0; job < units && jobs && work->part; job++) {
+        const fs_job *unit = &work->jobs[job];
+        int parts = count_parts(work, unit->cost / all);
+        for (int p = 0; p < parts; p++, count++) {
+            work->part[count] = (struct part){unit->unit, begin_of_part(work, p, parts), begin_of_part(work, p + 1, parts)};
+            jobs[count] = (fs_job){count, unit->cost / parts};
+        }
+    }
+    if (!jobs || !work->part)
+        return free(jobs), FS_ERROR;
+    free(work->jobs);
+    work->jobs = jobs;
+    work->count = count;
+    return FS_OK;
 }
 
 /* What is to be done, the same on every rank; *baseline: the untouched network's unit where it is not done, else -1. */
@@ -143,6 +212,24 @@ static void announce(const struct work *work)
     fflush(stdout);
 }
 
+static fs_status run_parts(struct work *work)
+{
+    fs_sweep_run *run = work->run;
+    int units = work->count;
+    fs_status status = fs_agree(run->world, cut_units(work));
+    if (!status && run->rank == 0 && work->count > units) {
+        printf("phase four: %d blocks of filters, cut by images into %d jobs for %d ranks\n", units, work->count, run->ranks);
+        fflush(stdout);
+    }
+    if (!status)
+        status = fs_pieces_open(run, work->input.images, record_block, work, &work->pieces);
+    if (status)
+        return status;
+    status = fs_sweep_hand_out(run, work->jobs, work->count, run_part, work);
+    fs_pieces_close(&work->pieces);
+    return status;
+}
+
 static fs_status run_phase(struct work *work)
 {
     fs_sweep_run *run = work->run;
@@ -158,7 +245,7 @@ static fs_status run_phase(struct work *work)
     if (!status && baseline >= 0)
         status = fs_agree(run->world, run->rank == 0 ? record_untouched(work, baseline) : FS_OK);
     fs_progress_start(&work->progress, "knock-out", run->rank == 0, 0, 0);
-    return status ? status : fs_sweep_hand_out(run, work->jobs, work->count, run_block, work);
+    return status ? status : run_parts(work);
 }
 
 fs_status fs_sweep_knockout(fs_sweep_run *run)
@@ -172,11 +259,14 @@ fs_status fs_sweep_knockout(fs_sweep_run *run)
                                      .images = in->settings->knockout_images,
                                      .batch = in->settings->probe.batch,
                                      .replacement = in->settings->replacement,
-                                     .layer = work.layer};
+                                     .layer = work.layer,
+                                     .room = &work.room};
     fs_status status = fs_agree(run->world, work.jobs ? FS_OK : FS_ERROR);
     if (!status)
         status = run_phase(&work);
     fs_untouched_free(&work.untouched);
+    fs_knockout_room_free(&work.room);
+    free(work.part);
     free(work.jobs);
     return status;
 }

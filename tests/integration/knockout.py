@@ -50,7 +50,8 @@ def same(left, right):
 # Any number of ranks; at once, or later.
 for form, words in (("zero", ZERO), ("mean", MEAN)):
     for ranks in (1, 3):
-        run(ranks, *words, "--out", f"{form}{ranks}.h5")
+        said = run(ranks, *words, "--out", f"{form}{ranks}.h5").stdout
+        assert ("cut by images" in said) == (ranks > 1), said
     assert same(f"{form}1.h5", f"{form}3.h5")
 run(2, *SWEEP, "--out", "plain.h5")
 shutil.copy("plain.h5", "later.h5")

@@ -295,6 +295,38 @@ static void blocks_of_any_size_count_the_same(void **state)
     destroy(f);
 }
 
+/* Of any images, in any order, to the last bit; and a room is kept from one call to the next. */
+static void parts_add_up_to_the_whole(void **state)
+{
+    (void)state;
+    struct fixture *f = make(&residual, FS_REPLACE_MEAN);
+    fs_untouched untouched = measure(f, 1);
+    fs_knockout_room room = {0};
+    for (int which = 0; which < f->in.layers; which++) {
+        fs_knockout whole, sum, part;
+        assert_int_equal(fs_knockout_create(8, LABELS, &whole), FS_OK);
+        assert_int_equal(fs_knockout_create(8, LABELS, &sum), FS_OK);
+        assert_int_equal(fs_knockout_filters(&f->in, &untouched, which, 0, 8, never, NULL, &whole), FS_OK);
+        for (int begin = (f->in.images - 1) / BATCH * BATCH; begin >= 0; begin -= BATCH) {
+            fs_knockout_input some = f->in;
+            some.begin = begin;
+            some.images = begin + BATCH < f->in.images ? begin + BATCH : f->in.images;
+            some.room = &room;
+            assert_int_equal(fs_knockout_create(8, LABELS, &part), FS_OK);
+            assert_int_equal(fs_knockout_filters(&some, &untouched, which, 0, 8, never, NULL, &part), FS_OK);
+            fs_knockout_add(&part, &sum);
+            fs_knockout_free(&part);
+        }
+        assert_true(fs_knockout_bytes(&sum) == 8 * (LABELS * 8 + (LABELS + LABELS * LABELS + 1 + 3) * 4));
+        assert_memory_equal(sum.loss, whole.loss, fs_knockout_bytes(&sum));
+        fs_knockout_free(&whole);
+        fs_knockout_free(&sum);
+    }
+    fs_knockout_room_free(&room);
+    fs_untouched_free(&untouched);
+    destroy(f);
+}
+
 static int always(void *context)
 {
     ++*(int *)context;
@@ -391,6 +423,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(counts_are_those_of_the_literal_experiment),
         cmocka_unit_test(sets_count_as_the_literal_experiment),
         cmocka_unit_test(blocks_of_any_size_count_the_same),
+        cmocka_unit_test(parts_add_up_to_the_whole),
         cmocka_unit_test(it_stops_within_one_batch),
         cmocka_unit_test(the_costs_are_those_of_the_parts),
         cmocka_unit_test(an_auc_counts_pairs_and_ties_half),
