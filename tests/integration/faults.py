@@ -137,7 +137,8 @@ for name, (words, varying) in JOBS.items():
         fail_reads(name, 1, 0)
         fail_reads(name, 3, 1)
     print(f"{name}: {len(points)} kinds of calls that change files, {len(sizes)} allocations of {len(set(sizes))} sizes", flush=True)
-trials = [trial for trial in trials[options.first:None if options.to is None else options.to + 1] if re.search(options.only, title(*trial))]
+last = len(trials) if options.to is None else options.to
+trials = [trial for trial in trials[options.first:last + 1] if re.search(options.only, title(*trial))]
 if options.list:
     print("\n".join(title(*trial) for trial in trials))
     sys.exit()
