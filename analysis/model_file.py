@@ -84,9 +84,10 @@ def appears(path):
 
 
 def program(path=None):
-    """The filterscope program: `path`, $FILTERSCOPE, the build folder beside this one, or PATH."""
-    built = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "build", "filterscope")
-    for candidate in (path, os.environ.get("FILTERSCOPE"), built if os.path.exists(built) else None, shutil.which("filterscope")):
+    """The filterscope program: `path`, $FILTERSCOPE, that of this source tree or of this installation, or what PATH has."""
+    home = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+    own = [name for name in (f"{home}/build/filterscope", f"{home}/../../bin/filterscope") if os.path.exists(name)]
+    for candidate in (path, os.environ.get("FILTERSCOPE"), *own, shutil.which("filterscope")):
         if candidate:
             return candidate
     raise Failure("no filterscope program: build it, or name it with --filterscope")

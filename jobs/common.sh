@@ -1,10 +1,11 @@
 # shellcheck shell=sh disable=SC2034,SC2154 # what is unused here is used by the scripts, which set home
 #
-# What the scripts share; sourced, for POSIX sh. `home` is the top of the source tree.
+# What the scripts share; sourced, for POSIX sh. `home` is the top of the source tree, or share/filterscope of an installation.
 #
 #   install_packages NAME...   installs Debian packages that are missing, with apt-get; sudo only when not root
 #   find_python MODULE...      prints a python3 that can import the modules: $PYTHON, python3 on PATH or /usr/bin/python3
-#   build tests|program        builds into $home/build, optimised
+#   build tests|program        builds into $home/build, optimised; nothing in an installation
+#   find_program               prints the program's path: that of the source tree, of the installation, or on PATH
 #   cores                      prints the number of cores (not hardware threads) that this process may use
 #   launch N COMMAND...        runs COMMAND on N ranks, one a core where that can be had
 
@@ -76,6 +77,7 @@ find_python() {
 
 build() (
     tests=false
+    [ -e "$home/meson.build" ] || return 0
     [ "$1" = tests ] && tests=true
     cd "$home" || exit
     log=$(new_file) || exit
@@ -88,6 +90,13 @@ build() (
     ninja -C build >"$log" 2>&1 || { cat "$log" >&2; fail "the build failed"; }
     rm -f "$log"
 )
+
+find_program() {
+    for program in "$home/build/filterscope" "$home/../../bin/filterscope" "$(command -v filterscope)"; do
+        [ ! -x "$program" ] || { say "$program" && return; }
+    done
+    say "$home/build/filterscope"
+}
 
 cores() {
     allowed=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc) # nproc would print these

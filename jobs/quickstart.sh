@@ -3,7 +3,7 @@
 # layers, silences its filters, and ends with a table, figures, and where they are. Minutes on two cores. A second run
 # reuses what is done; a run that was interrupted goes on where it was.
 #
-#   OUT            folder of the results ($home/quickstart)
+#   OUT            folder of the results (quickstart in the source tree; of an installed one in the present folder)
 #   RANKS          MPI ranks (one a core, at most 4)
 #   DATA           data set (idx:/usr/share/datasets/fashion-mnist, from Debian's dataset-fashion-mnist)
 #   LABEL_NAMES    file with the labels' names, one a line (of other data sets than Fashion-MNIST: the set's own, or numbers)
@@ -16,7 +16,8 @@ unset CDPATH
 home=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
 . "$home/jobs/common.sh"
 
-OUT=${OUT:-$home/quickstart}
+[ -e "$home/meson.build" ] && folder=$home || folder=$PWD
+OUT=${OUT:-$folder/quickstart}
 fashion=idx:/usr/share/datasets/fashion-mnist
 DATA=${DATA:-$fashion}
 [ "$DATA" != "$fashion" ] || LABEL_NAMES=${LABEL_NAMES:-$home/jobs/fashion-mnist-labels.txt}
@@ -38,32 +39,34 @@ check() { # exit code of filterscope
 }
 
 started=$(date +%s)
+[ -e "$home/meson.build" ] || build_packages= # it is installed
 # shellcheck disable=SC2086 # a list of words
 install_packages $build_packages python3-h5py python3-pandas python3-matplotlib dataset-fashion-mnist
 python=$(find_python h5py pandas matplotlib)
-say "building in $home/build"
+[ ! -e "$home/meson.build" ] || say "building in $home/build"
 build program
+filterscope=$(find_program)
 mkdir -p -- "$OUT"
 installed=$(date +%s)
 
 code=0
 # shellcheck disable=SC2086 # options are lists of words
-launch "$RANKS" "$home/build/filterscope" train --arch "$ARCH" --data "$DATA" --out "$OUT/model.h5" --epochs "$EPOCHS" \
+launch "$RANKS" "$filterscope" train --arch "$ARCH" --data "$DATA" --out "$OUT/model.h5" --epochs "$EPOCHS" \
     --lr 0.02 --momentum 0.9 --weight-decay 5e-4 --lr-decay 0.3 --lr-every 1 \
     --fc-lr 0.002 --fc-momentum 0.9 --fc-weight-decay 5e-4 --fc-lr-decay 0.5 --slots $slots \
     ${LABEL_NAMES:+--label-names "$LABEL_NAMES"} ${TRAIN_OPTIONS:-} || code=$?
 check $code
 # shellcheck disable=SC2086
-launch "$RANKS" "$home/build/filterscope" sweep --model "$OUT/model.h5" --data "$DATA" --out "$OUT/sweep.h5" \
+launch "$RANKS" "$filterscope" sweep --model "$OUT/model.h5" --data "$DATA" --out "$OUT/sweep.h5" \
     --epochs "$PROBE_EPOCHS" --train-images "$PROBE_IMAGES" --test-every "$PROBE_EPOCHS" --slots $slots ${SWEEP_OPTIONS:-} || code=$?
 check $code
 
-case $("$home/build/filterscope" status "$OUT/sweep.h5") in
+case $("$filterscope" status "$OUT/sweep.h5") in
 *'; complete') ;;
 *) fail "$OUT/sweep.h5 is not complete" ;;
 esac
 for table in layers filters probes history cluster_sizes; do
-    "$home/build/filterscope" export "$OUT/sweep.h5" --table $table >"$OUT/$table.csv"
+    "$filterscope" export "$OUT/sweep.h5" --table $table >"$OUT/$table.csv"
 done
 say
 "$python" "$home/analysis/report.py" "$OUT/sweep.h5" --out "$OUT"

@@ -48,16 +48,21 @@ usage() {
     exit 2
 }
 
-if [ -n "${SLURM_JOB_ID:-}" ]; then # this script is a copy in Slurm's spool folder then
-    home=${FILTERSCOPE_HOME:-$SLURM_SUBMIT_DIR}
-else
-    home=${FILTERSCOPE_HOME:-$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)}
-fi
-[ -r "$home/jobs/common.sh" ] || usage "$home/jobs/common.sh is not there: submit from the source tree, or set FILTERSCOPE_HOME"
+# The folder above that of this script. In a job it is a copy in Slurm's spool folder, and Slurm tells what was submitted.
+find_home() {
+    script=$0
+    [ -z "${SLURM_JOB_ID:-}" ] ||
+        script=$(LC_ALL=C scontrol show job "$SLURM_JOB_ID" 2>/dev/null | sed -n 's/^ *Command=//p' | head -n 1)
+    home=$(cd "$(dirname "$(readlink -f "$script")")/.." 2>/dev/null && pwd)
+    if [ -e "$home/jobs/common.sh" ]; then echo "$home"; else echo "${SLURM_SUBMIT_DIR:-$PWD}"; fi
+}
+
+home=${FILTERSCOPE_HOME:-$(find_home)}
+[ -r "$home/jobs/common.sh" ] || usage "$home/jobs/common.sh is not there: set FILTERSCOPE_HOME to what has jobs and analysis"
 . "$home/jobs/common.sh"
 OUT=${OUT:-${SLURM_SUBMIT_DIR:-$PWD}}
 SEEDS=${SEEDS:-1 2 3}
-export FILTERSCOPE_HOME=$home FILTERSCOPE=${FILTERSCOPE:-$home/build/filterscope}
+export FILTERSCOPE_HOME=$home FILTERSCOPE=${FILTERSCOPE:-$(find_program)}
 # shellcheck disable=SC2206 # a list of words
 archs=(${ARCHS:-vgg6 vgg16-fc1 vgg16 avgg16})
 images=${TRAIN_IMAGES:+--train-images $TRAIN_IMAGES}

@@ -30,9 +30,11 @@
 #   TRAIN_OPTIONS     more options of filterscope train
 #   SWEEP_OPTIONS     more options of filterscope sweep
 #   STATUS_EVERY      seconds between two status tables in the log while the sweep runs (600); 0 for none
-#   LAUNCH            how to start the ranks ('srun --mpi=pmix --wait=30' in a Slurm job that has PMIx, else mpirun)
-#   FILTERSCOPE       the program (build/filterscope under FILTERSCOPE_HOME)
-#   FILTERSCOPE_HOME  the source tree (the folder of submission, or this script's)
+#   LAUNCH            how to start the ranks; else the first that starts MPI on all of them, which is tried: in a Slurm job that has
+#                     PMIx 'srun --mpi=pmix --wait=30', or with a version as pmix_v4, and mpirun
+#   PROBE_SECONDS     that such a trial may take (60)
+#   FILTERSCOPE       the program (under FILTERSCOPE_HOME build/filterscope, or where it was installed; or what PATH has)
+#   FILTERSCOPE_HOME  the source tree, or share/filterscope of an installation (where this script is, or the folder of submission)
 #
 # --signal=B: sends the signal to this shell alone, which passes it on to the launcher: srun and mpirun both forward USR1 to
 # every rank. (Without B: Slurm would signal the steps of srun but not the ranks that mpirun starts.)
@@ -57,10 +59,26 @@ is_count() {
 }
 
 submitted=${SLURM_SUBMIT_DIR:-$PWD}
-here=$submitted # in a job this script is a copy in Slurm's spool folder
-[ -n "${SLURM_JOB_ID:-}" ] || here=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd) || exit
-FILTERSCOPE_HOME=${FILTERSCOPE_HOME:-$here}
-FILTERSCOPE=${FILTERSCOPE:-$FILTERSCOPE_HOME/build/filterscope}
+
+# The folder above that of this script. In a job it is a copy in Slurm's spool folder, and Slurm tells what was submitted.
+find_home() {
+    script=$0
+    [ -z "${SLURM_JOB_ID:-}" ] ||
+        script=$(LC_ALL=C scontrol show job "$SLURM_JOB_ID" 2>/dev/null | sed -n 's/^ *Command=//p' | head -n 1)
+    home=$(cd "$(dirname "$(readlink -f "$script")")/.." 2>/dev/null && pwd)
+    if [ -e "$home/jobs/common.sh" ]; then echo "$home"; else echo "$submitted"; fi
+}
+
+# In a source tree, in an installation, on PATH; the first again where there is none, to be named.
+find_program() {
+    for program in "$FILTERSCOPE_HOME/build/filterscope" "$FILTERSCOPE_HOME/../../bin/filterscope" "$(command -v filterscope)"; do
+        [ ! -x "$program" ] || { echo "$program" && return; }
+    done
+    echo "$FILTERSCOPE_HOME/build/filterscope"
+}
+
+FILTERSCOPE_HOME=${FILTERSCOPE_HOME:-$(find_home)}
+FILTERSCOPE=${FILTERSCOPE:-$(find_program)}
 # shellcheck disable=SC2206 # a list of words
 archs=(${ARCH:-vgg16})
 ELEMENT=${ELEMENT:-${SLURM_ARRAY_TASK_ID:-0}}
@@ -70,6 +88,7 @@ OUT=${OUT:-$submitted}
 MODEL=${MODEL:-$OUT/$ARCH.h5}
 PROBE_EPOCHS=${PROBE_EPOCHS:-200}
 STATUS_EVERY=${STATUS_EVERY:-600}
+PROBE_SECONDS=${PROBE_SECONDS:-60}
 export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 export HOME="${HOME:-/}" # Open MPI 5 does not start without
 if [ "$(id -u)" -eq 0 ]; then # Open MPI refuses root unless told otherwise
@@ -90,19 +109,42 @@ done
 [ -n "${DATA:-}" ] || usage "set DATA to the data set, as cifar10:DIR"
 [ -n "$ARCH" ] || usage "ARCH names ${#archs[@]} networks, but this is element $ELEMENT: --array=0-$((${#archs[@]} - 1))"
 is_count "$STATUS_EVERY" || usage "STATUS_EVERY: '$STATUS_EVERY' is no number of seconds"
+is_count "$PROBE_SECONDS" || usage "PROBE_SECONDS: '$PROBE_SECONDS' is no number of seconds"
 [ -x "$FILTERSCOPE" ] ||
     usage "$FILTERSCOPE is not there: build it (meson setup build && ninja -C build), or set FILTERSCOPE or FILTERSCOPE_HOME"
 
-# Whether srun starts ranks by PMIx: a line of its own in its list.
-has_pmix() {
-    LC_ALL=C srun --mpi=list 2>&1 | grep -q '^\(srun: \)\{0,1\}[[:space:]]*pmix$'
+# Launchers to try in a Slurm job: srun by PMIx, of Slurm's choice and then of each version that Slurm's list has; mpirun.
+launchers() {
+    listed=$(LC_ALL=C srun --mpi=list 2>&1 | sed -e 's/^srun: //' -e 's/^specific pmix plugin versions available: //' | tr -s ', \t' '\n')
+    for plugin in $(echo "$listed" | grep '^pmix\(_v[0-9]*\)\{0,1\}$' | sort -u); do
+        echo "srun --mpi=$plugin --wait=30"
+    done
+    echo mpirun
+}
+
+# Whether the launcher starts MPI on all ranks: a plugin that Slurm lists need not be there, or fit this MPI.
+starts() {
+    # shellcheck disable=SC2086 # a list of words
+    said=$(timeout "$PROBE_SECONDS" $1 "$FILTERSCOPE" ranks 2>&1 </dev/null)
+    code=$?
+    [ "$code" -ne 0 ] || { echo "launcher: $1: ${said##*ranks: }" && return; }
+    [ "$code" -ne 124 ] || said="nothing within $PROBE_SECONDS s"
+    echo "launcher: $1 starts no ranks (exit code $code): $(echo "$said" | grep '[[:alnum:]]' | head -n 3)"
+    return 1
+}
+
+choose_launcher() {
+    while read -r LAUNCH; do
+        ! starts "$LAUNCH" || return 0
+    done < <(launchers)
+    echo "vgg16_sweep.sh: no launcher starts the ranks (see above): load the modules of the MPI that $FILTERSCOPE was built with, or" \
+        "set LAUNCH" >&2
+    exit 127
 }
 
 if [ -z "${LAUNCH:-}" ]; then
     LAUNCH=mpirun
-    if [ -n "${SLURM_JOB_ID:-}" ] && has_pmix; then
-        LAUNCH='srun --mpi=pmix --wait=30'
-    fi
+    [ -z "${SLURM_JOB_ID:-}" ] || choose_launcher
 fi
 
 # This job alone: the last element of an array has the array's number as SLURM_JOB_ID, which scontrol takes for all elements, and the

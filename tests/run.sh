@@ -21,7 +21,7 @@ home=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
 install_packages $build_packages libcmocka-dev hdf5-tools python3-h5py python3-numpy python3-pandas python3-matplotlib \
     python3-onnx dataset-fashion-mnist r-base-core r-cran-hdf5r r-cran-ggplot2 python3-pip python3-setuptools python3-wheel \
     groff-base bash slurmctld slurmd slurm-client munge clang clang-format libclang-rt-dev util-linux e2fsprogs xfsprogs btrfs-progs \
-    shellcheck pyflakes3 mandoc iproute2
+    shellcheck pyflakes3 mandoc iproute2 lmod
 if [ -n "$(missing_packages python3-torch)" ] && [ -z "$(apt-cache madison python3-torch 2>/dev/null)" ]; then
     say "no python3-torch to be had, as in Ubuntu 24.04: nothing is compared with PyTorch"
 else

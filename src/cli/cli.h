@@ -29,7 +29,8 @@ fs_status fs_options_read(int argc, char **argv, const char *usage, const fs_opt
 /* Not collective. 1 where `text` begins with a finite decimal number, and it is all that strtod would read; *end is behind. */
 int fs_number_read(const char *text, const char **end, double *value);
 
-/* Each runs one sub-command; argv[0] is its name. train, sweep, plan, eval and bench are collective on MPI_COMM_WORLD. */
+/* Each runs one sub-command; argv[0] is its name. train, sweep, plan, eval, ranks and bench are collective on
+ * MPI_COMM_WORLD. */
 fs_status fs_cli_train(int argc, char **argv);
 fs_status fs_cli_sweep(int argc, char **argv);
 fs_status fs_cli_plan(int argc, char **argv);
@@ -39,6 +40,7 @@ fs_status fs_cli_export(int argc, char **argv);
 fs_status fs_cli_check(int argc, char **argv);
 fs_status fs_cli_eval(int argc, char **argv);
 fs_status fs_cli_arch(int argc, char **argv);
+fs_status fs_cli_ranks(int argc, char **argv);
 
 /* Not collective. First of all: standard output and fs_messages() write UTF-8 without control characters but line feed and tab
  * from now on, others as \x1b or \u202e. A stream that the caller closed fails like a full one; a pipe without a reader,

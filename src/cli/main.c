@@ -26,6 +26,7 @@ static const struct command commands[] = {
     {"status", fs_cli_status, 0, "how far a results or model file is"},
     {"export", fs_cli_export, 0, "a table of a results file as CSV"},
     {"check", fs_cli_check, 0, "verifies every record of a results or model file"},
+    {"ranks", fs_cli_ranks, 1, "starts MPI on all ranks, and tells on which hosts and CPUs they are"},
     {"bench", fs_cli_bench, 1, "speed of each phase on random images"},
 };
 

@@ -45,6 +45,22 @@ fs_status fs_meet_ranks(const char *command, int mixed, fs_launch *launch)
     return fs_agree(MPI_COMM_WORLD, status);
 }
 
+fs_status fs_cli_ranks(int argc, char **argv)
+{
+    const fs_option options[] = {{NULL}};
+    fs_launch launch;
+    int rank, ranks;
+    fs_status status = fs_options_read(argc, argv, "ranks", options, NULL);
+    if (status)
+        return status == FS_STOPPED ? FS_OK : status; /* --help */
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    status = fs_meet_ranks("ranks", 1, &launch);
+    if (!status && rank == 0)
+        printf("ranks: %d on %s; %s\n", ranks, launch.hosts, launch.kinds);
+    return status;
+}
+
 void fs_compare_kinds(const char *command, const char *earlier, const char *now)
 {
     if (*earlier && strcmp(earlier, now) != 0)

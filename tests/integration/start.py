@@ -1,0 +1,89 @@
+"""How the job scripts find a launcher in a Slurm job: srun by PMIx where that starts MPI on all ranks, by another version that Slurm
+lists, else mpirun; which one it was, and why not the others. srun here is a stand-in that says what was seen at sites."""
+import os
+import shutil
+import subprocess
+
+from common import BINARY, folder, make_idx
+
+here = folder()
+script = os.path.join(os.path.dirname(__file__), "..", "..", "jobs", "vgg16_sweep.sh")
+data = make_idx(f"{here}/data", labels=3, train=30, test=9)
+with open(f"{here}/net.txt", "w") as file:
+    file.write("conv 4 3x3 pad 1\nrelu\nglobalavg\nfc K\n")
+REAL = shutil.which("mpirun")
+STARTS = f'exec {REAL} --oversubscribe --bind-to none -np 2 "$@"'
+LISTS = {"new": "MPI plugin types are...\n\tpmix\n\tnone\nspecific pmix plugin versions available: pmix_v4,pmix_v5",
+         "old": "srun: MPI types are...\nsrun: pmix\nsrun: pmix_v3\nsrun: none",
+         "none": "MPI plugin types are...\n\tnone\n\tpmi2"}
+# Slurm's library of PMIx is not there (seen with 24.05); PMIx of another generation than the MPI's, as openpmix's issue 3731 has it;
+# the ranks don't see each other, and each says so; a plugin that waits for ever
+NO_LIBRARY = ("srun: error:  mpi/pmix_v5: init: (null) [0]: mpi_pmix.c:193: pmi/pmix: can not load PMIx library\n"
+              "srun: error: Invalid MPI type 'pmix', --mpi=list for acceptable types", 1)
+IN_MPI_INIT = ("*** An error occurred in MPI_Init\n*** on a NULL communicator\n*** MPI_ERRORS_ARE_FATAL (processes in this communicator "
+               "will now abort,\n***    and potentially your MPI job)\nsrun: error: n1: tasks 0-1: Exited with exit code 1", 1)
+APART = f"for rank in 0 1; do SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=$rank {BINARY} ranks || code=$?; done; exit $code"
+
+
+def command(name, text):
+    os.makedirs(f"{here}/bin", exist_ok=True)
+    path = f"{here}/bin/{name}"
+    with open(path, "w") as file:
+        file.write(f"#!/bin/bash\n{text}\n")
+    os.chmod(path, 0o755)
+
+
+def fails(said):
+    return f"cat >&2 <<'END'\n{said[0]}\nEND\nexit {said[1]}"
+
+
+def srun(listed, **plugins):
+    """An srun that lists its plugins so, and does what is told for each that is asked for."""
+    cases = "".join(f"--mpi={name}) {text}\n;;\n" for name, text in plugins.items())
+    command("srun", f'plugin=$1\nshift\n[ "$1" != --wait=30 ] || shift\ncase $plugin in\n--mpi=list) cat <<END\n{LISTS[listed]}\nEND\n;;\n'
+                    f'{cases}*) echo "no plugin $plugin" >&2; exit 1;;\nesac')
+
+
+def job(name, expect=0, path=None, **settings):
+    done = subprocess.run([shutil.which("bash"), script], capture_output=True, text=True, timeout=300, cwd=here,
+                          env={**os.environ, "PATH": path or f"{here}/bin:{os.environ['PATH']}", "SLURM_JOB_ID": "7", "DATA": data,
+                               "ARCH": f"{here}/net.txt", "EPOCHS": "1", "PROBE_EPOCHS": "1", "FILTERSCOPE": BINARY, "STATUS_EVERY": "0",
+                               "OUT": f"{here}/{name}", "MODEL": f"{here}/net.h5", "RESULTS": f"{here}/{name}.h5", **settings})
+    text = done.stdout + done.stderr
+    assert done.returncode == expect, f"{name}: exit code {done.returncode}\n{text}"
+    assert expect or "sweep: complete" in text, text
+    return [line for line in text.splitlines() if line.startswith("launcher: ")], text
+
+
+command("scontrol", "exit 1")
+command("mpirun", STARTS)
+two = "2 on"
+
+srun("new", pmix=STARTS)
+said, _ = job("works")
+assert len(said) == 1 and said[0].startswith(f"launcher: srun --mpi=pmix --wait=30: {two}"), said
+
+srun("old", pmix=fails(NO_LIBRARY), pmix_v3=STARTS)
+said, _ = job("version")
+assert len(said) == 2 and "--mpi=pmix --wait=30 starts no ranks (exit code 1): srun: error:  mpi/pmix_v5" in said[0], said
+assert said[1].startswith(f"launcher: srun --mpi=pmix_v3 --wait=30: {two}"), said
+
+srun("new", pmix=fails(IN_MPI_INIT), pmix_v4=APART, pmix_v5="sleep 100")
+said, _ = job("broken", PROBE_SECONDS="5")
+assert len(said) == 4 and "An error occurred in MPI_Init" in said[0] and "exit code 2" in said[1] and "but MPI" in said[1], said
+assert "pmix_v5 --wait=30 starts no ranks (exit code 124): nothing within 5 s" in said[2], said
+assert said[3].startswith(f"launcher: mpirun: {two}"), said
+
+srun("none")
+said, _ = job("missing")
+assert len(said) == 1 and said[0].startswith(f"launcher: mpirun: {two}"), said
+
+# No launcher at all, and a user's own, which is taken at its word.
+os.mkdir(f"{here}/few")
+for name in ("bash", "basename", "cat", "date", "dirname", "env", "grep", "head", "id", "mkdir", "readlink", "sed", "sleep", "sort", "timeout", "tr"):
+    os.symlink(shutil.which(name), f"{here}/few/{name}")
+said, text = job("nothing", expect=127, path=f"{here}/few")
+assert len(said) == 1 and "mpirun starts no ranks (exit code 127)" in said[0] and "no launcher starts the ranks" in text, text
+said, _ = job("own", LAUNCH=f"{REAL} --oversubscribe --bind-to none -np 2")
+assert not said, said
+print("srun by PMIx, by a version of it, mpirun: the first that starts MPI on all ranks, and why not the others")
