@@ -1,4 +1,4 @@
-/* Architectures as text: what is read, what is refused and where, files; pools of any window. */
+/* Architectures as text: what is read, what is refused and where, files. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,7 +11,6 @@
 
 #include <cmocka.h>
 
-#include "filterscope/layers.h"
 #include "filterscope/network.h"
 #include "support.h"
 
@@ -411,77 +410,6 @@ static void a_file_is_an_architecture_named_as_it_is(void **state)
     fs_arch_close(&arch);
 }
 
-enum { IMAGES = 2, HEIGHT = 7, WIDTH = 6, CHANNELS = 5, COUNT = IMAGES * HEIGHT * WIDTH * CHANNELS };
-
-/* By definition: the padding is -infinity for the maximum and 0 for the average, which counts nothing beyond it, or nothing
- * outside the map. */
-static float pool_pixel(const fs_window *w, int average, const float *x, int n, int oy, int ox, int c)
-{
-    double sum = 0, most = -INFINITY;
-    int count = 0;
-    for (int ky = 0; ky < w->kernel.height; ky++)
-        for (int kx = 0; kx < w->kernel.width; kx++) {
-            int y = oy * w->stride.height + ky - w->pad.height, column = ox * w->stride.width + kx - w->pad.width;
-            int outside = y < 0 || y >= w->height || column < 0 || column >= w->width;
-            count += w->inside ? !outside : y < w->height + w->pad_end.height && column < w->width + w->pad_end.width;
-            if (outside)
-                continue;
-            double value = x[((n * w->height + y) * w->width + column) * w->channels + c];
-            sum += value;
-            most = fmax(most, value);
-        }
-    return (float)(average ? sum / count : most);
-}
-
-static void compare_window(const fs_window *w)
-{
-    int count = IMAGES * w->out_height * w->out_width * CHANNELS;
-    float *x = random_floats(1, COUNT), *dy = random_floats(2, (size_t)count), *expected = random_floats(3, (size_t)count);
-    float *y = random_floats(4, (size_t)count), *dx = random_floats(5, COUNT);
-    for (int average = 0; average < 2; average++) {
-        for (int i = 0; i < count; i++) {
-            int c = i % CHANNELS, ox = i / CHANNELS % w->out_width, oy = i / CHANNELS / w->out_width % w->out_height;
-            expected[i] = pool_pixel(w, average, x, i / (count / IMAGES), oy, ox, c);
-        }
-        (average ? fs_avgwindow_forward : fs_maxwindow_forward)(IMAGES, w, x, y);
-        assert_close((size_t)count, y, expected, 1e-6);
-        if (average)
-            fs_avgwindow_backward(IMAGES, w, dy, dx);
-        else
-            fs_maxwindow_backward(IMAGES, w, x, dy, dx);
-        /* Both are linear where no winner changes: <dy, pool(x)> = <dx, x>. */
-        assert_true(fabs(dot((size_t)count, dy, y) - dot(COUNT, dx, x)) < 1e-4);
-    }
-    free(x);
-    free(dy);
-    free(expected);
-    free(y);
-    free(dx);
-}
-
-static void pools_of_any_window_are_what_their_definition_says(void **state)
-{
-    (void)state;
-    static const int sizes[][10] = {{2, 2, 2, 2, 0, 0, 0, 0},      {3, 3, 2, 2, 1, 1, 1, 1}, {3, 2, 1, 3, 1, 1, 0, 0},
-                                    {7, 6, 7, 6, 0, 0, 0, 0},      {2, 5, 3, 1, 1, 1, 2, 2}, {2, 2, 1, 1, 0, 1, 0, 1},
-                                    {4, 3, 2, 3, 3, 0, 1, 2},      {5, 4, 1, 2, 0, 3, 2, 1}, {2, 4, 2, 3, 0, 0, 0, 0, 1, 1},
-                                    {3, 3, 3, 2, 0, 0, 1, 1, 2, 1}}; /* what reaches over the border */
-    for (size_t i = 0; i < 2 * sizeof sizes / sizeof *sizes; i++) {
-        const int *s = sizes[i / 2];
-        fs_window w = {.height = HEIGHT,
-                       .width = WIDTH,
-                       .channels = CHANNELS,
-                       .out_height = (HEIGHT + s[4] + s[5] - s[0] + s[8]) / s[2] + 1,
-                       .out_width = (WIDTH + s[6] + s[7] - s[1] + s[9]) / s[3] + 1,
-                       .kernel = {s[0], s[1]},
-                       .stride = {s[2], s[3]},
-                       .pad = {s[4], s[6]},
-                       .pad_end = {s[5], s[7]},
-                       .inside = i % 2};
-        compare_window(&w);
-    }
-}
-
 static void learning_rates_follow_their_schedule(void **state)
 {
     (void)state;
@@ -514,7 +442,6 @@ int main(void)
         cmocka_unit_test(marks_say_what_is_probed),
         cmocka_unit_test(a_file_is_an_architecture_named_as_it_is),
         cmocka_unit_test(learning_rates_follow_their_schedule),
-        cmocka_unit_test(pools_of_any_window_are_what_their_definition_says),
     };
     return cmocka_run_group_tests_name("architecture", tests, NULL, NULL);
 }
