@@ -19,6 +19,12 @@ typedef struct fs_watch fs_watch;
 /* Collective on comm. NULL on every rank where there is nothing to watch (one rank) or no socket to be had. */
 fs_watch *fs_watch_start(MPI_Comm comm);
 
+/* Not collective; before MPI_Finalize or MPI_Abort, in which ranks wait for each other and for the launcher while nobody is
+ * watched. A process that does not end by itself within FS_WATCH_END seconds (or FILTERSCOPE_END_SECONDS) says so on standard
+ * error and ends with FS_LOST. All results are in their files by then. */
+#define FS_WATCH_END 60
+void fs_watch_end(void);
+
 /* Collective on the comm of the start. NULL is allowed. */
 void fs_watch_stop(fs_watch *watch);
 

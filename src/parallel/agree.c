@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "filterscope/slots.h"
+#include "filterscope/watch.h"
 
 /* FS_OK < FS_STOPPED < FS_USAGE < FS_MISMATCH < FS_ERROR */
 static int severity(fs_status status)
@@ -54,6 +55,7 @@ _Noreturn void fs_abort(MPI_Comm comm, fs_status status)
     MPI_Comm_rank(comm, &rank);
     int wait = rank < MOST / TURN ? rank * TURN : MOST;
     nanosleep(&(struct timespec){wait / 1000, wait % 1000 * 1000000L}, NULL);
+    fs_watch_end();
     MPI_Abort(comm, (int)status);
     abort();
 }

@@ -171,6 +171,25 @@ static void *keep_watch(void *context)
     return NULL;
 }
 
+/* Nothing but what a signal handler may call. */
+static void on_alarm(int number)
+{
+    static const char said[] = "filterscope: MPI has not ended, which it was told to: another rank or the launcher no "
+                               "longer answers. The job ends here; what was recorded stays\n";
+    (void)number;
+    ssize_t ignored = write(STDERR_FILENO, said, sizeof said - 1);
+    (void)ignored;
+    fs_lock_abandon();
+    _exit(FS_LOST);
+}
+
+void fs_watch_end(void)
+{
+    const char *wanted = getenv("FILTERSCOPE_END_SECONDS");
+    signal(SIGALRM, on_alarm);
+    alarm(wanted && atoi(wanted) > 0 ? (unsigned)atoi(wanted) : FS_WATCH_END);
+}
+
 /* Every IPv4 address of this host, with the socket's port. */
 static void list_addresses(const fs_watch *w, struct desk *desk)
 {

@@ -12,6 +12,7 @@
  *                 eio     the call fails with EIO
  *                 enospc  this call and all later writes fail with ENOSPC
  *                 alloc   allocation number FAULT_AT fails; files are let alone
+ *                 finalize   MPI_Finalize never ends
  *   FAULT_READS   with it, what only reads is counted, too: open, read, pread, close
  *   FAULT_LOG     a file to which each counted call is appended: number, call, path, offset, bytes */
 #undef _FILE_OFFSET_BITS /* else pwrite would be another name of pwrite64: both are wanted here */
@@ -30,7 +31,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum fault { NONE, KILL, TORN, AFTER, STOP, SHORT, EIO_ONCE, FULL, ALLOC };
+enum fault { NONE, KILL, TORN, AFTER, STOP, SHORT, EIO_ONCE, FULL, ALLOC, FINALIZE };
 
 static enum fault fault;
 static long at;
@@ -40,7 +41,7 @@ static atomic_long calls;
 
 __attribute__((constructor)) static void read_orders(void)
 {
-    static const char *const names[] = {"", "kill", "torn", "after", "stop", "short", "eio", "enospc", "alloc"};
+    static const char *const names[] = {"", "kill", "torn", "after", "stop", "short", "eio", "enospc", "alloc", "finalize"};
     const char *rank = getenv("OMPI_COMM_WORLD_RANK"), *wanted = getenv("FAULT_RANK"), *order = getenv("FAULT_DO");
     if (strcmp(rank ? rank : "0", wanted ? wanted : "0") != 0 || strcmp(program_invocation_short_name, "filterscope") != 0)
         return;
@@ -74,7 +75,7 @@ static void note(long number, const char *call, const char *path, off_t offset, 
 /* What to do with this call. Before it: SIGKILL and SIGSTOP. */
 static enum fault order_for(const char *call, const char *path, off_t offset, size_t bytes)
 {
-    if (!folder || fault == ALLOC || gettid() != getpid() || strncmp(path, folder, strlen(folder)) != 0)
+    if (!folder || fault == ALLOC || fault == FINALIZE || gettid() != getpid() || strncmp(path, folder, strlen(folder)) != 0)
         return NONE;
     long number = atomic_fetch_add(&calls, 1) + 1;
     if (log_path)
@@ -322,4 +323,12 @@ void *aligned_alloc(size_t alignment, size_t bytes)
         return ((void *(*)(size_t, size_t))next("aligned_alloc"))(alignment, bytes);
     note(atomic_load(&calls), "aligned_alloc", "-", -1, bytes);
     return ((void *(*)(size_t, size_t))next("aligned_alloc"))(alignment, bytes);
+}
+
+int MPI_Finalize(void); /* no mpi.h: what is preloaded by everything needs no MPI */
+int MPI_Finalize(void)
+{
+    while (fault == FINALIZE)
+        pause();
+    return ((int (*)(void))next("MPI_Finalize"))();
 }

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from common import VARYING, children, folder, identical, launch, lives, make_idx, run, train_small, wait_until, writer
+from common import FAULTS, VARYING, children, folder, identical, launch, lives, make_idx, run, train_small, wait_until, writer
 
 PATIENCE = 20  # seconds of silence after which a rank is lost
 here = folder()
@@ -90,6 +90,15 @@ finally:
     for name in left:
         libc.sem_unlink(name)
 print(f"{len(left)} semaphores of the name and of descriptors were taken: no matter")
+
+# MPI that does not end on a rank, when all is recorded.
+for ranks, rank in ((1, 0), (2, 0), (2, 1)):
+    path, started = f"{here}/end{ranks}{rank}.h5", time.monotonic()
+    said = run(ranks, *SWEEP, "--epochs", 1, "--out", path, expect=70, env={
+        "LD_PRELOAD": FAULTS, "FAULT_DO": "finalize", "FAULT_RANK": str(rank), "FILTERSCOPE_END_SECONDS": "2"}).stderr
+    assert "MPI has not ended" in said, said
+    assert "complete" in run(1, "status", path).stdout
+    print(f"rank {rank} of {ranks} in an MPI_Finalize without end: exit code 70 after {time.monotonic() - started:.1f} s")
 
 # What stuck ranks left is whole.
 run(1, *SWEEP, "--epochs", 60, "--out", f"{here}/whole.h5")
