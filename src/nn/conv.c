@@ -2,6 +2,7 @@
 #include "filterscope/conv.h"
 
 #include "filterscope/layers.h"
+#include "nn/dense.h"
 #include "nn/depthwise.h"
 #include "nn/gemm.h"
 #include "nn/pointwise.h"
@@ -24,7 +25,7 @@ int fs_conv_prefers_direct(const fs_conv_shape *shape, int images)
 int fs_conv_stands_alone(const fs_conv_shape *shape)
 {
     int panel = fs_gemm_panel();
-    if (fs_depthwise_fits(shape) || fs_pointwise_fits(shape))
+    if (fs_depthwise_fits(shape) || fs_pointwise_fits(shape) || fs_dense_fits(shape))
         return 1;
     return panel && shape->filters % panel == 0 && (takes_winograd(shape) || fs_conv_im2col_takes_own_gemm(shape));
 }
@@ -33,7 +34,14 @@ size_t fs_conv_prepared(const fs_conv_shape *shape)
 {
     if (fs_pointwise_fits(shape))
         return fs_pointwise_prepared(shape);
+    if (fs_dense_fits(shape))
+        return fs_dense_prepared(shape);
     return takes_winograd(shape) ? fs_winograd_prepared(shape) : 0;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
 }
 
 size_t fs_conv_scratch(const fs_conv_shape *shape, int images)
@@ -42,6 +50,8 @@ size_t fs_conv_scratch(const fs_conv_shape *shape, int images)
         return fs_depthwise_scratch(shape);
     if (fs_pointwise_fits(shape))
         return fs_pointwise_scratch(shape);
+    if (fs_dense_fits(shape))
+        return larger(fs_dense_scratch(shape), fs_conv_im2col_scratch(shape, images)); /* the second for the gradients */
     if (!takes_winograd(shape))
         return fs_conv_im2col_scratch(shape, images);
     return fs_winograd_prepared(shape) + fs_winograd_scratch(shape, images); /* the first for the gradient of the weights */
@@ -58,6 +68,8 @@ void fs_conv_prepare(const fs_conv_shape *shape, const float *weight, int for_in
         fs_winograd_prepare(shape, weight, for_input, part, parts, prepared);
     else if (fs_pointwise_fits(shape))
         fs_pointwise_prepare(shape, weight, for_input, part, parts, prepared);
+    else if (fs_dense_fits(shape) && !for_input)
+        fs_dense_prepare(shape, weight, part, parts, prepared);
 }
 
 void fs_conv_forward(const fs_conv_shape *shape, int images, const float *x, const float *weight, const float *prepared,
@@ -71,6 +83,8 @@ void fs_conv_forward(const fs_conv_shape *shape, int images, const float *x, con
         fs_pointwise_forward(shape, images, x, prepared, bias, after, y, scratch);
     else if (fs_depthwise_fits(shape))
         fs_depthwise_forward(shape, images, x, weight, bias, after, y, scratch);
+    else if (fs_dense_fits(shape))
+        fs_dense_forward(shape, images, x, prepared, bias, after, y, scratch);
     else
         fs_conv_im2col_forward(shape, images, x, weight, bias, after, y, scratch);
 }

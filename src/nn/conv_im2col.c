@@ -6,6 +6,7 @@
 #include "filterscope/layers.h"
 #include "nn/finish.h"
 #include "nn/gemm.h"
+#include "nn/im2col.h"
 
 /* A block is about this many floats, so that it stays in the second-level cache, ... */
 enum { BLOCK_FLOATS = 1 << 16 };
@@ -143,7 +144,7 @@ static void gather_line(const fs_conv_shape *s, const struct window *w, int ky, 
     memset(column + w->last * channels, 0, (s->kernel.width - w->last) * channels * sizeof *column);
 }
 
-static void gather_rows(const fs_conv_shape *shape, int group, const float *x, size_t first, size_t rows, float *column)
+void fs_im2col_gather(const fs_conv_shape *shape, int group, const float *x, size_t first, size_t rows, float *column)
 {
     size_t line = (size_t)(shape->channels / shape->groups) * shape->kernel.width;
     struct pixel pixel = pixel_of(shape, first);
@@ -168,7 +169,7 @@ static void scatter_line(const fs_conv_shape *s, const struct window *w, int ky,
             fs_add(channels, dx + offset_of(s, w, ky, kx) + group * channels, column + kx * channels);
 }
 
-/* The transpose of gather_rows: adds each window back to where it came from. */
+/* The transpose of fs_im2col_gather: adds each window back to where it came from. */
 static void scatter_rows(const fs_conv_shape *shape, int group, const float *column, size_t first, size_t rows, float *dx)
 {
     size_t line = (size_t)(shape->channels / shape->groups) * shape->kernel.width;
@@ -228,7 +229,7 @@ void fs_conv_im2col_forward(const fs_conv_shape *shape, int images, const float 
             for (size_t row = 0; row < rows; row++)
                 memcpy(out + row * filters, bias, filters * sizeof *out);
         for (int g = 0; g < shape->groups; g++) {
-            gather_rows(shape, g, x, first, rows, rows_of_block);
+            fs_im2col_gather(shape, g, x, first, rows, rows_of_block);
             if (own)
                 fs_gemm((int)rows, filters, depth, rows_of_block, depth, 1, scratch, panel, (size_t)depth * panel, out, filters,
                         bias != NULL);
@@ -249,7 +250,7 @@ void fs_conv_im2col_backward_weight(const fs_conv_shape *shape, int images, cons
         size_t rows = first + block < all ? block : all - first;
         for (int g = 0; g < shape->groups; g++) {
             const float *own_dy = dy + first * filters + g * own_filters;
-            gather_rows(shape, g, x, first, rows, scratch);
+            fs_im2col_gather(shape, g, x, first, rows, scratch);
             if (own)
                 fs_gemm(depth, filters, (int)rows, scratch, 1, depth, own_dy, filters, panel, dweight, filters, first > 0);
             else

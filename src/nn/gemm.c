@@ -3,39 +3,59 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#endif
+
 enum { MOST_HEIGHT = 14, MOST_PANEL = 32 }; /* of all kernels below */
+
+/* Floats of the panel that are asked for before they are wanted: more weights than the second-level cache holds would come too
+ * late by the CPU's own guess, which ends with each page. 512 and 2048 are slower. */
+enum { AHEAD = 1024 };
+
+/* How A lies in memory: A(row, p) is a[row * row + p / line * next + p % line * step], `lines` lines in all. */
+struct left {
+    int lines, line;
+    size_t row, next, step;
+};
 
 /* A kernel computes HEIGHT rows of one panel, or with VECTORS 1 of its left half, in registers: the panel is read once for all
  * its rows. `end` is that of its first element, or NULL. */
-typedef void kernel(int depth, const float *a, size_t a_row, size_t a_depth, const float *b, size_t b_depth, float *c,
-                    size_t c_row, int add, const fs_gemm_end *end);
+typedef void kernel(const struct left *left, const float *a, const float *b, size_t b_depth, float *c, size_t c_row, int add,
+                    const fs_gemm_end *end);
 
 typedef float vector8 __attribute__((vector_size(32), aligned(4), may_alias));
 typedef float vector16 __attribute__((vector_size(64), aligned(4), may_alias));
-typedef int32_t mask8 __attribute__((vector_size(32), may_alias));
-typedef int32_t mask16 __attribute__((vector_size(64), may_alias));
 
-/* a where `wanted`, else b. */
-#define SELECT(vector, mask, wanted, a, b) ((vector)(((mask)(a) & (mask)(wanted)) | ((mask)(b) & ~(mask)(wanted))))
+/* Of a number that is not less than the floor, or NaN, these instructions give the second operand. */
+#define MOST8(a, b) (vector8) _mm256_max_ps((__m256)(a), (__m256)(b))
+#define LEAST8(a, b) (vector8) _mm256_min_ps((__m256)(a), (__m256)(b))
+#define MOST16(a, b) (vector16) _mm512_max_ps((__m512)(a), (__m512)(b))
+#define LEAST16(a, b) (vector16) _mm512_min_ps((__m512)(a), (__m512)(b))
 
 #define FOR_ROWS(HEIGHT) _Pragma("GCC unroll 16") for (int row = 0; row < HEIGHT; row++)
 #define FOR_VECTORS(VECTORS) _Pragma("GCC unroll 2") for (int v = 0; v < VECTORS; v++)
 
-#define KERNEL(name, HEIGHT, VECTORS, vector, mask, CPU)                                                                       \
-    __attribute__((target(CPU))) static void name(int depth, const float *a, size_t a_row, size_t a_depth, const float *b,     \
-                                                  size_t b_depth, float *c, size_t c_row, int add, const fs_gemm_end *end)     \
+#define KERNEL(name, HEIGHT, VECTORS, vector, LARGER, SMALLER, CPU)                                                            \
+    __attribute__((target(CPU))) static void name(const struct left *left, const float *a, const float *b, size_t b_depth,     \
+                                                  float *c, size_t c_row, int add, const fs_gemm_end *end)                     \
     {                                                                                                                          \
         enum { LANES = sizeof(vector) / sizeof(float) };                                                                       \
         vector sum[HEIGHT][VECTORS];                                                                                           \
+        size_t a_row = left->row, step = left->step;                                                                           \
         FOR_ROWS(HEIGHT)                                                                                                       \
         FOR_VECTORS(VECTORS) sum[row][v] = add ? *(const vector *)(c + row * c_row + v * LANES) : (vector){0};                 \
-        for (int p = 0; p < depth; p++, a += a_depth, b += b_depth) {                                                          \
-            vector right[VECTORS];                                                                                             \
-            FOR_VECTORS(VECTORS) right[v] = *(const vector *)(b + v * LANES);                                                  \
-            FOR_ROWS(HEIGHT)                                                                                                   \
-            {                                                                                                                  \
-                float factor = a[row * a_row];                                                                                 \
-                FOR_VECTORS(VECTORS) sum[row][v] += factor * right[v];                                                         \
+        for (int line = 0; line < left->lines; line++, a += left->next) {                                                      \
+            const float *own = a;                                                                                              \
+            for (int p = 0; p < left->line; p++, own += step, b += b_depth) {                                                  \
+                vector right[VECTORS];                                                                                         \
+                FOR_VECTORS(VECTORS) __builtin_prefetch(b + AHEAD + v * LANES);                                                \
+                FOR_VECTORS(VECTORS) right[v] = *(const vector *)(b + v * LANES);                                              \
+                FOR_ROWS(HEIGHT)                                                                                               \
+                {                                                                                                              \
+                    float factor = own[row * a_row];                                                                           \
+                    FOR_VECTORS(VECTORS) sum[row][v] += factor * right[v];                                                     \
+                }                                                                                                              \
             }                                                                                                                  \
         }                                                                                                                      \
         if (end) {                                                                                                             \
@@ -48,28 +68,27 @@ typedef int32_t mask16 __attribute__((vector_size(64), may_alias));
                     value += *(const vector *)(end->bias + v * LANES);                                                         \
                 if (end->addend)                                                                                               \
                     value += *(const vector *)(end->addend + row * c_row + v * LANES);                                         \
-                value = SELECT(vector, mask, value < floor, floor, value);                                                     \
-                sum[row][v] = SELECT(vector, mask, value > ceiling, ceiling, value);                                           \
+                sum[row][v] = SMALLER(ceiling, LARGER(floor, value));                                                          \
             }                                                                                                                  \
         }                                                                                                                      \
         FOR_ROWS(HEIGHT)                                                                                                       \
         FOR_VECTORS(VECTORS) * (vector *)(c + row * c_row + v * LANES) = sum[row][v];                                          \
     }
 
-#define KERNELS(name, HEIGHT, vector, mask, CPU)                                                                               \
-    KERNEL(name, HEIGHT, 2, vector, mask, CPU)                                                                                 \
-    KERNEL(name##_half, HEIGHT, 1, vector, mask, CPU)
+#define KERNELS(name, HEIGHT, vector, LARGER, SMALLER, CPU)                                                                    \
+    KERNEL(name, HEIGHT, 2, vector, LARGER, SMALLER, CPU)                                                                      \
+    KERNEL(name##_half, HEIGHT, 1, vector, LARGER, SMALLER, CPU)
 
 #if defined(__x86_64__) && defined(__GNUC__)
-KERNELS(avx2_6, 6, vector8, mask8, "avx2,fma")
-KERNELS(avx2_4, 4, vector8, mask8, "avx2,fma")
-KERNELS(avx2_2, 2, vector8, mask8, "avx2,fma")
-KERNELS(avx2_1, 1, vector8, mask8, "avx2,fma")
-KERNELS(avx512_14, 14, vector16, mask16, "avx512f")
-KERNELS(avx512_8, 8, vector16, mask16, "avx512f")
-KERNELS(avx512_4, 4, vector16, mask16, "avx512f")
-KERNELS(avx512_2, 2, vector16, mask16, "avx512f")
-KERNELS(avx512_1, 1, vector16, mask16, "avx512f")
+KERNELS(avx2_6, 6, vector8, MOST8, LEAST8, "avx2,fma")
+KERNELS(avx2_4, 4, vector8, MOST8, LEAST8, "avx2,fma")
+KERNELS(avx2_2, 2, vector8, MOST8, LEAST8, "avx2,fma")
+KERNELS(avx2_1, 1, vector8, MOST8, LEAST8, "avx2,fma")
+KERNELS(avx512_14, 14, vector16, MOST16, LEAST16, "avx512f")
+KERNELS(avx512_8, 8, vector16, MOST16, LEAST16, "avx512f")
+KERNELS(avx512_4, 4, vector16, MOST16, LEAST16, "avx512f")
+KERNELS(avx512_2, 2, vector16, MOST16, LEAST16, "avx512f")
+KERNELS(avx512_1, 1, vector16, MOST16, LEAST16, "avx512f")
 #define HAVE_KERNELS 1
 #else
 #define HAVE_KERNELS 0
@@ -127,8 +146,8 @@ static void copy_tile(const float *from, size_t from_row, int height, int column
         memcpy(to + row * to_row, from + row * from_row, columns * sizeof *to);
 }
 
-static void run_ragged(kernel *run, int height, int columns, int depth, const float *a, size_t a_row, size_t a_depth,
-                       const float *b, size_t b_depth, float *c, size_t c_row, int add, const fs_gemm_end *end)
+static void run_ragged(kernel *run, int height, int columns, const struct left *left, const float *a, const float *b,
+                       size_t b_depth, float *c, size_t c_row, int add, const fs_gemm_end *end)
 {
     struct tile tile;
     fs_gemm_end own = end ? *end : (fs_gemm_end){0};
@@ -141,7 +160,7 @@ static void run_ragged(kernel *run, int height, int columns, int depth, const fl
         copy_tile(own.addend, c_row, height, columns, tile.addend, MOST_PANEL);
         own.addend = tile.addend;
     }
-    run(depth, a, a_row, a_depth, b, b_depth, tile.c, MOST_PANEL, add, end ? &own : NULL);
+    run(left, a, b, b_depth, tile.c, MOST_PANEL, add, end ? &own : NULL);
     copy_tile(tile.c, MOST_PANEL, height, columns, c, c_row);
 }
 
@@ -154,8 +173,8 @@ static fs_gemm_end end_at(const fs_gemm_end *end, size_t row, size_t column, siz
     return own;
 }
 
-void fs_gemm_ended(int rows, int columns, int depth, const float *a, size_t a_row, size_t a_depth, const float *b,
-                   size_t b_depth, size_t b_panel, float *c, size_t c_row, int add, const fs_gemm_end *end)
+static void run_panels(int rows, int columns, const struct left *left, const float *a, const float *b, size_t b_depth,
+                       size_t b_panel, float *c, size_t c_row, int add, const fs_gemm_end *end)
 {
     const struct generation *generation = this_generation();
     int panel = generation->panel;
@@ -166,7 +185,7 @@ void fs_gemm_ended(int rows, int columns, int depth, const float *a, size_t a_ro
             while (generation->kernels[k].height > rows - row)
                 k++;
             kernel *run = half ? generation->kernels[k].half : generation->kernels[k].run;
-            const float *own_a = a + row * a_row;
+            const float *own_a = a + row * left->row;
             float *own_c = c + row * c_row + column;
             fs_gemm_end own = {0}, *last = NULL;
             if (end) {
@@ -174,12 +193,26 @@ void fs_gemm_ended(int rows, int columns, int depth, const float *a, size_t a_ro
                 last = &own;
             }
             if (ragged)
-                run_ragged(run, generation->kernels[k].height, wide, depth, own_a, a_row, a_depth, b, b_depth, own_c, c_row,
-                           add, last);
+                run_ragged(run, generation->kernels[k].height, wide, left, own_a, b, b_depth, own_c, c_row, add, last);
             else
-                run(depth, own_a, a_row, a_depth, b, b_depth, own_c, c_row, add, last);
+                run(left, own_a, b, b_depth, own_c, c_row, add, last);
         }
     }
+}
+
+void fs_gemm_ended(int rows, int columns, int depth, const float *a, size_t a_row, size_t a_depth, const float *b,
+                   size_t b_depth, size_t b_panel, float *c, size_t c_row, int add, const fs_gemm_end *end)
+{
+    struct left left = {.lines = 1, .line = depth, .row = a_row, .step = a_depth};
+    run_panels(rows, columns, &left, a, b, b_depth, b_panel, c, c_row, add, end);
+}
+
+void fs_gemm_lines(int rows, int columns, int lines, int line, const float *a, size_t a_row, size_t a_line, const float *packed,
+                   float *c, size_t c_row, const fs_gemm_end *end)
+{
+    size_t panel = (size_t)fs_gemm_panel();
+    struct left left = {.lines = lines, .line = line, .row = a_row, .next = a_line, .step = 1};
+    run_panels(rows, columns, &left, a, packed, panel, panel * (size_t)lines * (size_t)line, c, c_row, 0, end);
 }
 
 void fs_gemm(int rows, int columns, int depth, const float *a, size_t a_row, size_t a_depth, const float *b, size_t b_depth,

@@ -31,6 +31,11 @@ typedef struct fs_gemm_end {
 void fs_gemm_ended(int rows, int columns, int depth, const float *a, size_t a_row, size_t a_depth, const float *b,
                    size_t b_depth, size_t b_panel, float *c, size_t c_row, int add, const fs_gemm_end *end);
 
+/* The same where a row of A is `lines` pieces of a map, of `line` floats each and a_line apart, and depth = lines * line: A(row,
+ * p) is a[row * a_row + p / line * a_line + p % line]. B as packed below. */
+void fs_gemm_lines(int rows, int columns, int lines, int line, const float *a, size_t a_row, size_t a_line, const float *packed,
+                   float *c, size_t c_row, const fs_gemm_end *end);
+
 /* B, where B(p, column) is b[p * b_depth + column * b_column], as panels for fs_gemm with b_depth = panel and b_panel = panel *
  * depth: how many floats, and part `part` of `parts` of them. */
 size_t fs_gemm_packed(int columns, int depth);
