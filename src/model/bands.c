@@ -23,10 +23,17 @@ static int is_divisible(const fs_step *step)
     return op->layer && (!op->kind->stands_alone || op->kind->stands_alone(op));
 }
 
+/* Floats of weights that a pass reads: Winograd's are four times those of the kernel. */
+static size_t weights_of(const fs_step *step)
+{
+    const fs_kind *kind = step->op->kind;
+    return kind->folded ? kind->folded(step) : step->op->weights;
+}
+
 /* Images that a step should take at a time: as many as the cache holds, or as make the reading of its weights pay. */
 static int images_of(const fs_step *step, int images)
 {
-    double weights = (double)step->op->weights;
+    double weights = (double)weights_of(step);
     double most = (weights > CACHE_FLOATS ? weights : CACHE_FLOATS) / floats_of_an_image(step);
     return !is_divisible(step) || most > images ? images : most < 1 ? 1 : (int)most;
 }
@@ -38,7 +45,7 @@ static int joins(const fs_step *step, int wanted, int now, int images)
         return 1;
     if (!is_divisible(step) || now == images)
         return 0;
-    return now < MUCH * wanted && (wanted < MUCH * now || step->op->weights <= FEW_WEIGHTS);
+    return now < MUCH * wanted && (wanted < MUCH * now || weights_of(step) <= FEW_WEIGHTS);
 }
 
 int fs_bands_list(const fs_step *step, int steps, int images, fs_use use, fs_band *band)

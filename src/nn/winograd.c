@@ -74,10 +74,12 @@ static size_t backward_least(const fs_conv_shape *shape)
     return takes_panels(shape) && shape->height * shape->width <= 64 ? 512 : 112;
 }
 
-/* Maps of few tiles have the most weights: there U is read as seldom as can be. */
+/* Maps of few tiles have the most weights: there U is read as seldom as can be; and seldom where it is larger than the
+ * second-level cache, though V and M are, too, then. */
 static size_t convolve_least(const fs_conv_shape *shape)
 {
-    return shape->height * shape->width <= 16 ? 112 : 28;
+    enum { MANY_PAIRS = 1 << 15 }; /* of channels and filters: 4.5 MiB of U */
+    return shape->height * shape->width <= 16 ? 112 : (size_t)shape->channels * shape->filters >= MANY_PAIRS ? 56 : 28;
 }
 
 size_t fs_winograd_scratch(const fs_conv_shape *shape, int images)
