@@ -7,8 +7,9 @@ torch.compile), onnxruntime and OpenVINO on 2 threads. All are measured in turn,
     forward: resnet18, mobilenet_v2, efficientnet_b0;  training step (SGD with Nesterov momentum): resnet18, mobilenet_v2
 
 Needs a Python with PyPI's torch and torchvision, and for more peers onnx, onnxscript, onnxruntime and openvino (about 4 GB), named
-by PEERS_PYTHON or found as python3; skipped without. What is not there, or fails, is left out and said so. A quiet machine is
-needed: these libraries lose more than filterscope does when a core is busy elsewhere."""
+by PEERS_PYTHON or found as python3; skipped without. What is not there, or fails, or does not compute in float32 (OpenVINO takes
+bfloat16 on CPUs with AMX unless told: it is told), is left out and said so. A quiet machine is needed: these libraries lose more than
+filterscope does when a core is busy elsewhere."""
 import argparse
 import os
 import re
@@ -45,7 +46,7 @@ def forward_step(peer, net, x):
 
         def step():
             with torch.no_grad():
-                run(x)
+                return run(x).numpy()
         return step
     if peer == "onnxruntime":
         import onnxruntime
@@ -55,12 +56,22 @@ def forward_step(peer, net, x):
         options.intra_op_num_threads = THREADS
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         feed = {session.get_inputs()[0].name: x.numpy()}
-        return lambda: session.run(None, feed)
+        return lambda: session.run(None, feed)[0]
     import openvino
     model = openvino.convert_model(net, example_input=x, input=list(x.shape))
     settings = {"INFERENCE_NUM_THREADS": THREADS, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
-    return lambda: request.infer([x.numpy()])
+    return lambda: request.infer([x.numpy()])[0]
+
+
+def check_precision(step, net, x):
+    """float32, as ours: bfloat16, which CPUs with AMX offer, differs by more than 1e-2."""
+    import torch
+    with torch.no_grad():
+        wanted = net.eval()(x[:2]).numpy()
+    difference = abs(step()[:2] - wanted).max() / abs(wanted).max()
+    if not difference < 1e-3:
+        sys.exit(f"not float32: logits differ by {difference:.1e} of the largest")
 
 
 def train_step(peer, net, x):
@@ -81,7 +92,10 @@ def serve(peer, phase, name, size, batch):
     """Makes the peer ready, then measures for as many seconds as each line of standard input says."""
     import torch
     torch.set_num_threads(THREADS)
-    step = {"forward": forward_step, "train": train_step}[phase](peer, network(name, size), torch.randn(batch, 3, size, size))
+    net, x = network(name, size), torch.randn(batch, 3, size, size)
+    step = {"forward": forward_step, "train": train_step}[phase](peer, net, x)
+    if phase == "forward":
+        check_precision(step, net, x)
     step(), step()
     print("ready", flush=True)
     for line in sys.stdin:
@@ -97,15 +111,18 @@ class Peer:
     def __init__(self, python, peer, phase, name, size, batch):
         self.name = peer
         words = [python, __file__, "--serve", peer, phase, name, size, batch]
-        self.process = subprocess.Popen([str(w) for w in words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                        env={k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")})
+        self.errors = tempfile.TemporaryFile("w+")  # no pipe: warnings would fill it
+        self.process = subprocess.Popen([str(w) for w in words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
+                                        env={k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS_", "OMP_"))})
 
     def answer(self):
         """The next line of its own: libraries print there, too."""
         for line in self.process.stdout:
             if line == "ready\n" or re.fullmatch(r"[0-9.e+-]+\n", line):
                 return line.strip()
-        print(f"{self.name} is left out: {self.process.stderr.read().strip().splitlines()[-1:]}", file=sys.stderr, flush=True)
+        self.process.wait()
+        self.errors.seek(0)
+        print(f"{self.name} is left out: {(self.errors.read().strip().splitlines() or ['it ended'])[-1]}", file=sys.stderr, flush=True)
         return None
 
     def measure(self, seconds):
