@@ -31,8 +31,8 @@ typedef struct fs_gemm_end {
 void fs_gemm_ended(int rows, int columns, int depth, const float *a, size_t a_row, size_t a_depth, const float *b,
                    size_t b_depth, size_t b_panel, float *c, size_t c_row, int add, const fs_gemm_end *end);
 
-/* The same where a row of A is `lines` pieces of a map, of `line` floats each and a_line apart, and depth = lines * line: A(row,
- * p) is a[row * a_row + p / line * a_line + p % line]. B as packed below. */
+/* The same where a row of A is `lines` pieces of a map, of `line` floats each and a_line apart, and depth = lines * line:
+ * A(row, p) is a[row * a_row + p / line * a_line + p % line]. B as packed below. */
 void fs_gemm_lines(int rows, int columns, int lines, int line, const float *a, size_t a_row, size_t a_line, const float *packed,
                    float *c, size_t c_row, const fs_gemm_end *end);
 
