@@ -95,7 +95,7 @@ class Cluster:
         user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
         with open(f"{here}/slurm.conf", "w") as file:
             file.write(CONFIGURATION.format(host=host, port=ports, user=user, here=here, nodes=nodes))
-        if slurm_release() >= (23, 11):  # from there on slurmd ends where no cgroup is mounted, as in many containers
+        if slurm_release() >= (24, 5):  # from there on slurmd ends where no cgroup is mounted, as in many containers, but for this word
             with open(f"{here}/cgroup.conf", "w") as file:
                 file.write("CgroupPlugin=disabled\n")
         with open(f"{here}/munge.key", "wb") as file:
