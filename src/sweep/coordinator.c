@@ -19,8 +19,12 @@ int fs_desk_next(fs_desk *desk)
     if (desk->rank == 0)
         return take(desk);
     int job;
-    MPI_Send(NULL, 0, MPI_INT, 0, TAG_REQUEST, desk->comm);
+    if (!desk->asked)
+        MPI_Send(NULL, 0, MPI_INT, 0, TAG_REQUEST, desk->comm);
     MPI_Recv(&job, 1, MPI_INT, 0, TAG_JOB, desk->comm, MPI_STATUS_IGNORE);
+    desk->asked = desk->ahead && job >= 0;
+    if (desk->asked)
+        MPI_Send(NULL, 0, MPI_INT, 0, TAG_REQUEST, desk->comm);
     return job;
 }
 

@@ -9,6 +9,9 @@ typedef struct fs_desk {
     int rank;
     int next, jobs; /* rank 0: jobs next .. jobs-1 are left */
     int waiting;    /* rank 0: other teams that have not been told that there is no more */
+    int ahead; /* set it after fs_desk_open: other teams ask for the next job as they begin one, so that they do not wait for
+                     * an answer; one that is alone with the last jobs then has two of them */
+    int asked;
 } fs_desk;
 
 /* Collective on comm. Opens a desk for `jobs` jobs (most expensive first) and `teams` teams, one of them led by rank 0. */

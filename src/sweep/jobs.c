@@ -23,6 +23,9 @@ int fs_sweep_poll(void *context)
     return stop;
 }
 
+/* Jobs a rank from which on one of them held back at the end is little. */
+enum { JOBS_TO_ASK_AHEAD = 8 };
+
 /* Longest first; by number where they are as long. */
 static int longer(const void *left, const void *right)
 {
@@ -37,6 +40,7 @@ fs_status fs_sweep_hand_out(fs_sweep_run *run, fs_job *jobs, int count, fs_run_u
     int job;
     qsort(jobs, (size_t)count, sizeof *jobs, longer);
     fs_desk_open(run->world, count, run->ranks, &desk);
+    desk.ahead = count / run->ranks >= JOBS_TO_ASK_AHEAD;
     run->desk = &desk;
     while ((job = fs_desk_next(&desk)) >= 0) {
         if (!status)

@@ -11,7 +11,7 @@
 #include "sweep/pieces.h"
 
 /* Jobs of a rank, about, that units are cut into: at the end ranks wait for one job, at most such a share of their time. */
-enum { JOBS_OF_A_RANK = 32 };
+enum { JOBS_OF_A_RANK = 64 };
 
 /* Images of a unit: a job. */
 struct part {

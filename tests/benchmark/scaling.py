@@ -2,10 +2,14 @@
 core, a slot of the size that a rank would have at a time; communication from message sizes and a stated network. The ranks of a
 node share the transforms of weights.
 
-  scaling.py [--arch vgg16-fc1] [--seconds S] [--latency SECONDS] [--bandwidth BYTES_PER_SECOND] [--node RANKS]
+  scaling.py [--arch vgg16-fc1] [--seconds S] [--latency SECONDS] [--bandwidth BYTES_PER_SECOND] [--node RANKS] [--only knockout]
+
+A second table is of the knock-out phase on 10,000 images: its jobs as src/sweep cuts and hands them out, at the price that the plan
+gives them, which scales by the measured time of a forward pass; ranks ask for a job as they begin the one before.
 
 Not in it: ranks of one node share its memory bandwidth; ranks wait for the slowest; reading data and writing files."""
 import argparse
+import heapq
 import math
 import os
 import re
@@ -21,6 +25,7 @@ parser.add_argument("--seconds", type=float, default=2)
 parser.add_argument("--latency", type=float, default=2e-6)
 parser.add_argument("--bandwidth", type=float, default=10e9)
 parser.add_argument("--node", type=int, default=16)
+parser.add_argument("--only", choices=("all", "knockout"), default="all")
 options = parser.parse_args()
 BATCH, TRAIN, TEST, EPOCHS, LABELS = 100, 50000, 10000, 200, 10
 FILTERS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)  # VGG-16's
@@ -51,24 +56,77 @@ def small_sum(ranks, size):
     return 2 * levels(ranks) * (options.latency + size / options.bandwidth)
 
 
-measured = {}
-print("| ranks | images of a slot | training, h | probes, h | silencing, s | in all, h | speed-up | share of time in messages |")
-print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-first = None  # hours of one rank
-for ranks in [2 ** power for power in range(13)]:
-    working = min(ranks, 128)  # slots of a batch of 100: the next power of two
-    images = math.ceil(BATCH / working)
-    if images not in measured:
-        measured[images] = seconds_of(images)
-    train, weights, probe, silence = measured[images]
-    train -= weights * (1 - 1 / min(working, options.node))
-    norms = sum(2 * small_sum(working, 16 * filters) for filters in FILTERS) + small_sum(working, 24)
-    train_messages = sum_of(working, 4 * PARAMETERS) + norms
-    probe_messages = sum_of(working, 4 * LABELS * sum(FEATURES)) + small_sum(working, 16 * len(FILTERS))
-    batches = EPOCHS * TRAIN / BATCH
-    silencing = TEST / LABELS * math.ceil(LABELS / min(ranks, LABELS)) * measured[BATCH][3]
-    total = batches * (train + train_messages + probe + probe_messages) + silencing
-    first = first or total
-    print(f"| {ranks} | {images} | {batches * (train + train_messages) / 3600:.2f} | {batches * (probe + probe_messages) / 3600:.2f} "
-          f"| {silencing:.1f} | {total / 3600:.2f} | {first / total:.1f} | {batches * (train_messages + probe_messages) / total:.2f} |",
-          flush=True)
+def schedule():
+    """The table of the paper's schedule."""
+    measured = {}
+    print("| ranks | images of a slot | training, h | probes, h | silencing, s | in all, h | speed-up | share of time in messages |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    first = None  # hours of one rank
+    for ranks in [2 ** power for power in range(13)]:
+        working = min(ranks, 128)  # slots of a batch of 100: the next power of two
+        images = math.ceil(BATCH / working)
+        if images not in measured:
+            measured[images] = seconds_of(images)
+        train, weights, probe, silence = measured[images]
+        train -= weights * (1 - 1 / min(working, options.node))
+        norms = sum(2 * small_sum(working, 16 * filters) for filters in FILTERS) + small_sum(working, 24)
+        train_messages = sum_of(working, 4 * PARAMETERS) + norms
+        probe_messages = sum_of(working, 4 * LABELS * sum(FEATURES)) + small_sum(working, 16 * len(FILTERS))
+        batches = EPOCHS * TRAIN / BATCH
+        silencing = TEST / LABELS * math.ceil(LABELS / min(ranks, LABELS)) * measured[BATCH][3]
+        total = batches * (train + train_messages + probe + probe_messages) + silencing
+        first = first or total
+        print(f"| {ranks} | {images} | {batches * (train + train_messages) / 3600:.2f} | {batches * (probe + probe_messages) / 3600:.2f} "
+              f"| {silencing:.1f} | {total / 3600:.2f} | {first / total:.1f} | {batches * (train_messages + probe_messages) / total:.2f} |",
+              flush=True)
+
+
+PASSES, JOBS_OF_A_RANK, AHEAD, EXPERIMENT = 4, 64, 8, 20000  # of src/sweep/plan.c, knockouts.c and jobs.c
+
+
+def knockout_units():
+    """[passes of the whole network that an image of a block of filters costs], of a chain."""
+    text = subprocess.run([BINARY, "arch", options.arch], capture_output=True, text=True, check=True).stdout
+    found = re.findall(r"^ *\d+ +(conv|fc) .* \d+x\d+x(\d+) +\d+ +(\d+)", text, re.M)
+    macs, units = [int(macs) for _, _, macs in found], []
+    for layer, (kind, filters, _) in enumerate(found[:-1]):
+        if kind == "conv":
+            filters = int(filters)
+            before, behind = sum(macs[:layer + 2]), sum(macs[layer + 2:]) + macs[layer + 1] / filters + EXPERIMENT
+            blocks = math.ceil(filters / min(filters, max(1, math.ceil((PASSES * sum(macs) - before) / behind))))
+            each = math.ceil(filters / blocks)
+            units += [(before + min(each, filters - first) * behind) / sum(macs) for first in range(0, filters, each)]
+    return units
+
+
+def finish(jobs, ranks):
+    """When the last rank ends that takes jobs in this order."""
+    ahead, end = len(jobs) // ranks >= AHEAD, 0
+    waiting = [(0, 0)] * ranks  # when a rank asks, and when it is free
+    for job in jobs:
+        asks, free = heapq.heappop(waiting)
+        begins = max(asks, free)
+        end = max(end, begins + job)
+        heapq.heappush(waiting, (begins if ahead else begins + job, begins + job))
+    return end
+
+
+def knockout():
+    units, chunks, pass_seconds = knockout_units(), math.ceil(TEST / BATCH), TEST * seconds_of(BATCH)[3]
+    print(f"\nknock-out: {len(units)} blocks, {sum(units):.0f} passes of {TEST} images")
+    print("| ranks | jobs | time | efficiency |")
+    print("| --- | --- | --- | --- |")
+    for ranks in [2 ** power for power in range(13)]:
+        jobs = []
+        for cost in units:
+            parts = 1 if ranks == 1 else min(chunks, math.ceil(cost / sum(units) * ranks * JOBS_OF_A_RANK))
+            bounds = [chunks * part // parts for part in range(parts + 1)]
+            jobs += [(cost / parts, cost * (end - begin) / chunks) for begin, end in zip(bounds, bounds[1:])]
+        jobs = [cost for _, cost in sorted(jobs, key=lambda job: -job[0])]
+        end = finish(jobs, ranks)
+        print(f"| {ranks} | {len(jobs)} | {end * pass_seconds:.0f} s | {sum(units) / ranks / end:.3f} |", flush=True)
+
+
+if options.only == "all":
+    schedule()
+knockout()

@@ -35,7 +35,8 @@ JOBS = {  # kind: command, what may differ from an undisturbed run
     "train": (["train", "--arch", "vgg6", "--data", data, "--batch", 20, "--slots", 4, "--lr", 0.02, "--fc-lr", 0.02, "--momentum",
                0.9, "--fc-momentum", 0.9, "--epochs", 3, "--save-every", SYNC, "--out"], ("/history",)),
     "sweep": (["sweep", "--model", f"{here}/model.h5", "--data", data, "--batch", 20, "--slots", 4, "--test-every", 10, "--layers",
-               "3,5", "--filters-per-unit", 200, "--epochs", 20, "--save-every", SYNC, "--out"], VARYING),
+               "3,5", "--filters-per-unit", 200, "--epochs", 20, "--save-every", SYNC, "--knockout", "zero", "--knockout-images", 10,
+               "--out"], VARYING),
 }
 count = collections.Counter()
 judge = subprocess.Popen([JUDGE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -173,6 +174,11 @@ def payloads(path):
             before = int(sum(filters[:layers.index(layer)]))
             if unit["kind"] == 1:
                 found.append([rows(f"probe/{layer}/weight", 0, 3), rows("probe/history", layers.index(layer) * epochs, epochs)])
+            elif unit["kind"] == 3:
+                found.append([rows(f"knockout/{name}", 0, 3) for name in ("baseline", "confusion")])
+            elif unit["kind"] == 4:
+                found.append([rows(f"knockout/{layer}/{name}", first, number)
+                              for name in ("right", "answers", "changed", "loss", "work")])
             else:
                 found.append([rows(f"silence/{layer}/field", first, number), rows(f"silence/{layer}/cluster", first, number),
                               rows("silence/filters", before + first, number)])

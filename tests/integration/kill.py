@@ -2,10 +2,11 @@
 resumes on other numbers of ranks until they are complete, and compares with undisturbed runs: no unit that was recorded is
 computed again, and no bit differs.
 
-  kill.py [--kills N] [--points named|all] [--seed N]
+  kill.py [--kills N] [--points none|named|all] [--seed N] [--jobs train,sweep,knockout]
 
   --kills N   random kills (12)
-  --points    named: one call of each kind of write (default); all: every call, and every way to die there: minutes
+  --jobs      that are killed at random; knockout: the fourth phase of a sweep whose others are complete
+  --points    named: one call of each kind of write (default); all: every call, and every way to die there: minutes; of train and sweep
 """
 import argparse
 import collections
@@ -28,8 +29,9 @@ from common import FAULTS, VARYING, children, folder, identical, launch, lives, 
 PATIENCE = 60  # seconds in which a job whose rank was killed has ended
 parser = argparse.ArgumentParser()
 parser.add_argument("--kills", type=int, default=12)
-parser.add_argument("--points", choices=("named", "all"), default="named")
+parser.add_argument("--points", choices=("none", "named", "all"), default="named")
 parser.add_argument("--seed", type=int, default=int(time.time()))
+parser.add_argument("--jobs", default="train,sweep,knockout")
 options = parser.parse_args()
 chance = random.Random(options.seed)
 print(f"seed {options.seed}")
@@ -56,6 +58,9 @@ class Train:
         self.words = [*TRAIN, "--epochs", epochs, "--out"]
         self.whole = f"{here}/{self.name}-whole-{epochs}.h5"
         run(1, *self.words, self.whole)
+
+    def begin(self, path):
+        """What is there before the first start."""
 
     def same(self, path):
         return identical(self.whole, path, ("/history",))
@@ -100,6 +105,22 @@ class Sweep(Train):
             return int(file["provenance/units"]["attempt"].sum() - len(file["units"]))
 
 
+class Knockout(Sweep):
+    """Its batches are small, so that blocks of filters are cut by images on two ranks already."""
+    name = "knockout"
+
+    def __init__(self):
+        words = [*SWEEP, "--batch", 5, "--epochs", 1, "--out"]
+        self.silenced = f"{here}/{self.name}-silenced.h5"
+        run(1, *words, self.silenced)
+        self.words = [*words[:-1], "--knockout", "zero", "--out"]
+        self.whole = f"{here}/{self.name}-whole.h5"
+        run(1, *self.words, self.whole)
+
+    def begin(self, path):
+        shutil.copy(self.silenced, path)
+
+
 def look(job, path, before, torn=None):
     """What is recorded after a kill, perhaps within a write to dataset `torn`. What was recorded before must be there, and not
     have been computed again."""
@@ -130,7 +151,9 @@ def finish(job, path, before):
 
 
 def new_path(job):
-    return f"{tempfile.mkdtemp(dir=here)}/{job.name}.h5"
+    path = f"{tempfile.mkdtemp(dir=here)}/{job.name}.h5"
+    job.begin(path)
+    return path
 
 
 def kill_once(job, path, ranks, seconds, more):
@@ -175,7 +198,7 @@ def kill_at_random(jobs, length, kills):
         path = new_path(job)
         for _ in range(6):
             ranks = chance.choice((1, 2, 4))
-            team = ["--team", chance.choice((1, 2, 4))] if job.name == "sweep" else []
+            team = [] if job.name == "train" else ["--team", chance.choice((1, 2, 4))]
             hit = kill_once(job, path, ranks, chance.uniform(0.1, length[job, ranks]), team)
             add("random kills", hit)
             before = look(job, path, before)
@@ -212,9 +235,11 @@ def side_by_side(function, *several):
 
 
 started = time.monotonic()
-small = [Train(2), Sweep(2, "--layers", "1,5", "--filters-per-unit", 200)]
-side_by_side(kill_at_point, *(point for job in small for point in points(job, options.points)))
-long = [Train(4), Sweep(16)]
+if options.points != "none":
+    small = [Train(2), Sweep(2, "--layers", "1,5", "--filters-per-unit", 200)]
+    side_by_side(kill_at_point, *(point for job in small for point in points(job, options.points)))
+kinds = {"train": lambda: Train(4), "sweep": lambda: Sweep(16), "knockout": Knockout}
+long = [kinds[name]() for name in options.jobs.split(",")]
 runs = [(job, ranks) for job in long for ranks in (1, 2, 4)]
 length = dict(zip(runs, side_by_side(measure, *runs)))
 side_by_side(kill_at_random, *[(long, length, options.kills)] * 2)
