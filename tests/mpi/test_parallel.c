@@ -177,13 +177,13 @@ static void where_one_cannot_share_each_has_its_own(void **state)
 }
 
 /* Every rank is a team: the jobs are done once each, whoever takes them. */
-static void the_desk_hands_out_every_job_once(void **state)
+static void hand_out_every_job(int ahead)
 {
-    (void)state;
     enum { JOBS = 200 };
     int done[JOBS] = {0}, job;
     fs_desk desk;
     fs_desk_open(MPI_COMM_WORLD, JOBS, ranks, &desk);
+    desk.ahead = ahead;
     while ((job = fs_desk_next(&desk)) >= 0) {
         done[job]++;
         if (rank == 0)
@@ -195,6 +195,13 @@ static void the_desk_hands_out_every_job_once(void **state)
         assert_int_equal(done[i], 1);
 }
 
+static void the_desk_hands_out_every_job_once(void **state)
+{
+    (void)state;
+    hand_out_every_job(0);
+    hand_out_every_job(1);
+}
+
 static void a_desk_that_stops_hands_out_no_more(void **state)
 {
     (void)state;
@@ -202,6 +209,7 @@ static void a_desk_that_stops_hands_out_no_more(void **state)
     int taken = 0;
     fs_desk desk;
     fs_desk_open(MPI_COMM_WORLD, JOBS, ranks, &desk);
+    desk.ahead = 1;
     while (fs_desk_next(&desk) >= 0) {
         taken++;
         if (rank == 0)
