@@ -110,7 +110,7 @@ class Knockout(Sweep):
     name = "knockout"
 
     def __init__(self):
-        words = [*SWEEP, "--batch", 5, "--epochs", 1, "--out"]
+        words = [*SWEEP, "--batch", 5, "--layers", "3,5", "--epochs", 1, "--out"]
         self.silenced = f"{here}/{self.name}-silenced.h5"
         run(1, *words, self.silenced)
         self.words = [*words[:-1], "--knockout", "zero", "--out"]
