@@ -7,6 +7,7 @@ Needs PyTorch, torchvision and onnx (Debian: python3-torch, python3-torchvision,
 import argparse
 import copy
 import importlib.util
+import inspect
 import io
 import os
 import subprocess
@@ -90,6 +91,8 @@ def make_network(name, x):
 
 
 def imported(net, name, x, **more):
+    if "dynamo" in inspect.signature(torch.onnx.export).parameters:
+        more["dynamo"] = False  # the newer exporter wants packages of its own
     torch.onnx.export(net, x[:1], f"{name}.onnx", opset_version=13, **more)
     words = [sys.executable, f"{TOP}/analysis/import_model.py", f"{name}.onnx", "--out", f"{name}.h5", "--pixels", "0,1", "--mean", str(MEAN),
              "--std", str(STD), "--filterscope", BINARY]
@@ -133,14 +136,15 @@ def seen_by(net, module, x):
     return seen[0].clone()
 
 
-def probe_losses(net, module, layer, pixels, steps):
-    losses, weight, optimiser = [], None, None
-    for epoch, x, labels in batches(pixels, steps):
-        maps = seen_by(net, module, x)
+def probe_losses(net, module, layer, pixels, kind):
+    losses, weight, optimiser, net = [], None, None, copy.deepcopy(net).to(kind)
+    for epoch, x, labels in batches(pixels, options.steps):
+        maps = seen_by(net, module, x.to(kind))
         if weight is None:
             count = maps[0].numel()
             first = philox.uniform(SEED, philox.PROBE, layer, 1 / np.sqrt(np.float32(count)), LABELS * count)
-            weight = torch.from_numpy(first.reshape(LABELS, *maps.shape[2:], maps.shape[1]).transpose(0, 3, 1, 2).copy()).requires_grad_()
+            first = first.reshape(LABELS, *maps.shape[2:], maps.shape[1]).transpose(0, 3, 1, 2).copy()
+            weight = torch.from_numpy(first).to(kind).requires_grad_()
             optimiser = torch.optim.SGD([weight], nesterov=True, **PROBE)
         optimiser.param_groups[0]["lr"] = PROBE["lr"] * PROBE_DECAY ** epoch
         losses.append(step(optimiser, torch.einsum("nfyx,kfyx->nk", maps, weight), labels))
@@ -181,13 +185,15 @@ def compare(name, size):
     numbers = {number_of(net, conv, model): module for conv, module in PROBED[name]}
     run(1, "sweep", "--model", model, "--data", data, "--out", f"{model}.sweep", "--layers", ",".join(map(str, sorted(numbers))), "--epochs",
         options.steps, "--test-every", options.steps, "--batch", BATCH, "--slots", 1)
-    results["probe losses"] = results["fields"] = 0
+    results["probe losses"] = results["PyTorch's own probes"] = results["fields"] = 0
     with h5py.File(f"{model}.sweep") as file:
         history = file["probe/history"][:]
         for number, module in numbers.items():
             found = history["train_loss"][history["layer"] == number]
-            results["probe losses"] = max(results["probe losses"], difference(found, probe_losses(net, module, number, pixels["train"],
-                                                                                                  options.steps)))
+            truth = probe_losses(net, module, number, pixels["train"], torch.float64)
+            own = probe_losses(net, module, number, pixels["train"], torch.float32)
+            results["probe losses"] = max(results["probe losses"], difference(found, truth))
+            results["PyTorch's own probes"] = max(results["PyTorch's own probes"], difference(own, truth))
             single = torch.einsum("nfyx,kfyx->nfk", seen_by(net, module, test).double(),
                                   torch.from_numpy(file[f"probe/{number}/weight"][:]).double()).numpy()
             wanted = np.stack([single[np.arange(TESTED) % LABELS == label].mean(0) for label in range(LABELS)], 1)
@@ -214,7 +220,7 @@ print(f"PyTorch {torch.__version__}, torchvision {torchvision.__version__}; {opt
 for size in map(int, options.sizes.split(",")):
     for name in options.networks.split(","):
         found = compare(name, size)
-        own = {"training losses": 2 * found["PyTorch's own"]}
+        own = {"training losses": 2 * found["PyTorch's own"], "probe losses": 2 * found["PyTorch's own probes"]}
         failures += [(name, size, key) for key, most in MOST.items() if not found[key] <= max(most, own.get(key, 0))]
         print(f"{name} {size}x{size}: " + ", ".join(f"{key} {value:.1e}" for key, value in found.items()), flush=True)
 assert not failures, failures
