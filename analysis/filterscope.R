@@ -4,8 +4,10 @@
 #     results <- fs_open("sweep.h5")         # also while the sweep is writing: what is complete is there
 #     results$layers; results$filters        # data frames; $probes, $history, $cluster_sizes too
 #     results$knockout_filters               # what is lost without a filter, and $knockout_layers: where sweep had --knockout
+#     results$knockout_groups                # and without a group of filters, and $knockout_curves: where it had --groups, --curve
 #     results$field(5, 17)                   # filter 17 (from 0) of layer 5: matrix [input label, output unit]
 #     results$clusters(5, 17)                # number of each label's cluster, 0 for none
+#     results$drops(5)                       # of the SR without a filter: matrix [filter, label]
 #     fs_open("a.h5", "b.h5")$layers         # several files, told apart by the columns file, arch, model and seed
 #
 # The tables are those of `filterscope export`, column by column; attr(table, "units") has the unit of each column that has one.
@@ -14,7 +16,8 @@
 Sys.setenv(HDF5_USE_FILE_LOCKING = "FALSE") # read while another program writes
 suppressPackageStartupMessages(library(hdf5r))
 
-fs_tables <- c("layers", "filters", "probes", "history", "cluster_sizes", "knockout_filters", "knockout_layers")
+fs_tables <- c("layers", "filters", "probes", "history", "cluster_sizes", "knockout_filters", "knockout_layers",
+  "knockout_groups", "knockout_curves")
 
 .fs_training <- c(train_loss = "nats an image", train_sr = "share of images", test_sr = "share of images")
 .fs_units <- list(
@@ -34,7 +37,14 @@ fs_tables <- c("layers", "filters", "probes", "history", "cluster_sizes", "knock
   knockout_layers = c(filters = "filters", harmless = "filters", compared = "filters", drop = "share of images",
     worst_drop = "share of images", drop_clustered = "share of images", drop_others = "share of images", correlation = "1",
     auc = "1", auc_low = "1", auc_high = "1", r_clusters = "1", r_covered = "1", r_noise = "1", r_share = "1", r_sr = "1",
-    run = "share of experiments", same = "share of experiments", hidden = "share of experiments"))
+    run = "share of experiments", same = "share of experiments", hidden = "share of experiments"),
+  knockout_groups = c(filters = "filters", right = "images", changed = "images", drop = "share of images", loss = "nats an image",
+    drop_own = "share of images", drop_others = "share of images", above = "share of draws"),
+  knockout_curves = c(out = "filters", left = "filters", right = "images", changed = "images", sr = "share of images",
+    drop = "share of images", loss = "nats an image"))
+# Columns of those of /knockout that may be missing, where they are texts or numbers without a unit.
+.fs_knockout_columns <- list(filters = c("layer", "filter", "worst"), layers = "layer",
+  groups = c("layer", "group", "own", "form", "draw"), curves = c("layer", "order", "draw"))
 
 .fs_with_file <- function(path, use) {
   if (!file.exists(path)) stop(path, ": no such file", call. = FALSE)
@@ -142,23 +152,39 @@ fs_tables <- c("layers", "filters", "probes", "history", "cluster_sizes", "knock
   .fs_finish(run, "layers", table[table$layer %in% silenced, ])
 })
 
-# Labels' names after their numbers.
+# Labels' names after their numbers; "" after -1.
 .fs_name_labels <- function(run, table, column) {
   place <- match(column, names(table))
-  label <- setNames(data.frame(run$labels[table[[column]] + 1]), paste0(column, "_label"))
+  label <- setNames(data.frame(c("", run$labels)[table[[column]] + 2]), paste0(column, "_label"))
   cbind(table[seq_len(place)], label, table[-seq_len(place)])
 }
 
-# A table of /knockout once it is complete; without rows before, and where no filter is knocked out.
-.fs_knocked_out <- function(run, name) .fs_with_file(run$path, function(file) {
+# A table of /knockout once it is complete; without rows before, and where there is none.
+.fs_knocked_out <- function(run, name, state = "state") .fs_with_file(run$path, function(file) {
   table <- paste0("knockout_", name)
-  if (file$exists("knockout") && .fs_read(file, "knockout/state")$complete == 1) rows <- .fs_read(file, paste0("knockout/", name))
+  state <- paste0("knockout/", state)
+  if (file$exists("knockout") && file$exists(state) && .fs_read(file, state)$complete == 1)
+    rows <- .fs_read(file, paste0("knockout/", name))
   else {
-    columns <- c("layer", if (name == "filters") "filter", names(.fs_units[[table]]))
-    if (name == "filters") columns <- append(columns, "worst", match("hidden", columns))
+    columns <- c(.fs_knockout_columns[[name]], names(.fs_units[[table]]))
+    if (name == "filters") columns <- append(setdiff(columns, "worst"), "worst", match("hidden", columns) - 1)
     rows <- as.data.frame(setNames(rep(list(integer()), length(columns)), columns))
   }
-  .fs_finish(run, table, if (name == "filters") .fs_name_labels(run, rows, "worst") else rows)
+  for (column in intersect(c("worst", "own"), names(rows))) rows <- .fs_name_labels(run, rows, column)
+  .fs_finish(run, table, rows)
+})
+
+# Drop of each label's SR without each filter of a layer: matrix [filter, label].
+.fs_drops <- function(run, layer) .fs_with_file(run$path, function(file) {
+  units <- .fs_read_units(file)
+  units <- units[units$kind == 3 | units$kind == 4 & units$layer == layer, ]
+  if (!any(units$kind == 4) || !all(units$done))
+    stop(run$path, ": the filters of layer ", layer, " were not all knocked out", call. = FALSE)
+  baseline <- .fs_read(file, "knockout/baseline")
+  right <- matrix(.fs_read(file, paste0("knockout/", layer, "/right")), nrow = length(run$labels)) # [label, filter]
+  drops <- t((baseline$right - right) / baseline$images)
+  dimnames(drops) <- list(filter = seq_len(nrow(drops)) - 1, label = run$labels)
+  drops
 })
 
 .fs_filters <- function(run) .fs_with_file(run$path, function(file) {
@@ -210,7 +236,9 @@ fs_tables <- c("layers", "filters", "probes", "history", "cluster_sizes", "knock
 
 .fs_read_table <- list(layers = .fs_layers, filters = .fs_filters, probes = .fs_probes, history = .fs_history,
   cluster_sizes = .fs_cluster_sizes, knockout_filters = function(run) .fs_knocked_out(run, "filters"),
-  knockout_layers = function(run) .fs_knocked_out(run, "layers"))
+  knockout_layers = function(run) .fs_knocked_out(run, "layers"),
+  knockout_groups = function(run) .fs_knocked_out(run, "groups", "groups_state"),
+  knockout_curves = function(run) .fs_knocked_out(run, "curves", "curves_state"))
 
 # A table of all files; of several, with the columns file, arch, model and seed in front.
 .fs_join <- function(runs, name) {
@@ -241,6 +269,7 @@ fs_open <- function(...) {
         dimnames = list("input label" = run$labels, "output unit" = run$labels))
     results$clusters <- function(layer, filter)
       setNames(as.integer(.fs_filter(run, "cluster", layer, filter)), run$labels)
+    results$drops <- function(layer) .fs_drops(run, layer)
   }
   class(results) <- "filterscope"
   results

@@ -4,8 +4,10 @@
     results = fs.open("sweep.h5")            # also while the sweep is writing: what is complete is there
     results.layers, results.filters          # DataFrames; .probes, .history, .cluster_sizes too
     results.knockout_filters                 # what is lost without a filter, and .knockout_layers: where sweep had --knockout
+    results.knockout_groups                  # and without a group of filters, and .knockout_curves: where it had --groups, --curve
     results.field(5, 17)                     # filter 17 of layer 5: input label x output unit
     results.clusters(5, 17)                  # number of each label's cluster, 0 for none
+    results.drops(5)                         # of the SR without a filter: filter x label
     fs.open("a.h5", "b.h5").layers           # several files, told apart by the columns file, arch, model and seed
 
 The tables are those of `filterscope export`, column by column. `fs.COLUMNS[table][column]` is (unit, meaning); each table has
@@ -25,7 +27,7 @@ from filterscope_output import written  # noqa: E402
 
 __version__ = "0.1.0"
 FORMAT, FORMAT_VERSIONS = "filterscope-results", (2, 3)  # 2: launches tell neither kinds nor the build
-PROBE, SILENCE, BASELINE, KNOCKOUT = 1, 2, 3, 4  # kinds of units
+PROBE, SILENCE, BASELINE, KNOCKOUT, GROUPS, CURVES = range(1, 7)  # kinds of units
 RUN = {"file": ("", "results file"), "arch": ("", "architecture"), "model": ("", "CRC of the trained network"),
        "seed": ("", "seed of the probes")}
 
@@ -128,6 +130,34 @@ COLUMNS = {
         "run": ("share of experiments", "for which the network was run"),
         "same": ("share of experiments", "spared: the map was 0 (or the mean) already"),
         "hidden": ("share of experiments", "spared: nothing differed behind the next ReLU"),
+    },
+    "knockout_groups": {
+        **_LAYER,
+        "group": ("", "number: the label's, or the line's of a file, from 0; this and all that follows: ours"),
+        "own": ("", "label whose filters these are, from 0; -1: of a file"),
+        "own_label": ("", "that label"),
+        "form": ("", "0 the group, 1 its complement (the group alone is left), 2 a random group of its size"),
+        "draw": ("", "number of the random group, from 0; else -1"),
+        "filters": ("filters", "that are out"),
+        "right": ("images", "that the network answers right without them"),
+        "changed": ("images", "whose answer is another without them"),
+        "drop": ("share of images", "by which the SR falls"),
+        "loss": ("nats an image", "by which the mean cross-entropy rises"),
+        "drop_own": ("share of images", "drop of the group's label"),
+        "drop_others": ("share of images", "mean drop of the other labels"),
+        "above": ("share of draws", "of a group: random ones that lose less of its label (of a file: in all), ties half"),
+    },
+    "knockout_curves": {
+        **_LAYER,
+        "order": ("", "column whose largest filters are out first; after a -, the smallest; or random (ours, as is all that follows)"),
+        "draw": ("", "number of the random order, from 0; else -1"),
+        "out": ("filters", "that are out"),
+        "left": ("filters", "that are left"),
+        "right": ("images", "that the network answers right without them"),
+        "changed": ("images", "whose answer is another without them"),
+        "sr": ("share of images", "SR without them"),
+        "drop": ("share of images", "by which the SR falls"),
+        "loss": ("nats an image", "by which the mean cross-entropy rises"),
     },
 }
 
@@ -267,16 +297,19 @@ class Results(_Tables):
 
     @property
     def units(self):
-        """A row a unit of work: kind (probe, silence, baseline or knockout), layer, first, count (filters), done."""
+        """A row a unit of work: kind (probe, silence, baseline, knockout, groups or curves), layer, first, count (filters, of the
+        last two sets), done."""
         with self._file() as file:
             units = self._units(file)
-        units["kind"] = units["kind"].map({PROBE: "probe", SILENCE: "silence", BASELINE: "baseline", KNOCKOUT: "knockout"})
+        units["kind"] = units["kind"].map({PROBE: "probe", SILENCE: "silence", BASELINE: "baseline", KNOCKOUT: "knockout",
+                                            GROUPS: "groups", CURVES: "curves"})
         return units[["kind", "layer", "first", "count", "done"]]
 
     @property
     def complete(self):
         with self._file() as file:
-            states = [file[state]["complete"][0] == 1 for state in ("state", "knockout/state") if state in file]
+            states = [file[state]["complete"][0] == 1 for state in ("state", "knockout/state", "knockout/groups_state", "knockout/curves_state")
+                      if state in file]
             return bool(all(states) and self._units(file)["done"].all())
 
     @property
@@ -339,13 +372,14 @@ class Results(_Tables):
         table = table[table["layer"].isin(silenced)]
         return _finish(self._with_names(table.copy()), "cluster_sizes")
 
-    def _knocked_out(self, name):
-        """A table of /knockout once it is complete; without rows before, and where no filter is knocked out."""
+    def _knocked_out(self, name, state="state"):
+        """A table of /knockout once it is complete; without rows before, and where there is none."""
         with self._file() as file:
-            complete = "knockout" in file and file["knockout/state"]["complete"][0] == 1
+            complete = f"knockout/{state}" in file and file[f"knockout/{state}"]["complete"][0] == 1
             table = _table(file[f"knockout/{name}"][:]) if complete else pd.DataFrame(columns=list(COLUMNS[f"knockout_{name}"]))
-        if complete and "worst" in table:
-            table["worst_label"] = [self.labels[k] for k in table["worst"]]
+        for column in ("worst", "own"):
+            if complete and column in table:
+                table[f"{column}_label"] = [self.labels[k] if k >= 0 else "" for k in table[column]]
         return _finish(self._with_names(table), f"knockout_{name}")
 
     @property
@@ -357,6 +391,40 @@ class Results(_Tables):
     def knockout_layers(self):
         """A row a layer whose filters were knocked out, once all are."""
         return self._knocked_out("layers")
+
+    @property
+    def knockout_groups(self):
+        """A row a group of filters, its complement and each of its random groups, once all were knocked out."""
+        return self._knocked_out("groups", "groups_state")
+
+    @property
+    def knockout_curves(self):
+        """A row a point of each curve, once all are there."""
+        return self._knocked_out("curves", "curves_state")
+
+    @property
+    def baseline(self):
+        """What the untouched network answers, a row a label: images, right, answered, loss, sr. ValueError without --knockout."""
+        with self._file() as file:
+            if "knockout/baseline" not in file:
+                raise ValueError(f"{self.path}: no filter was knocked out")
+            table = _table(file["knockout/baseline"][:])
+        table.index = pd.Index(self.labels, name="label")
+        return table.assign(sr=table["right"] / table["images"]).drop(columns="label")
+
+    def drops(self, layer):
+        """Drop of each label's SR without each filter of the layer (ours): float64, rows filters, columns labels; NaN where a label has
+        no image. ValueError where they were not all knocked out."""
+        images = self.baseline
+        with self._file() as file:
+            units = self._units(file)
+            units = units[(units["kind"] == BASELINE) | (units["kind"] == KNOCKOUT) & (units["layer"] == layer)]
+            if f"knockout/{layer}" not in file or not units["done"].all():
+                raise ValueError(f"{self.path}: the filters of layer {layer} were not all knocked out")
+            right = file[f"knockout/{layer}/right"][:]
+        with np.errstate(invalid="ignore"):
+            drops = (images["right"].to_numpy() - right) / images["images"].to_numpy()
+        return pd.DataFrame(drops, index=pd.RangeIndex(len(drops), name="filter"), columns=pd.Index(self.labels, name="label"))
 
     def _row(self, kind, layer, number):
         """One filter's part of /silence/<layer>/<kind>."""
@@ -403,6 +471,8 @@ class ResultsSet(_Tables):
     cluster_sizes = property(lambda self: self._join("cluster_sizes"))
     knockout_filters = property(lambda self: self._join("knockout_filters"))
     knockout_layers = property(lambda self: self._join("knockout_layers"))
+    knockout_groups = property(lambda self: self._join("knockout_groups"))
+    knockout_curves = property(lambda self: self._join("knockout_curves"))
     complete = property(lambda self: all(run.complete for run in self.runs))
 
 

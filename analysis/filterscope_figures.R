@@ -5,7 +5,8 @@
 #     source("analysis/filterscope.R"); source("analysis/filterscope_figures.R")
 #     fs_plot_sr(fs_open("sweep.h5"))          # each fs_plot_... returns a ggplot; fs_save writes PNG and PDF
 #
-# Files are told apart by colour (Okabe and Ito's palette) and shape. All but fs_plot_field take one or several files.
+# Files are told apart by colour (Okabe and Ito's palette) and shape. All but fs_plot_field, fs_plot_drops and fs_plot_curves take
+# one or several files.
 
 suppressPackageStartupMessages(library(ggplot2))
 
@@ -143,6 +144,113 @@ fs_plot_history <- function(results) {
     theme(legend.key.width = unit(0.1, "npc"))
 }
 
+# Lines by layer, a colour each of `kinds`, a panel each of `panels`: rows layer, value, kind, panel, network.
+.fs_kinds <- function(table, colours) {
+  plot <- ggplot(table, aes(layer, value, colour = kind, linetype = kind, shape = network)) + geom_line() + geom_point(size = 2.2) +
+    scale_colour_manual(NULL, values = colours) + scale_linetype_discrete(NULL) + facet_wrap(~panel, scales = "free_y") +
+    scale_x_continuous("convolution layer", breaks = sort(unique(table$layer))) + labs(y = NULL, shape = NULL) + .fs_look()
+  if (nlevels(table$network) == 1) plot + guides(shape = "none") else plot
+}
+
+# A column's rows for .fs_kinds.
+.fs_kind <- function(table, column, kind, panel)
+  data.frame(table[c("layer", "network")], value = table[[column]], kind = rep(kind, nrow(table)), panel = rep(panel, nrow(table)))
+
+# What is lost without a filter, and whether clusters tell which labels lose (AUC), with its 95 % interval over filters.
+fs_plot_knockout <- function(results) {
+  table <- .fs_network(results, results$knockout_layers)
+  panels <- c("drop of the SR without a filter, mean over filters (ours)", "AUC, 95 % interval over filters (dotted: tells nothing)")
+  kinds <- c("labels in the filter's clusters", "other labels", "AUC")
+  rows <- rbind(.fs_kind(table, "drop_clustered", kinds[1], panels[1]), .fs_kind(table, "drop_others", kinds[2], panels[1]),
+    .fs_kind(table, "auc", kinds[3], panels[2]))
+  rows$kind <- factor(rows$kind, kinds)
+  spans <- data.frame(table[c("layer", "network", "auc_low", "auc_high")], kind = factor(kinds[3], kinds), panel = panels[2])
+  chance <- data.frame(panel = panels, at = c(0, 0.5))
+  .fs_kinds(rows, setNames(.fs_colours[c(1, 2, 7)], kinds)) +
+    geom_errorbar(aes(layer, ymin = auc_low, ymax = auc_high, colour = kind), spans, inherit.aes = FALSE, width = 0.2) +
+    geom_hline(aes(yintercept = at), chance, linetype = "dotted", colour = "grey40") + ggtitle("Do clusters tell which labels lose?")
+}
+
+# Labels in the clusters of each filter of a layer and the drops of their SR without it, filters ordered by cluster: by default of
+# the last layer. With a filter: bars, a label each.
+fs_plot_drops <- function(results, layer = NULL, filter = NULL) {
+  if (!nrow(results$knockout_layers)) stop("nothing is complete yet", call. = FALSE)
+  if (is.null(layer)) layer <- max(results$knockout_layers$layer)
+  drops <- results$drops(layer)
+  if (!is.null(filter)) {
+    cluster <- results$clusters(layer, filter)
+    order <- order(cluster == 0, cluster, -drops[filter + 1, ])
+    rows <- data.frame(label = factor(results$labels[order], results$labels[order]), drop = drops[filter + 1, order],
+      kind = ifelse(cluster[order] > 0, "in a cluster", "in none"))
+    return(ggplot(rows, aes(label, drop, fill = kind)) + geom_col() +
+      scale_fill_manual("label", values = c("in a cluster" = .fs_colours[1], "in none" = .fs_colours[2])) +
+      labs(x = "label, by cluster", y = "drop of the SR (share of the label's images)",
+        title = sprintf("%s, layer %d without filter %d (ours)", results$arch, as.integer(layer), as.integer(filter))) + .fs_look() +
+      theme(axis.text.x = element_text(angle = 90, vjust = 0.5, hjust = 1)))
+  }
+  covered <- t(vapply(seq_len(nrow(drops)) - 1, function(filter) results$clusters(layer, filter) > 0, logical(ncol(drops))))
+  order <- do.call(base::order, c(list(!apply(covered, 1, any)), as.data.frame(!covered)))
+  panels <- c("label in a cluster of the filter (1)", "drop of the label's SR without it")
+  limit <- max(quantile(abs(drops), 0.99, na.rm = TRUE), 1e-9)
+  rows <- expand.grid(y = seq_along(order), label = factor(results$labels, results$labels))
+  rows <- rbind(data.frame(rows, panel = panels[1], value = as.vector(covered[order, ]) * limit),
+    data.frame(rows, panel = panels[2], value = pmax(-limit, pmin(limit, as.vector(drops[order, ])))))
+  ggplot(rows, aes(label, y, fill = value)) + geom_tile() + facet_wrap(~panel) + scale_y_reverse("filter, ordered by cluster", expand = c(0, 0)) +
+    scale_fill_gradient2("drop (share of the label's images)", low = "#542788", mid = "white", high = "#B35806", limits = c(-limit, limit)) +
+    labs(x = NULL, title = sprintf("%s, layer %d: do labels in a filter's clusters lose without it? (ours)", results$arch, as.integer(layer))) +
+    .fs_look() + theme(panel.grid = element_blank(), legend.key.width = unit(1.5, "cm"),
+      axis.text.x = element_text(angle = 90, vjust = 0.5, hjust = 1))
+}
+
+# Filters that have a label in a cluster knocked out together, and all but these, beside random ones; of a file's groups, the drops.
+fs_plot_groups <- function(results) {
+  table <- .fs_network(results, results$knockout_groups)
+  if (all(table$own < 0)) {
+    kinds <- c("without the group", "the group alone is left", "random group of its size")
+    table$kind <- factor(kinds[table$form + 1], kinds)
+    return(ggplot(table, aes(factor(group), drop, colour = kind, shape = kind)) + geom_point(size = 2.5) +
+      scale_colour_manual(NULL, values = c(.fs_colours[c(1, 3)], "grey60")) + facet_wrap(~network) +
+      labs(x = "group of the file", y = "drop of the SR (share of images)", shape = NULL,
+        title = "Groups of filters knocked out together (ours)") + .fs_look())
+  }
+  mean_of <- function(form, column) aggregate(list(value = table[[column]][table$form == form]),
+    table[table$form == form, c("layer", "network")], mean)
+  panels <- c("without the filters that have the label in a cluster: drop of the SR", "these filters alone are left: drop of the SR",
+    "share of random groups that cost the label less")
+  kinds <- c("the label", "other labels", "the label, random filters")
+  parts <- list(list(0, "drop_own", 1, 1), list(0, "drop_others", 2, 1), list(1, "drop_own", 1, 2), list(1, "drop_others", 2, 2))
+  if (any(table$form == 2)) parts <- c(parts, list(list(2, "drop_own", 3, 1), list(0, "above", 1, 3)))
+  rows <- do.call(rbind, lapply(parts, function(part)
+    .fs_kind(mean_of(part[[1]], part[[2]]), "value", kinds[part[[3]]], panels[part[[4]]])))
+  rows$kind <- factor(rows$kind, kinds)
+  rows$panel <- factor(rows$panel, panels)
+  .fs_kinds(rows, setNames(c(.fs_colours[1:2], "grey40"), kinds)) + facet_wrap(~panel, scales = "free_y", labeller = label_wrap_gen(40)) +
+    ggtitle("Filters knocked out together, means over labels (ours)")
+}
+
+# SR while filters of a layer are knocked out one after the other; grey: mean and range of the random orders.
+fs_plot_curves <- function(results) {
+  table <- results$knockout_curves
+  if (!nrow(table)) stop("nothing is complete yet", call. = FALSE)
+  table$panel <- factor(paste("layer", table$layer), paste("layer", sort(unique(table$layer))))
+  table$share <- table$out / (table$out + table$left)
+  random <- table[table$order == "random", ]
+  words <- ifelse(startsWith(table$order, "-"), paste("smallest", substring(table$order, 2), "first"), paste("largest", table$order, "first"))
+  table$order <- factor(words, unique(words))
+  named <- table[table$draw < 0, ]
+  plot <- ggplot(mapping = aes(share, sr)) + facet_wrap(~panel)
+  if (nrow(random)) {
+    by_step <- aggregate(random["sr"], random[c("share", "panel")], function(sr) c(mean = mean(sr), low = min(sr), high = max(sr)))
+    band <- data.frame(by_step[c("share", "panel")], sr = by_step$sr[, "mean"], low = by_step$sr[, "low"], high = by_step$sr[, "high"])
+    plot <- plot + geom_ribbon(aes(ymin = low, ymax = high), band, fill = "grey85") + geom_line(data = band, linetype = "dashed", colour = "grey40")
+  }
+  plot + geom_line(aes(colour = order), named) + geom_point(aes(colour = order, shape = order), named, size = 1.6) +
+    geom_hline(yintercept = 1 / length(results$labels), linetype = "dotted", colour = "grey40") +
+    scale_colour_manual(NULL, values = rep(.fs_colours, length.out = nlevels(table$order))) + scale_y_continuous("SR (dotted: chance)", limits = c(0, 1)) +
+    labs(x = "share of the layer's filters that are out (grey: at random, mean and range)", shape = NULL,
+      title = "Filters knocked out one after the other (ours)") + .fs_look()
+}
+
 # Whether the file ends as its kind does: R's devices do not tell of a full disk.
 .fs_whole <- function(path, kind) {
   end <- charToRaw(c(png = "IEND\xaeB`\x82", pdf = "%%EOF\n")[[kind]])
@@ -187,6 +295,11 @@ fs_save <- function(plot, folder, name, width = 8, height = 5) {
   save(fs_plot_share(results), out, "share")
   save(fs_plot_history(results), out, "history", 8, 9)
   if (length(paths) == 1) save(fs_plot_field(results), out, "field", 13, 5)
+  has <- function(part) any(vapply(results$runs, function(run) part %in% names(run$config), TRUE))
+  if (has("knockout")) save(fs_plot_knockout(results), out, "knockout", 10, 5)
+  if (has("knockout") && length(paths) == 1) save(fs_plot_drops(results), out, "drops", 10, 6)
+  if (has("groups")) save(fs_plot_groups(results), out, "groups", 13, 5)
+  if (has("curve") && length(paths) == 1) save(fs_plot_curves(results), out, "curves", 10, 7)
 }
 
 if (sys.nframe() == 0) { # run by Rscript, not sourced

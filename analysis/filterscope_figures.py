@@ -3,9 +3,9 @@
     import filterscope as fs, filterscope_figures as figures
     figures.save(figures.sr(fs.open("sweep.h5")), "figures", "sr")        # figures/sr.png and .pdf
 
-Each function takes what fs.open returns, of one file or several, and returns a matplotlib Figure; `field` takes one file.
+Each function takes what fs.open returns, of one file or several, and returns a matplotlib Figure.
 Networks are told apart by colour (Okabe and Ito's palette) and marker; of files that differ in seeds alone the mean is
-drawn, with the standard deviation over the files as bars. ValueError where the file has nothing yet of what is to be drawn.
+drawn, with the standard deviation over the files as bars. `field`, `drops` and `curves` are of one file. ValueError where the file has nothing yet of what is to be drawn.
 """
 import math
 import os
@@ -330,4 +330,158 @@ def knockout(results):
     return figure
 
 
-FIGURES = {"sr": sr, "clusters": clusters, "field": field, "sizes": sizes, "share": share, "history": history, "knockout": knockout}
+def _knocked_layers(results):
+    """Layers of one file whose filters were knocked out, and silenced."""
+    table = _require(results.knockout_layers, "drops")
+    return sorted(table["layer"].unique())
+
+
+def largest_drop(results, layer):
+    """The filter of `layer` without which the SR falls most, of those that have some labels in clusters and some not; of all where
+    there is none."""
+    table = results.knockout_filters
+    table = table[table["layer"] == layer]
+    compared = table[table["auc"].notna()]
+    return int((compared if len(compared) else table).sort_values(["drop", "filter"], ascending=[False, True])["filter"].iloc[0])
+
+
+def _draw_map(figure, axes, values, names, title, label, **options):
+    image = axes.imshow(values, aspect="auto", interpolation="nearest", **options)
+    axes.set(xlabel="label", title=title)
+    if len(names) <= MOST_NAMES:
+        axes.set_xticks(range(len(names)), names, rotation=90)
+    if label:
+        figure.colorbar(image, ax=axes, label=label)
+
+
+def _draw_filter(axes, drop, cluster, names, title):
+    """Drops of one filter's labels, those of a cluster together."""
+    order = np.lexsort((-drop, cluster, cluster == 0))
+    place = np.arange(len(order))
+    for covered, colour, text in ((True, BLUE, "in a cluster"), (False, ORANGE, "in none")):
+        own = (cluster[order] > 0) == covered
+        axes.bar(place[own], drop[order][own], 0.8, color=colour, label=text, hatch=None if covered else "//", edgecolor="white")
+    for edge in np.flatnonzero(np.diff(cluster[order])):
+        axes.axvline(edge + 0.5, color="0.6", linewidth=0.8)
+    axes.axhline(0, color=BLACK, linewidth=0.8)
+    axes.set(ylabel="drop of the SR (share of the label's images)", title=title, xlabel="label, by cluster", xlim=(-0.6, len(order) - 0.4))
+    axes.set_xticks(place if len(names) <= MOST_NAMES else [], [names[k] for k in order] if len(names) <= MOST_NAMES else [], rotation=90)
+    axes.legend(title="label")
+
+
+def drops(results, layer=None, filter=None):
+    """Drops of labels without each filter of a layer beside its clusters, filters ordered by cluster, and those of one filter. The
+    last layer, and the filter whose loss costs most, unless named."""
+    results = runs(results)[0]
+    layers = _knocked_layers(results)
+    layer = layer if layer is not None else layers[-1]
+    drop = results.drops(layer)
+    cluster = np.stack([results.clusters(layer, number) for number in drop.index])
+    filter = filter if filter is not None else largest_drop(results, layer)
+    if filter not in drop.index:
+        raise ValueError(f"{results.path}: layer {layer} has no filter {filter}, only 0 to {len(drop) - 1}")
+    order = np.lexsort((*(cluster.T[::-1] == 0), (cluster > 0).argmax(1), (cluster == 0).all(1)))
+    figure = Figure(figsize=(15, 5.4), layout="constrained")
+    left, middle, right = figure.subplots(1, 3, width_ratios=(4, 5, 6))
+    _draw_map(figure, left, cluster[order] > 0, results.labels, "label in a cluster of the filter", None,
+              cmap=ListedColormap(["white", BLUE]), vmin=0, vmax=1)
+    left.set_ylabel("filter, ordered by cluster")
+    values = drop.to_numpy()
+    limit = max(np.nanpercentile(np.abs(values), 99), 1e-9)
+    _draw_map(figure, middle, values[order], results.labels, "drop of the label's SR without it (ours)",
+              "drop (share of the label's images)", cmap="PuOr_r", vmin=-limit, vmax=limit)
+    table = results.knockout_filters
+    row = table[(table["layer"] == layer) & (table["filter"] == filter)].iloc[0]
+    told = "undefined" if np.isnan(row["auc"]) else f"{row['auc']:.2f}"
+    _draw_filter(right, values[filter], cluster[filter], results.labels, f"without filter {filter}: drop {row['drop']:.4f}, AUC {told}")
+    figure.suptitle(f"{results.arch}, layer {layer}: do labels in a filter's clusters lose without it? (ours)")
+    return figure
+
+
+def _draw_listed(figure, table):
+    """Groups of a file: no label is theirs."""
+    axes = figure.subplots()
+    own = table[table["form"] == 0]
+    for form, colour, marker, label in ((2, "0.6", "_", "random groups of its size"), (1, GREEN, "^", "the group alone is left"),
+                                        (0, BLUE, "o", "without the group")):
+        rows = table[table["form"] == form]
+        axes.scatter(rows["group"], rows["drop"], color=colour, marker=marker, label=label, zorder=2 if form == 2 else 3)
+    axes.set_xticks(own["group"], [f"{group}\nlayer {layer}" for group, layer in zip(own["group"], own["layer"])])
+    axes.set(xlabel="group of the file", ylabel="drop of the SR (share of images)", title="Groups of filters knocked out together (ours)")
+    axes.legend()
+
+
+def groups(results):
+    """What the filters of a label's clusters, knocked out together, cost it and the others, beside random groups of the same size."""
+    table = _require(results.knockout_groups, "groups")
+    listed = (table["own"] < 0).all()
+    figure = Figure(figsize=(7 if listed else 15, 4.6), layout="constrained")
+    _title(figure, results)
+    if listed:
+        _draw_listed(figure, table)
+        return figure
+    labelled = table[table["own"] >= 0]
+    without, alone, above = figure.subplots(1, 3)
+    for axes, form, title in ((without, 0, "Without the filters that have the label in a cluster"), (alone, 1, "These filters alone are left")):
+        rows = labelled[labelled["form"] == form]
+        _lines(axes, results, rows, "drop_own", "the label", BLUE)
+        _lines(axes, results, rows, "drop_others", "other labels", ORANGE, "s", style="--")
+        axes.set(ylabel="drop of the SR, mean over labels", title=title)
+    random = labelled[labelled["form"] == 2]
+    if len(random):
+        _lines(without, results, random, "drop_own", "the label, random filters", "0.4", "x", style=":")
+        by_draw = random.groupby(["layer", "draw"])["drop_own"].mean().groupby("layer")
+        without.fill_between(by_draw.min().index, by_draw.min(), by_draw.max(), color="0.85", label="range of their draws")
+    group = labelled[labelled["form"] == 0]
+    if group["above"].notna().any():
+        _lines(above, results, group, "above")
+    above.axhline(0.5, color="grey", linestyle=":", label="as random ones")
+    above.set(ylabel="share of random groups that cost the label less", title="Clusters against chance (ours)", ylim=(-0.02, 1.02))
+    for axes in (without, alone, above):
+        _layer_axis(axes, labelled)
+        axes.legend(fontsize=8)
+    return figure
+
+
+def _draw_curves(axes, table, filters, untouched):
+    random = table[table["order"] == "random"]
+    if len(random):
+        by_step = random.groupby("out")["sr"]
+        place = np.concatenate([[0], by_step.mean().index]) / filters
+        low, high, mean = (np.concatenate([[untouched], values]) for values in (by_step.min(), by_step.max(), by_step.mean()))
+        axes.fill_between(place, low, high, color="0.85")
+        axes.plot(place, mean, ":", color="0.4", marker="x", markersize=4, label=f"random: mean, range of {random['draw'].nunique()}")
+    for number, (order, rows) in enumerate(table[table["order"] != "random"].groupby("order", sort=False)):
+        axes.plot(np.concatenate([[0], rows["out"]]) / filters, np.concatenate([[untouched], rows["sr"]]), "-", markersize=4,
+                  color=COLOURS[number % len(COLOURS)], marker=MARKERS[number % len(MARKERS)],
+                  label=f"smallest {order[1:]} first" if order.startswith("-") else f"largest {order} first")
+
+
+def curves(results):
+    """SR while filters of a layer are knocked out one after the other, in some order or at random; a panel a layer."""
+    results = runs(results)[0]
+    table = _require(results.knockout_curves, "curves")
+    layers, baseline = sorted(table["layer"].unique()), results.baseline
+    rows, columns = _grid(len(layers))
+    figure = Figure(figsize=(max(3.1 * columns, 6) + 2.4, 2.9 * rows + 0.8), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes in list(panels.flat)[len(layers):]:
+        axes.set_visible(False)
+    for axes, (layer, part) in zip(panels.flat, table.groupby("layer")):
+        filters = int(part["out"].max())
+        _draw_curves(axes, part, filters, baseline["right"].sum() / baseline["images"].sum())
+        axes.axhline(1 / len(results.labels), color="grey", linestyle=":", linewidth=0.8)
+        axes.set_title(f"layer {layer}: {filters} filters", fontsize=10)
+        axes.tick_params(labelbottom=True)
+        axes.grid(color="0.9")
+    panels[0, 0].set(xlim=(0, 1), ylim=(0, 1))
+    figure.supxlabel("share of the layer's filters that are out")
+    figure.supylabel("SR (share of test images; dotted: chance)")
+    panels[0, columns - 1].legend(*panels[0, 0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(1.02, 1), fontsize=8)
+    figure.suptitle(f"{results.arch}: filters knocked out one after the other (ours)")
+    return figure
+
+
+FIGURES = {"sr": sr, "clusters": clusters, "field": field, "sizes": sizes, "share": share, "history": history, "knockout": knockout,
+           "drops": drops, "groups": groups, "curves": curves}
+PARTS = {"knockout": "knockout", "drops": "knockout", "groups": "groups", "curves": "curve"}  # entries of the configuration that these need

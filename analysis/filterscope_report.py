@@ -26,15 +26,22 @@ CAPTIONS = {
     "history": "The probes while they learned.",
     "knockout": "Each filter taken out of the trained network (ours): by how much the SR of labels falls that are in its clusters, and "
                 "of the others; and the area under the ROC curve of \"is in a cluster of the filter\" as a predictor of a label's drop.",
+    "drops": "Labels in each filter's clusters, and the drop of their SR without the filter (ours), filters in the same order: were clusters "
+             "what a filter does, the two would look alike. To the right, the filter whose loss costs most.",
+    "groups": "All filters that have a label in a cluster knocked out together (ours), and all others but these: what it costs the label "
+              "and the other labels, beside as many random filters of the layer; and how many of these random groups cost the label less.",
+    "curves": "Filters of a layer knocked out one after the other (ours), by a column of their table and at random.",
 }
 NUMBERS = {"layers": "a row a layer", "probes": "a row a probe, after its last complete epoch", "filters": "a row a filter",
            "history": "a row a probe and epoch", "cluster_sizes": "a row a layer and size", "knockout_layers": "a row a layer",
-           "knockout_filters": "a row a filter that was knocked out"}
-KNOCKOUT = ("knockout_layers", "knockout_filters")
+           "knockout_filters": "a row a filter that was knocked out", "knockout_groups": "a row a group, its complement and each random one",
+           "knockout_curves": "a row a point of a curve"}
+KNOCKOUT = {"knockout_layers": "knockout", "knockout_filters": "knockout", "knockout_groups": "groups", "knockout_curves": "curve"}
 
 
-def has_knockout(results):
-    return any("knockout" in run.config for run in figures.runs(results))
+def has_part(results, part):
+    """Whether some file was made with this part of the knock-out, an entry of its configuration."""
+    return any(part in run.config for run in figures.runs(results))
 
 
 def run_section(run):
@@ -51,7 +58,7 @@ def report_page(results, pictures):
              "<p>A click on a column's head sorts; its tooltip tells what it is. Tables show four digits, the files have all. What is "
              "marked (ours) is the implementation's own definition, not the paper's.</p>\n", page.table(results.layers, "layers"),
              page.heading(2, "Figures"), page.figures(pictures), page.heading(2, "Tables")]
-    for name in ("probes", "filters", "history", "cluster_sizes", *(KNOCKOUT if has_knockout(results) else ())):
+    for name in ("probes", "filters", "history", "cluster_sizes", *(name for name, part in KNOCKOUT.items() if has_part(results, part))):
         table = getattr(results, name)
         if name == "cluster_sizes":
             table = table[table["clusters"] > 0]
@@ -89,14 +96,41 @@ def draw_fields(results, options):
     return drawn
 
 
+def draw_drops(results, options):
+    """Each layer whose filters were knocked out, or the one that was asked for."""
+    drawn = []
+    for number, run in enumerate(figures.runs(results)):
+        layers = run.knockout_layers["layer"].unique()
+        if not len(layers) and not hasattr(results, "runs"):
+            raise ValueError("drops: nothing is complete yet")
+        for layer in [options.layer] if options.layer is not None else layers:
+            name = f"drops-{layer}" + (f"-{number + 1}" if hasattr(results, "runs") else "")
+            drawn.append((name, figures.drops(run, layer, options.filter), f"{CAPTIONS['drops']} {run.path}, layer {layer}."))
+    return drawn
+
+
+def draw_curves(results, options):
+    """A figure a file that has some."""
+    drawn = []
+    for number, run in enumerate(figures.runs(results)):
+        if hasattr(results, "runs") and "curve" not in run.config:
+            continue
+        name = "curves" + (f"-{number + 1}" if hasattr(results, "runs") else "")
+        drawn.append((name, figures.curves(run), f"{CAPTIONS['curves']} {run.path}."))
+    return drawn
+
+
+SEVERAL = {"field": draw_fields, "drops": draw_drops, "curves": draw_curves}  # figures a file or layer
+
+
 def draw(results, options):
     """Draws what was asked for; what the file does not have yet is named on standard error."""
     pictures = []
     for name, function in figures.FIGURES.items():
-        if options.figure not in (None, name) or (name == "knockout" and not options.figure and not has_knockout(results)):
+        if options.figure not in (None, name) or (not options.figure and not has_part(results, figures.PARTS.get(name, "model"))):
             continue
         try:
-            drawn = draw_fields(results, options) if name == "field" else [(name, function(results), CAPTIONS[name])]
+            drawn = SEVERAL[name](results, options) if name in SEVERAL else [(name, function(results), CAPTIONS[name])]
         except ValueError as error:
             if options.figure:
                 raise
@@ -114,8 +148,8 @@ def read_options():
     parser.add_argument("results", nargs="+", help="results files of filterscope sweep, complete or not")
     parser.add_argument("--out", default=".", help="folder of what is written (.)")
     parser.add_argument("--figure", choices=figures.FIGURES, help="this figure alone, and no report")
-    parser.add_argument("--layer", type=int, help="layer of the filter whose field is drawn (all layers)")
-    parser.add_argument("--filter", type=int, help="number of that filter, from 0 (the one with the clearest clusters)")
+    parser.add_argument("--layer", type=int, help="layer of the filter whose field or drops are drawn (all layers)")
+    parser.add_argument("--filter", type=int, help="number of that filter, from 0 (the one with the clearest clusters; the one whose loss costs most)")
     parser.add_argument("--parquet", action="store_true", help="write all tables as Parquet files, too")
     return parser.parse_args()
 

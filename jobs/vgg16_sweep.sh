@@ -27,6 +27,8 @@
 #   EPOCHS            of training (the architecture's own; of a file 200)
 #   PROBE_EPOCHS      of the probes (200)
 #   KNOCKOUT          zero or mean: the sweep then takes each filter out of the trained network, too; also of a file that is complete
+#   GROUPS_OF         with KNOCKOUT: labels, or a file of groups (sweep --groups)
+#   CURVE             with KNOCKOUT: what filters are taken out by, one after the other (sweep --curve)
 #   TRAIN_OPTIONS     more options of filterscope train
 #   SWEEP_OPTIONS     more options of filterscope sweep
 #   STATUS_EVERY      seconds between two status tables in the log while the sweep runs (600); 0 for none
@@ -273,5 +275,5 @@ else
 fi
 # shellcheck disable=SC2086
 run "$RESULTS" sweep --model "$MODEL" --data "$DATA" --out "$RESULTS" --epochs "$PROBE_EPOCHS" ${KNOCKOUT:+--knockout "$KNOCKOUT"} \
-    ${SWEEP_OPTIONS:-} || finish $?
+    ${GROUPS_OF:+--groups "$GROUPS_OF"} ${CURVE:+--curve "$CURVE"} ${SWEEP_OPTIONS:-} || finish $?
 finish 0

@@ -14,7 +14,8 @@ typedef struct fs_plan {
     int units;
     fs_unit *unit; /* [units]: the probes, then the blocks of filters, both by layer; then those of phase four */
     int own_units; /* without these */
-    fs_cut_cost cut[FS_MOST_LAYERS]; /* of the layers whose filters are knocked out */
+    fs_cut_cost cut[FS_MOST_LAYERS];   /* of the layers whose filters are knocked out, one by one ... */
+    fs_cut_cost whole[FS_MOST_LAYERS]; /* ... and many together, where they are */
 } fs_plan;
 
 /* Not collective, like everything here. `layers` is "all" or a list as "1,3,5". FS_USAGE names a word that is no layer of the
@@ -28,6 +29,9 @@ void fs_plan_free(fs_plan *plan);
  * is little of it. FS_USAGE names a word that is no layer of the plan. FS_ERROR: no memory. */
 enum { FS_KNOCKOUT_PASSES = 4 };
 fs_status fs_plan_add_knockout(const fs_network *net, const char *layers, fs_plan *plan);
+
+/* 1 where filters of layer `index` are knocked out. */
+int fs_plan_has_knockout(const fs_plan *plan, int index);
 
 /* Multiply-adds for one image of a block of phase four. */
 double fs_plan_knockout_cost(const fs_plan *plan, int unit);

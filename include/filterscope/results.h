@@ -30,6 +30,13 @@
  *     /knockout/<layer>/changed   int32   [filters]
  *     /knockout/<layer>/loss      float64 [filters, K]
  *     /knockout/<layer>/work      int32   [filters, 3]      (filter; run, same, hidden)
+ *     /knockout/groups            table   a row a set of filters: a group, its complement, a random one; all where there are groups
+ *     /knockout/groups_state      table   as /state, of this one
+ *     /knockout/<layer>/group_out int32   [sets, filters]   1: the filter is out
+ *     /knockout/<layer>/group_right, group_changed, group_loss, group_work    as right ... work, of sets
+ *     /knockout/curves            table   a row a point of a curve; all where there are curves
+ *     /knockout/curves_state      table   as /state, of this one
+ *     /knockout/<layer>/curve_out, curve_right, curve_changed, curve_loss, curve_work    likewise
  *     /units                      table   kind, layer, first, count, state (1: done), crc
  *     /state                      table   one row: complete (1), crc
  *     /resume/slots               table   [layers x 2] epoch, batch, loss, right, sequence, history, crc; sequence 0: empty
@@ -40,15 +47,18 @@
  *
  * <layer> is the convolution's number in the network, from 1, in decimal. Two complete runs of one configuration differ
  * under /resume and /provenance only, whatever their rank counts. Until they are computed, floats are NaN and the rest 0
- * (in /provenance/launches, floats too); layer, epoch and filter numbers are there from the beginning.
+ * (in /provenance/launches, floats too); layer, epoch and filter numbers are there from the beginning, but in groups
+ * and curves.
  *
  * CRCs are CRC-32C over bytes as they are in the file:
  *     a probe            /probe/<layer>/weight, then the layer's rows of /probe/history in order of epochs
  *     a block of filters its parts of /silence/<layer>/field, of /silence/<layer>/cluster, of /silence/filters
  *     a knocked-out one  its parts of /knockout/<layer>/right, answers, changed, loss, work
+ *     a block of sets    its parts of /knockout/<layer>/group_out, group_right ... group_work, or of curve_...
  *     the untouched      /knockout/baseline, then /knockout/confusion
  *     /state             /silence/layers, then /silence/cluster_sizes; before the end, of its 0
  *     /knockout/state    /knockout/filters, then /knockout/layers; before the end, of its 0
+ *     /knockout/groups_state, curves_state    /knockout/groups, /knockout/curves; before the end, of its 0
  *     a slot             its weight, its momentum, then its row of /resume/slots without crc, whose column history is the
  *                        CRC of the layer's rows of /probe/history up to its epoch
  *     /config, /labels, /layers, /units (its first four columns)    all rows: the dataset's attribute crc
@@ -66,17 +76,27 @@
 #include "filterscope/status.h"
 #include "filterscope/target.h"
 
-typedef enum fs_unit_kind { FS_UNIT_PROBE = 1, FS_UNIT_SILENCE = 2, FS_UNIT_BASELINE = 3, FS_UNIT_KNOCKOUT = 4 } fs_unit_kind;
+typedef enum fs_unit_kind {
+    FS_UNIT_PROBE = 1,
+    FS_UNIT_SILENCE = 2,
+    FS_UNIT_BASELINE = 3,
+    FS_UNIT_KNOCKOUT = 4,
+    FS_UNIT_GROUPS = 5,
+    FS_UNIT_CURVES = 6
+} fs_unit_kind;
 
 /* One unit of work: a layer's probe (first = 0, count = filters), or the block first .. first+count-1 of its filters, silenced
- * or knocked out; or the untouched network, in one unit before the blocks to be knocked out, which are the last (as a probe, of
- * the first layer whose filters are knocked out). */
+ * or knocked out; or the untouched network, in one unit before the blocks to be knocked out (as a probe, of the first layer whose
+ * filters are knocked out). Behind these blocks come those of sets of filters that are knocked out together, all of groups, then
+ * all of curves: first and count are sets of the layer then. */
 typedef struct fs_unit {
     int32_t kind;  /* fs_unit_kind */
     int32_t index; /* which of the probed layers, from 0 */
     int32_t first;
     int32_t count;
 } fs_unit;
+
+enum { FS_MOST_SETS = 1 << 20 }; /* of groups, or of curves, of a layer */
 
 typedef struct fs_layer_row {
     int32_t layer; /* number of the convolution in the network, from 1 */
@@ -139,8 +159,8 @@ typedef struct fs_results fs_results;
  * message naming path and cause and PATH.tmp removed. An existing result is never touched. */
 fs_status fs_results_create(const char *path, const fs_results_plan *plan);
 
-/* Not collective; call on one rank that holds the lock. Adds what `plan` has more than the file at target->path, whose plan is
- * its beginning: entries of the configuration, and units at the end. The larger file is created at PATH.tmp, as by
+/* Not collective; call on one rank that holds the lock. Adds what `plan` has more than the file at target->path: entries of
+ * the configuration, and units; those that the file has come in the same order. The larger file is created at PATH.tmp, as by
  * fs_results_create, with all that the old one holds, and takes its name when it is on the disk: until then the old one stays
  * as it is. FS_ERROR as fs_results_create; FS_MISMATCH: the file is another's (fs_target_check), or damaged. */
 fs_status fs_results_extend(const fs_target *target, const fs_results_plan *plan);
@@ -228,12 +248,21 @@ fs_status fs_results_read_weight(fs_results *results, int index, float *weight);
 fs_status fs_results_read_filters(fs_results *results, int index, int first, int count, float *field, int32_t *cluster,
                                   fs_filter_row *row);
 
-/* counts: room for `count` filters of layer `index`, whose filters were knocked out; baseline: row [K]. */
+/* counts: room for `count` filters of layer `index`, whose filters were knocked out, NULL for what is not wanted; baseline: row
+ * [K]. */
 fs_status fs_results_read_knockout(fs_results *results, int index, int first, int count, fs_knockout *counts);
 fs_status fs_results_read_baseline(fs_results *results, fs_baseline_row *row);
 
-/* *complete: phase four finished, where there is one, and the CRC of its tables is that of /knockout/state; *damaged likewise.
- * */
+/* How many sets of groups or curves, which is `kind`, layer `index` has. */
+int fs_results_sets(const fs_results_plan *plan, fs_unit_kind kind, int index);
+
+/* out: int32 [count][filters of the layer], 1 for a filter that is out; counts: room for `count` sets, whose answers are not
+ * recorded. NULL for what is not wanted. */
+fs_status fs_results_read_sets(fs_results *results, fs_unit_kind kind, int index, int first, int count, int32_t *out,
+                               fs_knockout *counts);
+
+/* *complete: phase four finished, where there is one, and the CRCs of all its tables are those of /knockout/state,
+ * groups_state and curves_state; *damaged likewise. */
 fs_status fs_results_read_knocked_out(fs_results *results, int *complete, int *damaged);
 
 /* row: [layers]. */
@@ -249,7 +278,7 @@ fs_status fs_results_read_seconds(fs_results *results, int index, double *second
 fs_status fs_results_read_launch(fs_results *results, fs_launch *launch, int *number);
 
 /* Prints a table as CSV with a header, doubles with all their 17 digits. `table`: layers, filters, probes, history,
- * cluster_sizes, knockout_filters or knockout_layers; FS_USAGE for another. Rows that are not complete yet are left out.
+ * cluster_sizes, knockout_filters, knockout_layers, knockout_groups or knockout_curves; FS_USAGE for another. Rows that are not complete yet are left out.
  *   threshold  in   NaN: the tables as they are in the file. Else layers, filters and cluster_sizes as a sweep with this
  *                   threshold has them, measured anew from the averaged fields (ours); FS_USAGE for another table, FS_ERROR
  *                   where a layer's fields are not all there.
@@ -285,8 +314,15 @@ fs_status fs_results_write_silence(fs_results *results, int unit, const float *f
 fs_status fs_results_write_baseline(fs_results *results, int unit, const fs_baseline_row *row, const fs_knockout *untouched);
 fs_status fs_results_write_knockout(fs_results *results, int unit, const fs_knockout *knockout);
 
+/* Finishes a unit of groups or curves: out int32 [count][filters of the layer], and what was counted. */
+fs_status fs_results_write_sets(fs_results *results, int unit, const int32_t *out, const fs_knockout *counts);
+
 /* Finishes phase four: filters [those of all layers that have some knocked out], layers [of these], then /knockout/state. */
 fs_status fs_results_write_drops(fs_results *results, const fs_drop_row *filters, const fs_drop_layer_row *layers);
+
+/* Finish groups, or curves: rows of all layers that have some, layers in order, then /knockout/groups_state or curves_state. */
+fs_status fs_results_write_groups(fs_results *results, const fs_group_row *row);
+fs_status fs_results_write_curves(fs_results *results, const fs_curve_row *row);
 
 /* Finishes the sweep: row [layers], sizes int32 [layers][K + 1], then /state. */
 fs_status fs_results_write_layers(fs_results *results, const fs_silence_layer_row *row, const int32_t *sizes);

@@ -105,6 +105,40 @@ typedef struct fs_drop_layer_row {
     double hidden;
 } fs_drop_layer_row;
 
+/* What is lost without a set of filters: a group, its complement or a random one of its size (ours; filterscope/sets.h). */
+enum { FS_GROUP_ITSELF, FS_GROUP_COMPLEMENT, FS_GROUP_RANDOM };
+typedef struct fs_group_row {
+    int32_t layer;
+    int32_t group;      /* number: the label's, or the line's of a file, from 0 */
+    int32_t own;        /* label whose filters these are; -1: of a file */
+    int32_t form;       /* FS_GROUP_ITSELF ... */
+    int32_t draw;       /* of the random group, from 0; else -1 */
+    int32_t filters;    /* that are out */
+    int32_t right;      /* images of all labels that are answered right */
+    int32_t changed;    /* images whose answer is another */
+    double drop;        /* of the SR over all images */
+    double loss;        /* rise of the mean cross-entropy, nats an image */
+    double drop_own;    /* of that label; NaN without one */
+    double drop_others; /* mean over the other labels */
+    double above;       /* of a group: share of its random ones whose drop_own (without a label: drop) is smaller, ties half;
+                           else NaN */
+} fs_group_row;
+
+/* A point of a curve: filters of a layer that are out, the first ones in some order (ours). */
+enum { FS_ORDER_BYTES = 16 };
+typedef struct fs_curve_row {
+    int32_t layer;
+    char order[FS_ORDER_BYTES]; /* column of which the largest are out first; after a '-', the smallest; or "random" */
+    int32_t draw;               /* of the random order, from 0; else -1 */
+    int32_t out;                /* filters that are out, and that are left */
+    int32_t left;
+    int32_t right; /* as of a group, down to loss */
+    int32_t changed;
+    double sr; /* over all images */
+    double drop;
+    double loss;
+} fs_curve_row;
+
 /* State of a probe in training: what a resume needs to go on with the same bits. */
 typedef struct fs_probe_state {
     int epoch;       /* epochs that are complete */

@@ -8,6 +8,7 @@
 #include "filterscope/plan.h"
 #include "filterscope/probe.h"
 #include "filterscope/results.h"
+#include "filterscope/sets.h"
 
 typedef struct fs_sweep_settings {
     fs_probe_settings probe;
@@ -18,6 +19,7 @@ typedef struct fs_sweep_settings {
     int literal;                /* silence weights, and knock out filters, by definition: run the test set for each filter */
     fs_replacement replacement; /* of filters in phase four; FS_REPLACE_NONE: there is none */
     int knockout_images;        /* the first so many test images, in phase four */
+    fs_set_choice sets;         /* groups and curves of phase four */
 } fs_sweep_settings;
 
 /* Everything a sweep works on; the same on every rank; borrowed. */

@@ -37,17 +37,22 @@ void fs_random_uniform(uint64_t seed, fs_purpose purpose, uint32_t a, float boun
     }
 }
 
-void fs_random_order(uint64_t seed, uint32_t epoch, int *order, int count)
+void fs_random_permutation(uint64_t seed, fs_purpose purpose, uint32_t a, uint32_t b, int *order, int count)
 {
     for (int i = 0; i < count; i++)
         order[i] = i;
     for (int i = count - 1; i > 0; i--) {
         uint32_t word[4];
-        fs_random4(seed, FS_RANDOM_SHUFFLE, epoch, 0, (uint32_t)i, word);
+        fs_random4(seed, purpose, a, b, (uint32_t)i, word);
         uint64_t wide = (uint64_t)word[0] << 32 | word[1];
         int j = (int)(wide % (uint64_t)(i + 1)); /* bias below 2^-32 */
         int swap = order[i];
         order[i] = order[j];
         order[j] = swap;
     }
+}
+
+void fs_random_order(uint64_t seed, uint32_t epoch, int *order, int count)
+{
+    fs_random_permutation(seed, FS_RANDOM_SHUFFLE, epoch, 0, order, count);
 }

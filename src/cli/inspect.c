@@ -126,7 +126,8 @@ fs_status fs_cli_export(int argc, char **argv)
     int safe = 0;
     const fs_option options[] = {
         {"table", FS_OPTION_TEXT, &table, 0, 0,
-         "layers, filters, probes, history, cluster_sizes, knockout_filters or knockout_layers (layers)"},
+         "layers, filters, probes, history, cluster_sizes, knockout_filters, knockout_layers, knockout_groups or "
+         "knockout_curves (layers)"},
         {"threshold", FS_OPTION_NUMBER, &threshold, 0, 1,
          "layers, filters or cluster_sizes at another clipping threshold (the sweep's)"},
         {"safe", FS_OPTION_FLAG, &safe, 0, 0, "for spreadsheets: a ' before names that begin with = + - or @"},

@@ -242,6 +242,14 @@ static void print_knockout(const struct progress *p)
     printf("\n");
 }
 
+static void print_sets(const struct progress *p, int kind, const char *key, const char *what)
+{
+    int sets, recorded;
+    count_filters(p, kind, &sets, &recorded);
+    if (sets)
+        printf("phase four:  %d of %d %s knocked out, %s\n", recorded, sets, what, fs_config_get(p->plan->config, key));
+}
+
 static void print_launch(const struct progress *p)
 {
     char since[32];
@@ -273,6 +281,8 @@ fs_status fs_print_progress(fs_results *results, int *complete)
         print_probes(&p);
         print_silence(&p);
         print_knockout(&p);
+        print_sets(&p, FS_UNIT_GROUPS, "groups", "sets of groups");
+        print_sets(&p, FS_UNIT_CURVES, "curve", "points of curves");
         print_launch(&p);
         int done = count_done(&p);
         *complete = p.complete && done == p.plan->units;

@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "cli/cli.h"
+#include "filterscope/memory.h"
 #include "filterscope/model_file.h"
 #include "filterscope/share.h"
 #include "filterscope/silence.h"
@@ -16,8 +17,8 @@
 #include "filterscope/stop.h"
 
 struct arguments {
-    const char *model, *out, *layers, *knockout, *knockout_layers;
-    int filters_per_unit, reserve, mixed;
+    const char *model, *out, *layers, *knockout, *knockout_layers, *groups, *curve;
+    int filters_per_unit, reserve, mixed, draws; /* draws: -1 where the option is not there */
     fs_data_choice data;
     fs_sweep_settings settings;
 };
@@ -31,10 +32,33 @@ struct job {
     fs_plan plan;
     fs_config config;
     fs_launch launch; /* this start */
+    fs_unit *unit;    /* those of some parts of phase four, for the plan of a file */
 };
+
+/* What a results file may have beside phases two and three. */
+enum { KNOCKOUT = 1, GROUPS = 2, CURVES = 4 };
 
 static const char sweep_usage[] = "sweep --model MODEL.h5 --data SPEC --out RESULTS.h5 [options]";
 static const char plan_usage[] = "plan --model MODEL.h5 --data SPEC [options of sweep]";
+
+static fs_status read_sets(struct arguments *a)
+{
+    fs_set_choice *sets = &a->settings.sets;
+    const char *without = a->groups ? "groups" : a->curve ? "curve" : NULL;
+    if (!a->knockout && without)
+        return fs_fail(FS_USAGE, "--%s: without --knockout zero or mean", without);
+    if (a->draws >= 0 && !without)
+        return fs_fail(FS_USAGE, "--draws: without --groups or --curve");
+    sets->draws = a->draws < 0 ? 10 : a->draws;
+    sets->seed = a->settings.probe.seed;
+    sets->by_label = a->groups && strcmp(a->groups, "labels") == 0;
+    if (a->curve && strlen(a->curve) > FS_CONFIG_VALUE_BYTES / 2)
+        return fs_fail(FS_USAGE, "--curve: a list of %zu characters: at most %d", strlen(a->curve), FS_CONFIG_VALUE_BYTES / 2);
+    fs_status status = a->curve ? fs_orders_read(a->curve, sets) : FS_OK;
+    if (!status && a->curve && !sets->orders && !sets->draws)
+        status = fs_fail(FS_USAGE, "--curve: '%s' with --draws 0: no order at all", a->curve);
+    return status;
+}
 
 static fs_status read_knockout(struct arguments *a)
 {
@@ -48,13 +72,13 @@ static fs_status read_knockout(struct arguments *a)
         return fs_fail(FS_USAGE, "--knockout-layers: a list of %zu characters: at most %d", strlen(a->knockout_layers),
                        FS_CONFIG_VALUE_BYTES - 1);
     s->replacement = !a->knockout ? FS_REPLACE_NONE : *a->knockout == 'z' ? FS_REPLACE_ZERO : FS_REPLACE_MEAN;
-    return FS_OK;
+    return read_sets(a);
 }
 
 static fs_status read_arguments(int argc, char **argv, const char *usage, struct arguments *a)
 {
     fs_probe_settings *p = &a->settings.probe;
-    *a = (struct arguments){.layers = "all", .knockout_layers = "all", .filters_per_unit = 64, .reserve = 60};
+    *a = (struct arguments){.layers = "all", .knockout_layers = "all", .filters_per_unit = 64, .reserve = 60, .draws = -1};
     a->settings.threshold = 0.3;
     a->settings.save_every = FS_SYNC_SECONDS;
     *p = (fs_probe_settings){.epochs = 200,
@@ -91,6 +115,9 @@ static fs_status read_arguments(int argc, char **argv, const char *usage, struct
         {"knockout", FS_OPTION_TEXT, &a->knockout, 0, 0, "zero or mean: then take each filter out of the trained network"},
         {"knockout-layers", FS_OPTION_TEXT, &a->knockout_layers, 0, 0, "convolutions whose filters are taken out (all probed)"},
         {"knockout-images", FS_OPTION_INT, &a->settings.knockout_images, 1, 2e9, "the first N test images for that (all)"},
+        {"groups", FS_OPTION_TEXT, &a->groups, 0, 0, "labels or FILE: then take groups of filters out together"},
+        {"curve", FS_OPTION_TEXT, &a->curve, 0, 0, "take out one after the other: by clusters, -noise, sr, drop, random ..."},
+        {"draws", FS_OPTION_INT, &a->draws, 0, FS_MOST_DRAWS, "random groups for each group, orders for each layer (10)"},
         {"save-every", FS_OPTION_NUMBER, &a->settings.save_every, 0, 1e6, "seconds of work that a power failure may cost (30)"},
         {"reserve", FS_OPTION_INT, &a->reserve, 0, 1e6, "stop so many seconds before the Slurm job ends (60)"},
         FS_MIXED_OPTION(&a->mixed),
@@ -116,8 +143,8 @@ static fs_status check_model(const struct arguments *a, const fs_model *model, c
     return fs_check_fits(a->model, net, a->data.spec, data);
 }
 
-/* What the results depend on; without phase four, what those of the others do. */
-static void describe(const struct job *job, fs_config *config, int knockout)
+/* What the results depend on: those of phases two and three, and of `parts` of phase four. */
+static void describe(const struct job *job, fs_config *config, int parts)
 {
     const struct arguments *a = &job->a;
     const fs_probe_settings *p = &a->settings.probe;
@@ -141,31 +168,64 @@ static void describe(const struct job *job, fs_config *config, int knockout)
     fs_config_set(config, "seed", "%llu", (unsigned long long)p->seed);
     fs_config_set(config, "slots", "%d", a->settings.slots);
     fs_config_set(config, "silencing", "%s", a->settings.literal ? "literal" : "one pass");
-    if (!knockout)
+    if (!parts)
         return;
+    const fs_set_choice *sets = &a->settings.sets;
     fs_config_set(config, "knockout", "%s", a->knockout);
     fs_config_set(config, "knockout-layers", "%s", a->knockout_layers);
     fs_config_set(config, "knockout-images", "%d", a->settings.knockout_images);
+    if (parts & GROUPS && sets->by_label)
+        fs_config_set(config, "groups", "labels, %d draws", sets->draws);
+    else if (parts & GROUPS)
+        fs_config_set(config, "groups", "%d of a file, CRC %08x, %d draws", sets->list.groups, sets->list.crc, sets->draws);
+    if (parts & CURVES)
+        fs_config_set(config, "curve", "%s, %d draws", a->curve, sets->draws);
 }
 
-static fs_results_plan results_plan(const struct job *job, int knockout)
+/* What the command asks for, and what a file of that configuration has. */
+static int parts_asked(const struct job *job)
+{
+    return (job->a.knockout ? KNOCKOUT : 0) | (job->a.groups ? GROUPS : 0) | (job->a.curve ? CURVES : 0);
+}
+
+static int parts_of(const fs_config *config)
+{
+    return (fs_config_get(config, "knockout") ? KNOCKOUT : 0) | (fs_config_get(config, "groups") ? GROUPS : 0) |
+           (fs_config_get(config, "curve") ? CURVES : 0);
+}
+
+/* Those of the job's units that belong to these parts, into job->unit; returns how many. */
+static int list_units(const struct job *job, int parts)
+{
+    static const int part_of[] = {
+        [FS_UNIT_BASELINE] = KNOCKOUT, [FS_UNIT_KNOCKOUT] = KNOCKOUT, [FS_UNIT_GROUPS] = GROUPS, [FS_UNIT_CURVES] = CURVES};
+    int units = 0;
+    for (int unit = 0; unit < job->plan.units; unit++) {
+        const fs_unit *u = &job->plan.unit[unit];
+        if (u->kind <= FS_UNIT_SILENCE || part_of[u->kind] & parts)
+            job->unit[units++] = *u;
+    }
+    return units;
+}
+
+static fs_results_plan results_plan(const struct job *job, int parts)
 {
     return (fs_results_plan){.labels = job->model.net.labels,
                              .label_name = (const char(*)[FS_LABEL_NAME_BYTES])job->model.label_name,
                              .layers = job->plan.layers,
                              .layer = job->plan.layer,
                              .epochs = job->a.settings.probe.epochs,
-                             .units = knockout ? job->plan.units : job->plan.own_units,
-                             .unit = job->plan.unit,
+                             .units = list_units(job, parts),
+                             .unit = job->unit,
                              .config = &job->config};
 }
 
-/* Writes the configuration anew, too: it lives as long as the job. */
-static fs_results_plan describe_plan(struct job *job, int knockout)
+/* Writes the configuration and the units anew, too: they live as long as the job. */
+static fs_results_plan describe_plan(struct job *job, int parts)
 {
     job->config.count = 0;
-    describe(job, &job->config, knockout);
-    return results_plan(job, knockout);
+    describe(job, &job->config, parts);
+    return results_plan(job, parts);
 }
 
 /* Model files of other tools, and old ones, may hold any bytes; what is stored here has to be readable. */
@@ -199,8 +259,10 @@ static int repair(struct job *job)
     snprintf(message, sizeof message, "%s", fs_message());
     for (int tried = slots ? slots : 1; tried <= FS_MOST_SLOTS && !repaired; tried *= 2) {
         job->a.settings.slots = tried;
-        for (int knockout = job->a.knockout != NULL; knockout >= 0 && !repaired; knockout--) {
-            fs_results_plan plan = describe_plan(job, knockout);
+        for (int parts = parts_asked(job); parts >= 0 && !repaired; parts--) {
+            if (parts & ~parts_asked(job))
+                continue;
+            fs_results_plan plan = describe_plan(job, parts);
             repaired = fs_results_repair(job->target.path, &plan) == FS_OK;
         }
         if (slots)
@@ -214,17 +276,17 @@ static int repair(struct job *job)
 static fs_status create_results(struct job *job)
 {
     take_slots(job, NULL);
-    fs_results_plan plan = describe_plan(job, job->a.knockout != NULL);
+    fs_results_plan plan = describe_plan(job, parts_asked(job));
     fs_status status = check_names(job);
     if (!status)
         status = fs_results_create(job->target.path, &plan);
     return status ? status : fs_target_hold(&job->target, 0);
 }
 
-/* The file of a sweep without phase four gets its places. */
+/* The file of a sweep without phase four, or parts of it, gets their places. */
 static fs_status extend_results(struct job *job)
 {
-    fs_results_plan plan = describe_plan(job, 1);
+    fs_results_plan plan = describe_plan(job, parts_asked(job));
     printf("sweep: %s gets room for phase four\n", job->a.out);
     fs_status status = fs_results_extend(&job->target, &plan);
     fs_target_drop(&job->target);
@@ -256,8 +318,8 @@ static fs_status find_results(struct job *job)
         return status;
     const fs_results_plan *stored = fs_results_plan_of(results);
     take_slots(job, stored->config);
-    int knockout = job->a.knockout != NULL, adds = knockout && !fs_config_get(stored->config, "knockout");
-    fs_results_plan now = describe_plan(job, knockout && !adds);
+    int asked = parts_asked(job), adds = asked & ~parts_of(stored->config);
+    fs_results_plan now = describe_plan(job, asked & ~adds);
     status = fs_results_match(job->a.out, stored, &now);
     if (!status)
         compare_kinds(job, adds, results);
@@ -268,6 +330,8 @@ static fs_status find_results(struct job *job)
 static void release(struct job *job)
 {
     fs_plan_free(&job->plan);
+    fs_groups_free(&job->a.settings.sets.list);
+    free(job->unit);
     fs_model_free(&job->model);
     fs_dataset_close(&job->train);
     fs_dataset_close(&job->test);
@@ -288,7 +352,12 @@ static fs_status add_knockout(struct job *job)
         s->knockout_images = job->test.images;
     if (s->knockout_images > job->test.images)
         return fs_fail(FS_ERROR, "--knockout-images: %d of %d test images", s->knockout_images, job->test.images);
-    return fs_agree(MPI_COMM_WORLD, fs_plan_add_knockout(&job->model.net, job->a.knockout_layers, &job->plan));
+    fs_status status = fs_agree(MPI_COMM_WORLD, fs_plan_add_knockout(&job->model.net, job->a.knockout_layers, &job->plan));
+    if (!status && job->a.groups && !s->sets.by_label)
+        status = fs_groups_load(MPI_COMM_WORLD, job->a.groups, &job->plan, &s->sets.list);
+    if (!status)
+        status = fs_agree(MPI_COMM_WORLD, fs_plan_add_sets(&job->model.net, &s->sets, &job->plan));
+    return status;
 }
 
 /* Model, data and plan on every rank. */
@@ -312,6 +381,10 @@ static fs_status load(struct job *job)
         status = fs_agree(MPI_COMM_WORLD, fs_plan_create(&job->model.net, a->layers, a->filters_per_unit, &job->plan));
     if (!status && a->knockout)
         status = add_knockout(job);
+    if (!status) {
+        job->unit = fs_alloc((size_t)job->plan.units, sizeof *job->unit, "units");
+        status = fs_agree(MPI_COMM_WORLD, job->unit ? FS_OK : FS_ERROR);
+    }
     if (!status && a->out && !a->settings.literal)
         status = fs_silence_check_memory(MPI_COMM_WORLD, job->model.net.labels, count_filters(&job->plan));
     return status;
@@ -447,17 +520,19 @@ static void print_units(const struct job *job, double rate)
 static void print_knockout(const struct job *job, double rate)
 {
     const fs_plan *plan = &job->plan;
-    double images = job->a.settings.knockout_images, cost = 0, filters = 0, floats = 0;
+    double images = job->a.settings.knockout_images, cost = 0, filters = 0, sets = 0, floats = 0;
     for (int unit = plan->own_units + 1; unit < plan->units; unit++) {
         const fs_unit *u = &plan->unit[unit];
         int literal = job->a.settings.literal;
         cost += literal ? u->count * fs_network_macs(&job->model.net, 0) : fs_plan_knockout_cost(plan, unit);
-        filters += u->count;
-        floats = (double)plan->cut[u->index].floats > floats ? (double)plan->cut[u->index].floats : floats;
+        *(u->kind == FS_UNIT_KNOCKOUT ? &filters : &sets) += u->count;
+        floats = fmax(floats, (double)(u->kind == FS_UNIT_KNOCKOUT ? plan->cut : plan->whole)[u->index].floats);
     }
     double passes = cost / fs_network_macs(&job->model.net, 0), hours = passes * images / rate / 3600;
-    printf("knock-out: %d blocks of %.0f filters, %.0f experiments with %.0f images at the price of %.0f passes\n",
-           plan->units - plan->own_units - 1, filters, filters * images, images, passes);
+    printf(
+        "knock-out: %d blocks of %.0f filters and %.0f groups and points of curves, %.0f experiments with %.0f images at the "
+        "price of %.0f passes\n",
+        plan->units - plan->own_units - 1, filters, sets, (filters + sets) * images, images, passes);
     printf("time:  about %.2f hours on one core like this, at the most, %.2f on %d ranks; %.0f MiB more on each rank\n", hours,
            hours / job->a.settings.slots, job->a.settings.slots,
            floats * job->a.settings.probe.batch * sizeof(float) / (1 << 20));
@@ -479,7 +554,7 @@ fs_status fs_cli_plan(int argc, char **argv)
         status = measure_trunk(&job, &rate);
     }
     if (!status) {
-        fs_results_plan plan = describe_plan(&job, job.a.knockout != NULL);
+        fs_results_plan plan = describe_plan(&job, parts_asked(&job));
         fs_print_config("filterscope " FS_VERSION " plan", &job.config);
         print_units(&job, rate);
         if (job.a.knockout)

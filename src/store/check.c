@@ -31,6 +31,11 @@ static void describe_unit(const fs_results *results, int unit, char *what, char 
         snprintf(what, bytes, "unit %d, filters %d to %d of layer %d, knocked out", unit, u->first, u->first + u->count - 1,
                  layer);
         snprintf(where, bytes, "/knockout/%d/right, answers, changed, loss, work", layer);
+    } else if (u->kind >= FS_UNIT_GROUPS) {
+        const char *kind = u->kind == FS_UNIT_GROUPS ? "group" : "curve";
+        snprintf(what, bytes, "unit %d, sets %d to %d of the %ss of layer %d", unit, u->first, u->first + u->count - 1, kind,
+                 layer);
+        snprintf(where, bytes, "/knockout/%d/%s_out, %s_right, changed, loss, work", layer, kind, kind);
     } else {
         snprintf(what, bytes, "unit %d, filters %d to %d of layer %d", unit, u->first, u->first + u->count - 1, layer);
         snprintf(where, bytes, "/silence/%d/field, /silence/%d/cluster, /silence/filters", layer, layer);
@@ -189,6 +194,10 @@ fs_status fs_results_check(fs_results *results, FILE *out)
     if (!status)
         status = check_tables(&check, FS_PLACE_KNOCKED_OUT, "the tables of what is lost",
                               "/knockout/state, /knockout/filters, /knockout/layers");
+    if (!status)
+        status = check_tables(&check, FS_PLACE_GROUPS_STATE, "the table of groups", "/knockout/groups_state, /knockout/groups");
+    if (!status)
+        status = check_tables(&check, FS_PLACE_CURVES_STATE, "the table of curves", "/knockout/curves_state, /knockout/curves");
     if (!status && check.damaged)
         status = fs_fail(FS_MISMATCH, "%s: %d damaged record%s", results->path, check.damaged, check.damaged == 1 ? "" : "s");
     return status;

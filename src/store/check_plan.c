@@ -74,12 +74,13 @@ static fs_status check_layer(const struct judge *judge, const fs_layer_row *row,
 static fs_status check_unit(const struct judge *judge, const fs_results_plan *plan, int unit)
 {
     const fs_unit *u = &plan->unit[unit];
-    fs_status status = range(judge, "/units: kind", unit, u->kind, FS_UNIT_PROBE, FS_UNIT_KNOCKOUT);
+    fs_status status = range(judge, "/units: kind", unit, u->kind, FS_UNIT_PROBE, FS_UNIT_CURVES);
     if (!status)
         status = range(judge, "/units: index of the layer", unit, u->index, 0, plan->layers - 1);
     if (status)
         return status;
-    int filters = plan->layer[u->index].filters, whole = u->kind == FS_UNIT_PROBE || u->kind == FS_UNIT_BASELINE;
+    int filters = u->kind >= FS_UNIT_GROUPS ? FS_MOST_SETS : plan->layer[u->index].filters;
+    int whole = u->kind == FS_UNIT_PROBE || u->kind == FS_UNIT_BASELINE;
     status = range(judge, "/units: first", unit, u->first, 0, whole ? 0 : filters - 1);
     return status ? status : range(judge, "/units: count", unit, u->count, whole ? filters : 1, filters - u->first);
 }
@@ -113,12 +114,11 @@ static void print_layer(const fs_layer_row *row, char *text, size_t bytes)
 
 static void print_unit(const fs_unit *unit, char *text, size_t bytes)
 {
-    static const char *const kinds[] = {[FS_UNIT_PROBE] = "the probe",
-                                        [FS_UNIT_SILENCE] = "the silencing",
-                                        [FS_UNIT_BASELINE] = "the untouched network",
-                                        [FS_UNIT_KNOCKOUT] = "the knock-out"};
-    snprintf(text, bytes, "%s of layer row %d, filters %d to %d", kinds[unit->kind], unit->index, unit->first,
-             unit->first + unit->count - 1);
+    static const char *const kinds[] = {
+        [FS_UNIT_PROBE] = "the probe",        [FS_UNIT_SILENCE] = "the silencing", [FS_UNIT_BASELINE] = "the untouched network",
+        [FS_UNIT_KNOCKOUT] = "the knock-out", [FS_UNIT_GROUPS] = "the groups",     [FS_UNIT_CURVES] = "the curves"};
+    snprintf(text, bytes, "%s of layer row %d, %s %d to %d", kinds[unit->kind], unit->index,
+             unit->kind >= FS_UNIT_GROUPS ? "sets" : "filters", unit->first, unit->first + unit->count - 1);
 }
 
 static fs_status match_rows(const char *path, const fs_results_plan *stored, const fs_results_plan *now)

@@ -55,10 +55,29 @@ static fs_status write_known_rows(const struct creation *c, const fs_place *plac
     return status;
 }
 
-/* All that the old file has of the place. Its units are the first ones of the new file. */
+/* The old file's units are in the new one, in the same order, others between and behind them: a row of `place` for each. */
+static fs_status take_over_units(const struct creation *c, const fs_place *place, const fs_place *old)
+{
+    const fs_results_plan *before = &c->old->plan, *now = c->plan;
+    fs_status status = FS_OK;
+    for (int unit = 0, number = 0; unit < before->units && !status; unit++, number++) {
+        while (number < now->units && memcmp(&before->unit[unit], &now->unit[number], sizeof *now->unit) != 0)
+            number++;
+        if (number == now->units)
+            return fs_fail(FS_ERROR, "%s: cannot create it: unit %d has no place in it", c->path, unit);
+        status = fs_place_read(old, (uint64_t)unit, 1, c->old->buffer);
+        if (!status)
+            status = fs_place_write(place, (uint64_t)number, 1, c->old->buffer);
+    }
+    return status;
+}
+
+/* All that the old file has of the place. */
 static fs_status take_over(const struct creation *c, const fs_place *place, fs_place_name name, int index)
 {
     const fs_place *old = fs_store_place(c->old, name, index);
+    if (name == FS_PLACE_UNITS || name == FS_PLACE_RUNS)
+        return take_over_units(c, place, old);
     uint64_t most = FS_SUM_BYTES / place->form->bytes, elements = old->rank > 0;
     fs_status status = FS_OK;
     for (int d = 0; d < old->rank; d++)

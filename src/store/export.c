@@ -21,7 +21,6 @@ struct source {
     const fs_results_plan *plan;
     uint8_t *recorded; /* [units] */
     int complete;      /* phase three's tables */
-    int knocked_out;   /* phase four's */
     fs_measures again; /* at another threshold, or NULLs */
 };
 
@@ -104,26 +103,39 @@ static fs_status layer_rows(const struct source *s, struct rows *rows)
     return status;
 }
 
-/* All rows of a table of phase four, once it is complete; none where there is no such phase. */
-static fs_status knockout_rows(const struct source *s, fs_place_name name, struct rows *rows)
+/* All rows of a table of phase four, once it is complete, as `state` says; none where there is no such phase. */
+static fs_status knockout_rows(const struct source *s, fs_place_name name, fs_place_name state, struct rows *rows)
 {
+    int complete;
     const fs_form *form = fs_form_of(name);
     if (!fs_form_exists(name, s->plan, 0))
         return make_rows(rows, form->column, form->columns, form->bytes, 1);
     fs_status status = read_rows(s, name, rows);
-    if (!s->knocked_out)
+    if (!status)
+        status = fs_tables_read_state(s->results, state, &complete, NULL);
+    if (!status && !complete)
         rows->count = 0;
     return status;
 }
 
 static fs_status drop_rows(const struct source *s, struct rows *rows)
 {
-    return knockout_rows(s, FS_PLACE_DROPS, rows);
+    return knockout_rows(s, FS_PLACE_DROPS, FS_PLACE_KNOCKED_OUT, rows);
 }
 
 static fs_status layer_drop_rows(const struct source *s, struct rows *rows)
 {
-    return knockout_rows(s, FS_PLACE_LAYER_DROPS, rows);
+    return knockout_rows(s, FS_PLACE_LAYER_DROPS, FS_PLACE_KNOCKED_OUT, rows);
+}
+
+static fs_status group_rows(const struct source *s, struct rows *rows)
+{
+    return knockout_rows(s, FS_PLACE_GROUPS, FS_PLACE_GROUPS_STATE, rows);
+}
+
+static fs_status curve_rows(const struct source *s, struct rows *rows)
+{
+    return knockout_rows(s, FS_PLACE_CURVES, FS_PLACE_CURVES_STATE, rows);
 }
 
 static fs_status filter_rows(const struct source *s, struct rows *rows)
@@ -222,7 +234,9 @@ static const struct {
               {"history", history_rows, 0},
               {"cluster_sizes", size_rows, 1},
               {"knockout_filters", drop_rows, 0},
-              {"knockout_layers", layer_drop_rows, 0}};
+              {"knockout_layers", layer_drop_rows, 0},
+              {"knockout_groups", group_rows, 0},
+              {"knockout_curves", curve_rows, 0}};
 
 /* 17 digits: all that a double has. */
 static void print_double(FILE *out, double value)
@@ -262,7 +276,7 @@ static void print_label(const struct sheet *sheet, int32_t label)
 /* 1 for a column of labels' numbers, whose names follow. */
 static int is_label(const char *column)
 {
-    return strcmp(column, "selected") == 0 || strcmp(column, "worst") == 0;
+    return strcmp(column, "selected") == 0 || strcmp(column, "worst") == 0 || strcmp(column, "own") == 0;
 }
 
 static void print_cell(const struct sheet *sheet, const fs_column *column, const char *row)
@@ -272,6 +286,8 @@ static void print_cell(const struct sheet *sheet, const fs_column *column, const
     if (column->kind == FS_INT32) {
         memcpy(&whole, row + column->offset, sizeof whole);
         fprintf(sheet->out, "%d", whole);
+    } else if (column->kind == FS_TEXT) {
+        fs_csv_text(sheet->out, row + column->offset, column->bytes, sheet->safe);
     } else {
         memcpy(&value, row + column->offset, sizeof value);
         print_double(sheet->out, value);
@@ -311,7 +327,7 @@ static void print_rows(const struct sheet *sheet, const struct rows *rows)
 
 static fs_status find_table(const char *table, size_t *number)
 {
-    char names[128] = "";
+    char names[192] = "";
     const size_t count = sizeof tables / sizeof *tables;
     for (*number = 0; *number < count; ++*number) {
         if (strcmp(tables[*number].name, table) == 0)
@@ -334,7 +350,7 @@ static fs_status measure_again(struct source *s, double threshold)
 fs_status fs_results_export(fs_results *results, const char *table, double threshold, int safe, FILE *out)
 {
     const fs_results_plan *plan = fs_results_plan_of(results);
-    struct source source = {results, plan, fs_alloc((size_t)plan->units, 1, "units"), 0, 0, {NULL, NULL, NULL}};
+    struct source source = {results, plan, fs_alloc((size_t)plan->units, 1, "units"), 0, {NULL, NULL, NULL}};
     struct rows rows = {0};
     size_t number;
     fs_status status = source.recorded ? find_table(table, &number) : FS_ERROR;
@@ -346,8 +362,6 @@ fs_status fs_results_export(fs_results *results, const char *table, double thres
         status = fs_results_read_complete(results, &source.complete, NULL);
     else if (!status)
         status = measure_again(&source, threshold);
-    if (!status)
-        status = fs_results_read_knocked_out(results, &source.knocked_out, NULL);
     if (!status)
         status = tables[number].read(&source, &rows);
     if (!status)

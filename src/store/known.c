@@ -138,6 +138,8 @@ static known_row *const known_rows[FS_PLACES_ONCE] = {
     [FS_PLACE_DROPS] = drop_row,
     [FS_PLACE_LAYER_DROPS] = layer_drop_row,
     [FS_PLACE_KNOCKED_OUT] = state_row,
+    [FS_PLACE_GROUPS_STATE] = state_row,
+    [FS_PLACE_CURVES_STATE] = state_row,
 };
 
 int fs_known(fs_place_name name)

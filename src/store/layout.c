@@ -137,6 +137,24 @@ static const fs_column layer_drop_columns[] = {
     FS_COLUMN(fs_drop_layer_row, hidden, FS_FLOAT64),
 };
 
+static const fs_column group_columns[] = {
+    FS_COLUMN(fs_group_row, layer, FS_INT32),      FS_COLUMN(fs_group_row, group, FS_INT32),
+    FS_COLUMN(fs_group_row, own, FS_INT32),        FS_COLUMN(fs_group_row, form, FS_INT32),
+    FS_COLUMN(fs_group_row, draw, FS_INT32),       FS_COLUMN(fs_group_row, filters, FS_INT32),
+    FS_COLUMN(fs_group_row, right, FS_INT32),      FS_COLUMN(fs_group_row, changed, FS_INT32),
+    FS_COLUMN(fs_group_row, drop, FS_FLOAT64),     FS_COLUMN(fs_group_row, loss, FS_FLOAT64),
+    FS_COLUMN(fs_group_row, drop_own, FS_FLOAT64), FS_COLUMN(fs_group_row, drop_others, FS_FLOAT64),
+    FS_COLUMN(fs_group_row, above, FS_FLOAT64),
+};
+
+static const fs_column curve_columns[] = {
+    FS_COLUMN(fs_curve_row, layer, FS_INT32),   FS_COLUMN(fs_curve_row, order, FS_TEXT),
+    FS_COLUMN(fs_curve_row, draw, FS_INT32),    FS_COLUMN(fs_curve_row, out, FS_INT32),
+    FS_COLUMN(fs_curve_row, left, FS_INT32),    FS_COLUMN(fs_curve_row, right, FS_INT32),
+    FS_COLUMN(fs_curve_row, changed, FS_INT32), FS_COLUMN(fs_curve_row, sr, FS_FLOAT64),
+    FS_COLUMN(fs_curve_row, drop, FS_FLOAT64),  FS_COLUMN(fs_curve_row, loss, FS_FLOAT64),
+};
+
 static const fs_column label_value = {NULL, FS_TEXT, 0, FS_LABEL_NAME_BYTES};
 static const fs_column int32_value = {NULL, FS_INT32, 0, 4};
 static const fs_column float32_value = {NULL, FS_FLOAT32, 0, 4};
@@ -166,25 +184,59 @@ static const fs_form forms[FS_PLACE_NAMES] = {
         {.name = "/provenance/launches", .shape = "P", TABLE(fs_launch, launch_columns), .zeroed = 1, .sealed = 1},
     [FS_PLACE_RUNS] = {.name = "/provenance/units", .shape = "U", TABLE(fs_run_row, run_columns), .sealed = 1},
     [FS_PLACE_SECONDS] = {.name = "/provenance/epochs", .shape = "H", TABLE(fs_epoch_row, epoch_columns), .sealed = 1},
-    [FS_PLACE_BASELINE] = {.name = "/knockout/baseline", .shape = "K", TABLE(fs_baseline_row, baseline_columns), .knockout = 1},
-    [FS_PLACE_CONFUSION] =
-        {.name = "/knockout/confusion", .shape = "KK", .axes = "label, answer", VALUES(int32_value, 4), .knockout = 2},
-    [FS_PLACE_DROPS] = {.name = "/knockout/filters", .shape = "B", TABLE(fs_drop_row, drop_columns), .knockout = 1},
+    [FS_PLACE_BASELINE] = {.name = "/knockout/baseline",
+                           .shape = "K",
+                           TABLE(fs_baseline_row, baseline_columns),
+                           .kind = FS_UNIT_KNOCKOUT},
+    [FS_PLACE_CONFUSION] = {.name = "/knockout/confusion",
+                            .shape = "KK",
+                            .axes = "label, answer",
+                            VALUES(int32_value, 4),
+                            .kind = FS_UNIT_KNOCKOUT,
+                            .answers = 1},
+    [FS_PLACE_DROPS] = {.name = "/knockout/filters", .shape = "B", TABLE(fs_drop_row, drop_columns), .kind = FS_UNIT_KNOCKOUT},
     [FS_PLACE_LAYER_DROPS] = {.name = "/knockout/layers",
                               .shape = "M",
                               TABLE(fs_drop_layer_row, layer_drop_columns),
-                              .knockout = 1},
-    [FS_PLACE_KNOCKED_OUT] = {.name = "/knockout/state", .shape = "1", TABLE(fs_state_row, state_columns), .knockout = 1},
+                              .kind = FS_UNIT_KNOCKOUT},
+    [FS_PLACE_KNOCKED_OUT] = {.name = "/knockout/state",
+                              .shape = "1",
+                              TABLE(fs_state_row, state_columns),
+                              .kind = FS_UNIT_KNOCKOUT},
+    [FS_PLACE_GROUPS] = {.name = "/knockout/groups", .shape = "G", TABLE(fs_group_row, group_columns), .kind = FS_UNIT_GROUPS},
+    [FS_PLACE_GROUPS_STATE] = {.name = "/knockout/groups_state",
+                               .shape = "1",
+                               TABLE(fs_state_row, state_columns),
+                               .kind = FS_UNIT_GROUPS},
+    [FS_PLACE_CURVES] = {.name = "/knockout/curves", .shape = "J", TABLE(fs_curve_row, curve_columns), .kind = FS_UNIT_CURVES},
+    [FS_PLACE_CURVES_STATE] = {.name = "/knockout/curves_state",
+                               .shape = "1",
+                               TABLE(fs_state_row, state_columns),
+                               .kind = FS_UNIT_CURVES},
     [FS_PLACE_WEIGHT] = {"/probe", "weight", "KFYX", "output unit, filter, y, x", VALUES(float32_value, 4)},
     [FS_PLACE_FIELD] = {"/silence", "field", "FKK", "filter, input label, output unit", VALUES(float32_value, 4)},
     [FS_PLACE_CLUSTER] = {"/silence", "cluster", "FK", "filter, label", VALUES(int32_value, 4)},
     [FS_PLACE_TRAINING] = {"/resume", "state", "22KV", "slot, weight or momentum, output unit, feature (y, x, filter)",
                            VALUES(float32_value, 4)},
-    [FS_PLACE_RIGHT] = {"/knockout", "right", "FK", "filter, label", VALUES(int32_value, 4), .knockout = 1},
-    [FS_PLACE_ANSWERS] = {"/knockout", "answers", "FKK", "filter, label, answer", VALUES(int32_value, 4), .knockout = 2},
-    [FS_PLACE_CHANGED] = {"/knockout", "changed", "F", "filter", VALUES(int32_value, 4), .knockout = 1},
-    [FS_PLACE_LOSS] = {"/knockout", "loss", "FK", "filter, label", VALUES(float64_value, 8), .knockout = 1},
-    [FS_PLACE_WORK] = {"/knockout", "work", "FW", "filter, run or same or hidden", VALUES(int32_value, 4), .knockout = 1},
+    [FS_PLACE_RIGHT] = {"/knockout", "right", "FK", "filter, label", VALUES(int32_value, 4), .kind = FS_UNIT_KNOCKOUT},
+    [FS_PLACE_ANSWERS] = {"/knockout", "answers", "FKK", "filter, label, answer", VALUES(int32_value, 4),
+                          .kind = FS_UNIT_KNOCKOUT, .answers = 1},
+    [FS_PLACE_CHANGED] = {"/knockout", "changed", "F", "filter", VALUES(int32_value, 4), .kind = FS_UNIT_KNOCKOUT},
+    [FS_PLACE_LOSS] = {"/knockout", "loss", "FK", "filter, label", VALUES(float64_value, 8), .kind = FS_UNIT_KNOCKOUT},
+    [FS_PLACE_WORK] = {"/knockout", "work", "FW", "filter, run or same or hidden", VALUES(int32_value, 4),
+                       .kind = FS_UNIT_KNOCKOUT},
+    [FS_PLACE_GROUP_OUT] = {"/knockout", "group_out", "NF", "set, filter", VALUES(int32_value, 4), .kind = FS_UNIT_GROUPS},
+    [FS_PLACE_GROUP_RIGHT] = {"/knockout", "group_right", "NK", "set, label", VALUES(int32_value, 4), .kind = FS_UNIT_GROUPS},
+    [FS_PLACE_GROUP_CHANGED] = {"/knockout", "group_changed", "N", "set", VALUES(int32_value, 4), .kind = FS_UNIT_GROUPS},
+    [FS_PLACE_GROUP_LOSS] = {"/knockout", "group_loss", "NK", "set, label", VALUES(float64_value, 8), .kind = FS_UNIT_GROUPS},
+    [FS_PLACE_GROUP_WORK] = {"/knockout", "group_work", "NW", "set, run or same or hidden", VALUES(int32_value, 4),
+                             .kind = FS_UNIT_GROUPS},
+    [FS_PLACE_CURVE_OUT] = {"/knockout", "curve_out", "IF", "set, filter", VALUES(int32_value, 4), .kind = FS_UNIT_CURVES},
+    [FS_PLACE_CURVE_RIGHT] = {"/knockout", "curve_right", "IK", "set, label", VALUES(int32_value, 4), .kind = FS_UNIT_CURVES},
+    [FS_PLACE_CURVE_CHANGED] = {"/knockout", "curve_changed", "I", "set", VALUES(int32_value, 4), .kind = FS_UNIT_CURVES},
+    [FS_PLACE_CURVE_LOSS] = {"/knockout", "curve_loss", "IK", "set, label", VALUES(float64_value, 8), .kind = FS_UNIT_CURVES},
+    [FS_PLACE_CURVE_WORK] = {"/knockout", "curve_work", "IW", "set, run or same or hidden", VALUES(int32_value, 4),
+                             .kind = FS_UNIT_CURVES},
 };
 
 const fs_form *fs_form_of(fs_place_name name)
@@ -219,6 +271,26 @@ static hsize_t knocked_out(const fs_results_plan *plan, int filters)
     return count;
 }
 
+int fs_results_sets(const fs_results_plan *plan, fs_unit_kind kind, int index)
+{
+    int sets = 0;
+    for (int unit = plan->units - 1; unit >= 0 && plan->unit[unit].kind >= FS_UNIT_GROUPS; unit--) {
+        const fs_unit *u = &plan->unit[unit];
+        if (u->kind == (int32_t)kind && u->index == index && u->first + u->count > sets)
+            sets = u->first + u->count;
+    }
+    return sets;
+}
+
+/* Of all layers. */
+static hsize_t all_sets(const fs_results_plan *plan, fs_unit_kind kind)
+{
+    hsize_t sets = 0;
+    for (int i = 0; i < plan->layers; i++)
+        sets += (hsize_t)fs_results_sets(plan, kind, i);
+    return sets;
+}
+
 static hsize_t extent(char letter, const fs_results_plan *plan, int index)
 {
     const fs_layer_row *layer = &plan->layer[index];
@@ -237,14 +309,22 @@ static hsize_t extent(char letter, const fs_results_plan *plan, int index)
         return 2 * (hsize_t)plan->layers;
     case 'F':
         return (hsize_t)layer->filters;
+    case 'G':
+        return all_sets(plan, FS_UNIT_GROUPS);
     case 'H':
         return (hsize_t)plan->layers * (hsize_t)plan->epochs;
+    case 'I':
+        return (hsize_t)fs_results_sets(plan, FS_UNIT_CURVES, index);
+    case 'J':
+        return all_sets(plan, FS_UNIT_CURVES);
     case 'K':
         return (hsize_t)plan->labels;
     case 'L':
         return (hsize_t)plan->layers;
     case 'M':
         return knocked_out(plan, 0);
+    case 'N':
+        return (hsize_t)fs_results_sets(plan, FS_UNIT_GROUPS, index);
     case 'P':
         return FS_LAUNCHES;
     case 'S':
@@ -267,12 +347,12 @@ static hsize_t extent(char letter, const fs_results_plan *plan, int index)
 int fs_form_exists(fs_place_name name, const fs_results_plan *plan, int index)
 {
     const fs_form *form = &forms[name];
-    if (!form->knockout)
+    if (!form->kind)
         return 1;
-    if (form->knockout == 2 && plan->labels > FS_KNOCKOUT_MOST_ANSWERS)
+    if (form->answers && plan->labels > FS_KNOCKOUT_MOST_ANSWERS)
         return 0;
-    for (int unit = plan->units - 1; unit >= 0 && plan->unit[unit].kind == FS_UNIT_KNOCKOUT; unit--)
-        if (!form->group || plan->unit[unit].index == index)
+    for (int unit = plan->units - 1; unit >= 0 && plan->unit[unit].kind >= FS_UNIT_BASELINE; unit--)
+        if (plan->unit[unit].kind == (int32_t)form->kind && (!form->group || plan->unit[unit].index == index))
             return 1;
     return 0;
 }

@@ -27,6 +27,10 @@ typedef enum fs_place_name {
     FS_PLACE_DROPS,
     FS_PLACE_LAYER_DROPS,
     FS_PLACE_KNOCKED_OUT,
+    FS_PLACE_GROUPS,
+    FS_PLACE_GROUPS_STATE,
+    FS_PLACE_CURVES,
+    FS_PLACE_CURVES_STATE,
     FS_PLACES_ONCE,
     FS_PLACE_WEIGHT = FS_PLACES_ONCE,
     FS_PLACE_FIELD,
@@ -37,6 +41,16 @@ typedef enum fs_place_name {
     FS_PLACE_CHANGED,
     FS_PLACE_LOSS,
     FS_PLACE_WORK,
+    FS_PLACE_GROUP_OUT,
+    FS_PLACE_GROUP_RIGHT,
+    FS_PLACE_GROUP_CHANGED,
+    FS_PLACE_GROUP_LOSS,
+    FS_PLACE_GROUP_WORK,
+    FS_PLACE_CURVE_OUT, /* the same five, in the same order */
+    FS_PLACE_CURVE_RIGHT,
+    FS_PLACE_CURVE_CHANGED,
+    FS_PLACE_CURVE_LOSS,
+    FS_PLACE_CURVE_WORK,
     FS_PLACE_NAMES,
     FS_PLACES_PER_LAYER = FS_PLACE_NAMES - FS_PLACES_ONCE
 } fs_place_name;
@@ -103,12 +117,13 @@ typedef struct fs_form {
     const char *shape; /* a letter a dimension, see fs_form_extent */
     const char *axes;  /* the attribute; NULL for none */
     const fs_column *column;
-    int columns;  /* of a table; 0 where an element is the one value that `column` describes */
-    size_t bytes; /* of an element, in memory as in the file: rows have no padding */
-    int zeroed;   /* floats begin as 0, not as NaN */
-    size_t fixed; /* leading bytes of a row that never change; the attribute `crc` is their sum over all rows */
-    int sealed;   /* the last column is the CRC of the row's other bytes */
-    int knockout; /* 1: is there where filters are knocked out; 2: and answers are counted */
+    int columns;       /* of a table; 0 where an element is the one value that `column` describes */
+    size_t bytes;      /* of an element, in memory as in the file: rows have no padding */
+    int zeroed;        /* floats begin as 0, not as NaN */
+    size_t fixed;      /* leading bytes of a row that never change; the attribute `crc` is their sum over all rows */
+    int sealed;        /* the last column is the CRC of the row's other bytes */
+    fs_unit_kind kind; /* of phase four: is there where (a layer) has units of this kind; 0: always */
+    int answers;       /* likewise: where answers are counted */
 } fs_form;
 
 /* Not collective, like everything here. */

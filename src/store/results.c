@@ -210,7 +210,7 @@ static fs_status open_places(fs_results *results, int known)
     for (int n = 0; n < FS_PLACE_NAMES && !status; n++) {
         fs_place_name name = (fs_place_name)n;
         for (int i = 0; i < (n < FS_PLACES_ONCE ? 1 : plan->layers) && !status; i++)
-            if (!fs_form_of(name)->knockout || (known && fs_form_exists(name, plan, i)))
+            if (!fs_form_of(name)->kind || (known && fs_form_exists(name, plan, i)))
                 status = open_place(results, name, i);
     }
     return status;

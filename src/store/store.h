@@ -87,8 +87,11 @@ fs_unit_row *fs_records_read(fs_results *results);
 /* 1 where /state says that the sweep is not complete. */
 int fs_tables_unfinished(const fs_state_row *state);
 
-/* /state or /knockout/state, and the CRC of the tables that belong to it. */
+/* A state, and the CRC of the tables that belong to it. */
 fs_status fs_tables_sum(fs_results *results, fs_place_name name, fs_state_row *state, uint32_t *crc);
+
+/* *complete: these tables are written and undamaged; *damaged (NULL: not wanted): they are written and damaged. */
+fs_status fs_tables_read_state(fs_results *results, fs_place_name name, int *complete, int *damaged);
 
 /* The tables of phase three as the file has them, but at another threshold. */
 typedef struct fs_measures {

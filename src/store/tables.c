@@ -42,9 +42,21 @@ fs_status fs_results_read_layers(fs_results *results, fs_silence_layer_row *row)
 
 /* Tables that are written together, with the state that has their CRC. */
 static const struct tables {
-    fs_place_name state, table[2];
-} silenced = {FS_PLACE_STATE, {FS_PLACE_MEANS, FS_PLACE_SIZES}},
-  knocked_out = {FS_PLACE_KNOCKED_OUT, {FS_PLACE_DROPS, FS_PLACE_LAYER_DROPS}};
+    fs_place_name state;
+    int tables;
+    fs_place_name table[2];
+} all_tables[] = {{FS_PLACE_STATE, 2, {FS_PLACE_MEANS, FS_PLACE_SIZES}},
+                  {FS_PLACE_KNOCKED_OUT, 2, {FS_PLACE_DROPS, FS_PLACE_LAYER_DROPS}},
+                  {FS_PLACE_GROUPS_STATE, 1, {FS_PLACE_GROUPS}},
+                  {FS_PLACE_CURVES_STATE, 1, {FS_PLACE_CURVES}}};
+
+static const struct tables *tables_of(fs_place_name state)
+{
+    const struct tables *tables = all_tables;
+    while (tables->state != state)
+        tables++;
+    return tables;
+}
 
 static uint64_t elements_of(const fs_place *place)
 {
@@ -54,34 +66,45 @@ static uint64_t elements_of(const fs_place *place)
     return elements;
 }
 
-static fs_status write_tables(fs_results *results, const struct tables *tables, const void *const rows[2])
+static fs_status write_tables(fs_results *results, fs_place_name name, const void *const rows[2])
 {
+    const struct tables *tables = tables_of(name);
     fs_state_row state = {.complete = COMPLETE};
     fs_status status = fs_store_may_write(results);
-    for (int t = 0; t < 2 && !status; t++) {
+    for (int t = 0; t < tables->tables && !status; t++) {
         const fs_place *place = fs_store_place(results, tables->table[t], 0);
         state.crc = fs_crc32c(state.crc, rows[t], elements_of(place) * place->form->bytes);
         status = fs_place_write(place, 0, elements_of(place), rows[t]);
     }
-    return status ? status : fs_place_write(fs_store_place(results, tables->state, 0), 0, 1, &state);
+    return status ? status : fs_place_write(fs_store_place(results, name, 0), 0, 1, &state);
 }
 
 fs_status fs_results_write_layers(fs_results *results, const fs_silence_layer_row *row, const int32_t *sizes)
 {
-    return write_tables(results, &silenced, (const void *const[2]){row, sizes});
+    return write_tables(results, FS_PLACE_STATE, (const void *const[2]){row, sizes});
 }
 
 fs_status fs_results_write_drops(fs_results *results, const fs_drop_row *filters, const fs_drop_layer_row *layers)
 {
-    return write_tables(results, &knocked_out, (const void *const[2]){filters, layers});
+    return write_tables(results, FS_PLACE_KNOCKED_OUT, (const void *const[2]){filters, layers});
+}
+
+fs_status fs_results_write_groups(fs_results *results, const fs_group_row *row)
+{
+    return write_tables(results, FS_PLACE_GROUPS_STATE, (const void *const[2]){row});
+}
+
+fs_status fs_results_write_curves(fs_results *results, const fs_curve_row *row)
+{
+    return write_tables(results, FS_PLACE_CURVES_STATE, (const void *const[2]){row});
 }
 
 fs_status fs_tables_sum(fs_results *results, fs_place_name name, fs_state_row *state, uint32_t *crc)
 {
-    const struct tables *tables = name == FS_PLACE_STATE ? &silenced : &knocked_out;
+    const struct tables *tables = tables_of(name);
     *crc = 0;
     fs_status status = fs_place_read(fs_store_place(results, name, 0), 0, 1, state);
-    for (int t = 0; t < 2 && !status; t++) {
+    for (int t = 0; t < tables->tables && !status; t++) {
         const fs_place *place = fs_store_place(results, tables->table[t], 0);
         status = fs_place_sum(place, 0, elements_of(place), results->buffer, crc);
     }
@@ -94,7 +117,7 @@ int fs_tables_unfinished(const fs_state_row *state)
     return state->complete == none.complete && state->crc == none.crc;
 }
 
-static fs_status read_state(fs_results *results, fs_place_name name, int *complete, int *damaged)
+fs_status fs_tables_read_state(fs_results *results, fs_place_name name, int *complete, int *damaged)
 {
     fs_state_row state = {0};
     uint32_t crc;
@@ -107,17 +130,26 @@ static fs_status read_state(fs_results *results, fs_place_name name, int *comple
 
 fs_status fs_results_read_complete(fs_results *results, int *complete, int *damaged)
 {
-    return read_state(results, FS_PLACE_STATE, complete, damaged);
+    return fs_tables_read_state(results, FS_PLACE_STATE, complete, damaged);
 }
 
 fs_status fs_results_read_knocked_out(fs_results *results, int *complete, int *damaged)
 {
-    if (fs_form_exists(FS_PLACE_KNOCKED_OUT, &results->plan, 0))
-        return read_state(results, FS_PLACE_KNOCKED_OUT, complete, damaged);
+    const fs_place_name names[] = {FS_PLACE_KNOCKED_OUT, FS_PLACE_GROUPS_STATE, FS_PLACE_CURVES_STATE};
+    fs_status status = FS_OK;
     *complete = 1;
     if (damaged)
         *damaged = 0;
-    return FS_OK;
+    for (int n = 0; n < 3 && !status; n++) {
+        int whole, broken;
+        if (!fs_form_exists(names[n], &results->plan, 0))
+            continue;
+        status = fs_tables_read_state(results, names[n], &whole, &broken);
+        *complete = *complete && whole;
+        if (damaged)
+            *damaged = *damaged || broken;
+    }
+    return status;
 }
 
 fs_status fs_results_read_seconds(fs_results *results, int index, double *seconds)

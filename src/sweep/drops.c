@@ -56,15 +56,6 @@ static fs_status summarise_layer(fs_sweep_run *run, int index, const fs_baseline
     return status;
 }
 
-/* Whether filters of layer `index` are knocked out. */
-static int has_knockout(const fs_plan *plan, int index)
-{
-    for (int unit = plan->own_units; unit < plan->units; unit++)
-        if (plan->unit[unit].kind == FS_UNIT_KNOCKOUT && plan->unit[unit].index == index)
-            return 1;
-    return 0;
-}
-
 /* On rank 0. */
 static fs_status summarise(fs_sweep_run *run)
 {
@@ -78,7 +69,7 @@ static fs_status summarise(fs_sweep_run *run)
     fs_status status = baseline && row && out ? fs_results_read_baseline(run->results, baseline) : FS_ERROR;
     filters = 0;
     for (int i = 0; i < plan->layers && !status; i++)
-        if (has_knockout(plan, i)) {
+        if (fs_plan_has_knockout(plan, i)) {
             status = summarise_layer(run, i, baseline, row + filters, &out[layers++]);
             filters += (size_t)plan->layer[i].filters;
         }

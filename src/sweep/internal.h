@@ -4,6 +4,7 @@
 
 #include <mpi.h>
 
+#include "filterscope/sets.h"
 #include "filterscope/sweep.h"
 #include "sweep/coordinator.h"
 
@@ -33,6 +34,15 @@ fs_status fs_sweep_knockout(fs_sweep_run *run);
 /* Collective on run->world. Writes the tables of what is lost without filters, all of which are done; nothing without a phase
  * four. */
 fs_status fs_sweep_summarise_drops(fs_sweep_run *run);
+
+/* Collective on run->world. The groups and curves of phase four that are not done, then their tables; nothing without any. What
+ * they are made of is done, and the file was opened after that. */
+fs_status fs_sweep_sets(fs_sweep_run *run);
+fs_status fs_sweep_summarise_sets(fs_sweep_run *run);
+
+/* Not collective. How many groups layer `index` has; the number, in the whole list of a file, of its group `number`. */
+int fs_groups_of(const fs_set_choice *choice, int labels, int index);
+int fs_find_group(const fs_set_choice *choice, int index, int number);
 
 /* What one rank computes alone. */
 typedef struct fs_job {

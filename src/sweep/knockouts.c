@@ -192,6 +192,8 @@ static void list_work(struct work *work, int *baseline)
             *baseline = run->done[unit] ? -1 : unit;
             continue;
         }
+        if (u->kind != FS_UNIT_KNOCKOUT)
+            continue;
         if (!work->input.layers || work->index[work->input.layers - 1] != u->index) {
             work->index[work->input.layers] = u->index;
             work->layer[work->input.layers++] = plan->layer[u->index].layer;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "filterscope/memory.h"
+#include "filterscope/sets.h"
 
 static int has_pool(const fs_network *net, int number)
 {
@@ -104,15 +105,13 @@ fs_status fs_plan_create(const fs_network *net, const char *layers, int filters_
 /* What an experiment costs beside multiply-adds: a map is copied, an answer read. */
 enum { MACS_OF_AN_EXPERIMENT = 20000 };
 
-/* Filters of a block; *blocks: of the layer. */
-static int size_block(const fs_network *net, const fs_plan *plan, int index, int *blocks)
+/* Experiments of a block, of `all` of a layer, that cost so much each; *blocks: of the layer. */
+static int size_block(const fs_network *net, const fs_cut_cost *cost, int all, int *blocks)
 {
-    int filters = plan->layer[index].filters;
-    double room = FS_KNOCKOUT_PASSES * fs_network_macs(net, 0) - plan->cut[index].before,
-           most = ceil(room / plan->cut[index].behind);
-    int count = most < 1 ? 1 : most > filters ? filters : (int)most;
-    *blocks = (filters + count - 1) / count;
-    return (filters + *blocks - 1) / *blocks; /* all about as large */
+    double room = FS_KNOCKOUT_PASSES * fs_network_macs(net, 0) - cost->before, most = ceil(room / cost->behind);
+    int count = most < 1 ? 1 : most > all ? all : (int)most;
+    *blocks = (all + count - 1) / count;
+    return (all + *blocks - 1) / *blocks; /* all about as large */
 }
 
 /* wanted[index] for the layers of the plan. */
@@ -132,12 +131,23 @@ static fs_status choose_knockout(const fs_network *net, const char *layers, cons
     return status;
 }
 
-static void add_blocks(const fs_network *net, int index, fs_plan *plan)
+static void add_blocks(const fs_network *net, fs_unit_kind kind, int index, int all, const fs_cut_cost *cost, fs_plan *plan)
 {
-    int blocks, filters = plan->layer[index].filters, count = size_block(net, plan, index, &blocks);
-    for (int first = 0; first < filters; first += count)
-        plan->unit[plan->units++] =
-            (fs_unit){FS_UNIT_KNOCKOUT, index, first, filters - first < count ? filters - first : count};
+    int blocks, count = size_block(net, cost, all, &blocks);
+    for (int first = 0; first < all; first += count)
+        plan->unit[plan->units++] = (fs_unit){(int32_t)kind, index, first, all - first < count ? all - first : count};
+}
+
+/* Room for so many units in all. */
+static fs_status grow(int units, fs_plan *plan)
+{
+    fs_unit *unit = fs_alloc((size_t)units, sizeof *unit, "units");
+    if (!unit)
+        return FS_ERROR;
+    memcpy(unit, plan->unit, (size_t)plan->units * sizeof *unit);
+    free(plan->unit);
+    plan->unit = unit;
+    return FS_OK;
 }
 
 fs_status fs_plan_add_knockout(const fs_network *net, const char *layers, fs_plan *plan)
@@ -149,27 +159,65 @@ fs_status fs_plan_add_knockout(const fs_network *net, const char *layers, fs_pla
         if (wanted[i]) {
             status = fs_cut_find_cost(net, plan->layer[i].layer, FS_CUT_LINEAR, &plan->cut[i]);
             plan->cut[i].behind += MACS_OF_AN_EXPERIMENT;
-            size_block(net, plan, i, &blocks);
+            size_block(net, &plan->cut[i], plan->layer[i].filters, &blocks);
             units += blocks;
             index = i;
         }
-    fs_unit *unit = status ? NULL : fs_alloc((size_t)units, sizeof *unit, "units");
-    if (!unit)
-        return status ? status : FS_ERROR;
-    memcpy(unit, plan->unit, (size_t)plan->units * sizeof *unit);
-    free(plan->unit);
-    plan->unit = unit;
+    if (!status)
+        status = grow(units, plan);
+    if (status)
+        return status;
     plan->unit[plan->units++] = (fs_unit){FS_UNIT_BASELINE, index, 0, plan->layer[index].filters};
     for (int i = 0; i < plan->layers; i++)
         if (wanted[i])
-            add_blocks(net, i, plan);
+            add_blocks(net, FS_UNIT_KNOCKOUT, i, plan->layer[i].filters, &plan->cut[i], plan);
     return FS_OK;
+}
+
+int fs_plan_has_knockout(const fs_plan *plan, int index)
+{
+    for (int unit = plan->own_units; unit < plan->units; unit++)
+        if (plan->unit[unit].kind == FS_UNIT_KNOCKOUT && plan->unit[unit].index == index)
+            return 1;
+    return 0;
+}
+
+static long count_sets(const fs_network *net, const fs_set_choice *choice, const fs_plan *plan, fs_unit_kind kind, int index)
+{
+    return fs_plan_has_knockout(plan, index) ? fs_sets_count(choice, plan, net->labels, kind, index) : 0;
+}
+
+fs_status fs_plan_add_sets(const fs_network *net, const fs_set_choice *choice, fs_plan *plan)
+{
+    long units = plan->units;
+    fs_status status = FS_OK;
+    for (int i = 0; i < plan->layers && !status; i++) {
+        long groups = count_sets(net, choice, plan, FS_UNIT_GROUPS, i),
+             curves = count_sets(net, choice, plan, FS_UNIT_CURVES, i);
+        if (groups > FS_MOST_SETS || curves > FS_MOST_SETS)
+            return fs_fail(FS_USAGE, "--draws: layer %d has %ld groups and %ld points of curves with them: at most %d",
+                           plan->layer[i].layer, groups, curves, FS_MOST_SETS);
+        units += groups + curves;
+        if (groups || curves)
+            status = fs_cut_find_cost(net, plan->layer[i].layer, FS_CUT_WHOLE, &plan->whole[i]);
+        plan->whole[i].behind += MACS_OF_AN_EXPERIMENT;
+    }
+    if (!status)
+        status = grow((int)units, plan);
+    for (fs_unit_kind kind = FS_UNIT_GROUPS; kind <= FS_UNIT_CURVES && !status; kind++)
+        for (int i = 0; i < plan->layers; i++) {
+            int sets = (int)count_sets(net, choice, plan, kind, i);
+            if (sets)
+                add_blocks(net, kind, i, sets, &plan->whole[i], plan);
+        }
+    return status;
 }
 
 double fs_plan_knockout_cost(const fs_plan *plan, int unit)
 {
     const fs_unit *u = &plan->unit[unit];
-    return plan->cut[u->index].before + u->count * plan->cut[u->index].behind;
+    const fs_cut_cost *cost = &(u->kind == FS_UNIT_KNOCKOUT ? plan->cut : plan->whole)[u->index];
+    return cost->before + u->count * cost->behind;
 }
 
 void fs_plan_free(fs_plan *plan)

@@ -16,6 +16,9 @@ static void name_unit(const fs_plan *plan, int unit)
         fprintf(fs_messages(), "filterscope: the probe of layer %d is damaged: it is trained again\n", layer);
     else if (u->kind == FS_UNIT_BASELINE)
         fprintf(fs_messages(), "filterscope: what the untouched network answers is damaged: it is counted again\n");
+    else if (u->kind >= FS_UNIT_GROUPS)
+        fprintf(fs_messages(), "filterscope: sets %d to %d of the %s of layer %d are damaged: they are counted again\n",
+                u->first, u->first + u->count - 1, u->kind == FS_UNIT_GROUPS ? "groups" : "curves", layer);
     else
         fprintf(fs_messages(), "filterscope: filters %d to %d of layer %d%s are damaged: they are measured again\n", u->first,
                 u->first + u->count - 1, layer, u->kind == FS_UNIT_KNOCKOUT ? ", knocked out," : "");
@@ -128,7 +131,13 @@ static fs_status run_phases(fs_sweep_run *run)
         status = fs_sweep_knockout(run);
     if (!status)
         status = reopen(run);
-    return status ? status : fs_sweep_summarise_drops(run);
+    if (!status)
+        status = fs_sweep_summarise_drops(run);
+    if (!status)
+        status = fs_sweep_sets(run);
+    if (!status)
+        status = reopen(run);
+    return status ? status : fs_sweep_summarise_sets(run);
 }
 
 /* Collective: every rank has the file open, or none. What went wrong first is what the user is told. */

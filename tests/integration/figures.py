@@ -22,7 +22,7 @@ data = make_idx(f"{here}/data", labels=10, train=40, test=20)
 train_small(f"{here}/model.h5", data, ranks=1)
 words = ["sweep", "--model", f"{here}/model.h5", "--data", data, "--layers", "5", "--epochs", 2, "--batch", 20]
 knocked = f"{here}/knocked.h5"
-run(1, *words, "--knockout", "zero", "--out", knocked)
+run(1, *words, "--knockout", "zero", "--groups", "labels", "--curve", "clusters,-sr", "--draws", 2, "--out", knocked)
 for seed in (1, 2):
     run(1, *words, "--seed", seed, "--out", f"{here}/seed{seed}.h5")
 
@@ -92,10 +92,11 @@ assert "http" not in text, "the report wants a network"
 print("one file:", ", ".join(names))
 
 text = report(f"{here}/knocked", knocked)
-assert drawn(f"{here}/knocked", text) == ["clusters", "field", "history", "knockout", "share", "sizes", "sr"], text
+assert drawn(f"{here}/knocked", text) == ["clusters", "curves", "drops-5", "field", "groups", "history", "knockout", "share", "sizes", "sr"], text
 page = Reader()
 page.feed(open(f"{here}/knocked/report.html", encoding="utf-8").read())
-assert not page.open and page.rows[5:7] == [1 + 1, 1 + 512], page.rows  # behind the sizes
+steps = 9 + 8 + 1  # 1, 2 ... 256 out; 128, 64 ... 1 left; none left
+assert not page.open and page.rows[5:9] == [1 + 1, 1 + 512, 1 + 10 * 4, 1 + 4 * steps], page.rows  # behind the sizes
 assert "knock-out: nothing is complete yet" in report(here, f"{here}/seed1.h5", "--figure", "knockout")
 
 names = drawn(f"{here}/two", report(f"{here}/two", f"{here}/seed1.h5", f"{here}/seed2.h5"))
@@ -120,9 +121,10 @@ print("a file without layer tables: what there is, and what is missing")
 r = ["Rscript", "-e", "library(ggplot2); library(hdf5r)"]
 if shutil.which("Rscript") and subprocess.run(r, capture_output=True).returncode == 0:
     program = ("Rscript", f"{ANALYSIS}/filterscope_figures.R")
-    for out, files in (("r1", [f"{here}/seed1.h5"]), ("r2", [f"{here}/seed1.h5", f"{here}/seed2.h5"])):
+    for out, files in (("r1", [f"{here}/seed1.h5"]), ("r2", [f"{here}/seed1.h5", f"{here}/seed2.h5"]), ("r3", [knocked])):
         names = drawn(f"{here}/{out}", by_program(f"{here}/{out}", *files, program=program))
-        assert names == sorted(["clusters", "history", "share", "sizes", "sr"] + (["field"] if out == "r1" else [])), names
+        more = {"r1": ["field"], "r2": [], "r3": ["field", "knockout", "drops", "groups", "curves"]}[out]
+        assert names == sorted(["clusters", "history", "share", "sizes", "sr", *more]), names
         print("R:", ", ".join(names))
 else:
     print("R with hdf5r and ggplot2 is not installed (Debian: r-base-core r-cran-hdf5r r-cran-ggplot2): R drew nothing")

@@ -45,7 +45,8 @@ text = script("vgg16_sweep.sh", **{**sweep, "PROBE_EPOCHS": 40, "OUT": f"{here}/
 assert "phase two: " in text and " left\n" in text and "\033" not in text, "no status in the log"
 text = script("vgg16_sweep.sh", **sweep)
 assert "sweep: complete" in text and os.path.exists(f"{here}/job/vgg6-sweep.h5")
-knockout = {"KNOCKOUT": "mean", "SWEEP_OPTIONS": "--batch 20 --knockout-layers 5 --knockout-images 20"}
+knockout = {"KNOCKOUT": "mean", "GROUPS_OF": "labels", "CURVE": "-sr",
+            "SWEEP_OPTIONS": "--batch 20 --knockout-layers 5 --knockout-images 20 --draws 1"}
 text = script("vgg16_sweep.sh", **{**sweep, **knockout})
 assert "gets room for phase four" in text and "512 of 512 filters knocked out, mean" in text, text
 script("vgg16_sweep.sh", expect=3, **{**sweep, **knockout, "PROBE_EPOCHS": 3})
