@@ -308,8 +308,8 @@ class Results(_Tables):
     @property
     def complete(self):
         with self._file() as file:
-            states = [file[state]["complete"][0] == 1 for state in ("state", "knockout/state", "knockout/groups_state", "knockout/curves_state")
-                      if state in file]
+            names = ("state", "knockout/state", "knockout/groups_state", "knockout/curves_state")
+            states = [file[name]["complete"][0] == 1 for name in names if name in file]
             return bool(all(states) and self._units(file)["done"].all())
 
     @property

@@ -190,14 +190,18 @@ fs_plot_drops <- function(results, layer = NULL, filter = NULL) {
   }
   covered <- t(vapply(seq_len(nrow(drops)) - 1, function(filter) results$clusters(layer, filter) > 0, logical(ncol(drops))))
   order <- do.call(base::order, c(list(!apply(covered, 1, any)), as.data.frame(!covered)))
-  panels <- c("label in a cluster of the filter (1)", "drop of the label's SR without it")
+  panels <- c("label in a cluster of the filter (the darkest)", "drop of the label's SR without it")
   limit <- max(quantile(abs(drops), 0.99, na.rm = TRUE), 1e-9)
   rows <- expand.grid(y = seq_along(order), label = factor(results$labels, results$labels))
   rows <- rbind(data.frame(rows, panel = panels[1], value = as.vector(covered[order, ]) * limit),
     data.frame(rows, panel = panels[2], value = pmax(-limit, pmin(limit, as.vector(drops[order, ])))))
-  ggplot(rows, aes(label, y, fill = value)) + geom_tile() + facet_wrap(~panel) + scale_y_reverse("filter, ordered by cluster", expand = c(0, 0)) +
-    scale_fill_gradient2("drop (share of the label's images)", low = "#542788", mid = "white", high = "#B35806", limits = c(-limit, limit)) +
-    labs(x = NULL, title = sprintf("%s, layer %d: do labels in a filter's clusters lose without it? (ours)", results$arch, as.integer(layer))) +
+  rows$panel <- factor(rows$panel, panels)
+  ggplot(rows, aes(label, y, fill = value)) + geom_tile() + facet_wrap(~panel) +
+    scale_y_reverse("filter, ordered by cluster", expand = c(0, 0)) +
+    scale_fill_gradient2("drop (share of the label's images)", low = "#542788", mid = "white", high = "#B35806",
+      limits = c(-limit, limit)) +
+    labs(x = NULL, title = sprintf("%s, layer %d: do labels in a filter's clusters lose without it? (ours)", results$arch,
+      as.integer(layer))) +
     .fs_look() + theme(panel.grid = element_blank(), legend.key.width = unit(1.5, "cm"),
       axis.text.x = element_text(angle = 90, vjust = 0.5, hjust = 1))
 }
@@ -216,7 +220,7 @@ fs_plot_groups <- function(results) {
   mean_of <- function(form, column) aggregate(list(value = table[[column]][table$form == form]),
     table[table$form == form, c("layer", "network")], mean)
   panels <- c("without the filters that have the label in a cluster: drop of the SR", "these filters alone are left: drop of the SR",
-    "share of random groups that cost the label less")
+    "share of random groups that cost the label less (dotted: chance)")
   kinds <- c("the label", "other labels", "the label, random filters")
   parts <- list(list(0, "drop_own", 1, 1), list(0, "drop_others", 2, 1), list(1, "drop_own", 1, 2), list(1, "drop_others", 2, 2))
   if (any(table$form == 2)) parts <- c(parts, list(list(2, "drop_own", 3, 1), list(0, "above", 1, 3)))
@@ -224,7 +228,9 @@ fs_plot_groups <- function(results) {
     .fs_kind(mean_of(part[[1]], part[[2]]), "value", kinds[part[[3]]], panels[part[[4]]])))
   rows$kind <- factor(rows$kind, kinds)
   rows$panel <- factor(rows$panel, panels)
-  .fs_kinds(rows, setNames(c(.fs_colours[1:2], "grey40"), kinds)) + facet_wrap(~panel, scales = "free_y", labeller = label_wrap_gen(40)) +
+  chance <- data.frame(panel = factor(panels[3], panels), at = 0.5)[any(table$form == 2), ]
+  .fs_kinds(rows, setNames(c(.fs_colours[1:2], "grey40"), kinds)) + geom_hline(aes(yintercept = at), chance, linetype = "dotted") +
+    facet_wrap(~panel, scales = "free_y", labeller = label_wrap_gen(40)) +
     ggtitle("Filters knocked out together, means over labels (ours)")
 }
 
@@ -233,6 +239,8 @@ fs_plot_curves <- function(results) {
   table <- results$knockout_curves
   if (!nrow(table)) stop("nothing is complete yet", call. = FALSE)
   table$panel <- factor(paste("layer", table$layer), paste("layer", sort(unique(table$layer))))
+  begin <- table[table$out == 1, ] # of each order, before anything is out
+  table <- rbind(transform(begin, out = 0, left = left + 1, sr = sr + drop), table)
   table$share <- table$out / (table$out + table$left)
   random <- table[table$order == "random", ]
   words <- ifelse(startsWith(table$order, "-"), paste("smallest", substring(table$order, 2), "first"), paste("largest", table$order, "first"))
@@ -242,11 +250,13 @@ fs_plot_curves <- function(results) {
   if (nrow(random)) {
     by_step <- aggregate(random["sr"], random[c("share", "panel")], function(sr) c(mean = mean(sr), low = min(sr), high = max(sr)))
     band <- data.frame(by_step[c("share", "panel")], sr = by_step$sr[, "mean"], low = by_step$sr[, "low"], high = by_step$sr[, "high"])
-    plot <- plot + geom_ribbon(aes(ymin = low, ymax = high), band, fill = "grey85") + geom_line(data = band, linetype = "dashed", colour = "grey40")
+    plot <- plot + geom_ribbon(aes(ymin = low, ymax = high), band, fill = "grey85") +
+      geom_line(data = band, linetype = "dashed", colour = "grey40")
   }
   plot + geom_line(aes(colour = order), named) + geom_point(aes(colour = order, shape = order), named, size = 1.6) +
     geom_hline(yintercept = 1 / length(results$labels), linetype = "dotted", colour = "grey40") +
-    scale_colour_manual(NULL, values = rep(.fs_colours, length.out = nlevels(table$order))) + scale_y_continuous("SR (dotted: chance)", limits = c(0, 1)) +
+    scale_colour_manual(NULL, values = rep(.fs_colours, length.out = nlevels(table$order))) +
+    scale_y_continuous("SR (dotted: chance)", limits = c(0, 1)) +
     labs(x = "share of the layer's filters that are out (grey: at random, mean and range)", shape = NULL,
       title = "Filters knocked out one after the other (ours)") + .fs_look()
 }

@@ -5,7 +5,8 @@
 
 Each function takes what fs.open returns, of one file or several, and returns a matplotlib Figure.
 Networks are told apart by colour (Okabe and Ito's palette) and marker; of files that differ in seeds alone the mean is
-drawn, with the standard deviation over the files as bars. `field`, `drops` and `curves` are of one file. ValueError where the file has nothing yet of what is to be drawn.
+drawn, with the standard deviation over the files as bars. `field`, `drops` and `curves` are of one file. ValueError where the file has
+nothing yet of what is to be drawn.
 """
 import math
 import os
@@ -365,7 +366,8 @@ def _draw_filter(axes, drop, cluster, names, title):
         axes.axvline(edge + 0.5, color="0.6", linewidth=0.8)
     axes.axhline(0, color=BLACK, linewidth=0.8)
     axes.set(ylabel="drop of the SR (share of the label's images)", title=title, xlabel="label, by cluster", xlim=(-0.6, len(order) - 0.4))
-    axes.set_xticks(place if len(names) <= MOST_NAMES else [], [names[k] for k in order] if len(names) <= MOST_NAMES else [], rotation=90)
+    shown = len(names) <= MOST_NAMES
+    axes.set_xticks(place if shown else [], [names[k] for k in order] if shown else [], rotation=90)
     axes.legend(title="label")
 
 
@@ -484,4 +486,4 @@ def curves(results):
 
 FIGURES = {"sr": sr, "clusters": clusters, "field": field, "sizes": sizes, "share": share, "history": history, "knockout": knockout,
            "drops": drops, "groups": groups, "curves": curves}
-PARTS = {"knockout": "knockout", "drops": "knockout", "groups": "groups", "curves": "curve"}  # entries of the configuration that these need
+PARTS = {"knockout": "knockout", "drops": "knockout", "groups": "groups", "curves": "curve"}  # what these need in the configuration

@@ -149,7 +149,7 @@ def read_options():
     parser.add_argument("--out", default=".", help="folder of what is written (.)")
     parser.add_argument("--figure", choices=figures.FIGURES, help="this figure alone, and no report")
     parser.add_argument("--layer", type=int, help="layer of the filter whose field or drops are drawn (all layers)")
-    parser.add_argument("--filter", type=int, help="number of that filter, from 0 (the one with the clearest clusters; the one whose loss costs most)")
+    parser.add_argument("--filter", type=int, help="its number, from 0 (that with the clearest clusters; that whose loss costs most)")
     parser.add_argument("--parquet", action="store_true", help="write all tables as Parquet files, too")
     return parser.parse_args()
 

@@ -30,7 +30,7 @@
  *     /knockout/<layer>/changed   int32   [filters]
  *     /knockout/<layer>/loss      float64 [filters, K]
  *     /knockout/<layer>/work      int32   [filters, 3]      (filter; run, same, hidden)
- *     /knockout/groups            table   a row a set of filters: a group, its complement, a random one; all where there are groups
+ *     /knockout/groups            table   a row a group, its complement, each random one; these where there are groups
  *     /knockout/groups_state      table   as /state, of this one
  *     /knockout/<layer>/group_out int32   [sets, filters]   1: the filter is out
  *     /knockout/<layer>/group_right, group_changed, group_loss, group_work    as right ... work, of sets
@@ -86,9 +86,9 @@ typedef enum fs_unit_kind {
 } fs_unit_kind;
 
 /* One unit of work: a layer's probe (first = 0, count = filters), or the block first .. first+count-1 of its filters, silenced
- * or knocked out; or the untouched network, in one unit before the blocks to be knocked out (as a probe, of the first layer whose
- * filters are knocked out). Behind these blocks come those of sets of filters that are knocked out together, all of groups, then
- * all of curves: first and count are sets of the layer then. */
+ * or knocked out; or the untouched network, in one unit before the blocks to be knocked out (as a probe, of the first layer
+ * whose filters are knocked out). Behind these come blocks of sets of filters that are knocked out together, all of groups,
+ * then all of curves: first and count are sets of the layer then. */
 typedef struct fs_unit {
     int32_t kind;  /* fs_unit_kind */
     int32_t index; /* which of the probed layers, from 0 */
@@ -278,7 +278,7 @@ fs_status fs_results_read_seconds(fs_results *results, int index, double *second
 fs_status fs_results_read_launch(fs_results *results, fs_launch *launch, int *number);
 
 /* Prints a table as CSV with a header, doubles with all their 17 digits. `table`: layers, filters, probes, history,
- * cluster_sizes, knockout_filters, knockout_layers, knockout_groups or knockout_curves; FS_USAGE for another. Rows that are not complete yet are left out.
+ * cluster_sizes, knockout_filters, _layers, _groups or _curves; FS_USAGE for another. Rows that are not complete are left out.
  *   threshold  in   NaN: the tables as they are in the file. Else layers, filters and cluster_sizes as a sweep with this
  *                   threshold has them, measured anew from the averaged fields (ours); FS_USAGE for another table, FS_ERROR
  *                   where a layer's fields are not all there.

@@ -213,12 +213,14 @@ def group_file(text):
     return ["--groups", "bad.txt"]
 
 
-for text, said in ((b"", "bad.txt: no group"), (b"# none\n\n", "bad.txt: no group"), (b"1 2\n4 0\n", "line 2: '4' is no layer that is probed"),
+for text, said in ((b"", "bad.txt: no group"), (b"# none\n\n", "bad.txt: no group"),
+                   (b"1 2\n4 0\n", "line 2: '4' is no layer that is probed"),
                    (b"1 2\n\n1 0 12\n", "line 3: '12' is no filter of layer 1, which has 0 to 11"), (b"1 3 4 3", "line 1: filter 3 twice"),
                    (b"2\n", "line 1: layer 2 without a filter"), (b"2 # 1\n", "line 1: layer 2 without a filter"),
                    (b"1 -1\n", "'-1' is no filter"), (b"1 1.5\n", "'1.5' is no filter"), (b"conv1 2\n", "'conv1' is no layer"),
                    (b"1 99999999999999999999\n", "is no filter of layer 1"), (b"1 0\x00\n", "is no filter of layer 1"),
-                   (b"\xff\xfe1\x00", "UTF-16"), (b"1 " + b"x" * 100000, "is no filter of layer 1"), (b"#" * (1 << 24) + b"#", "larger than")):
+                   (b"\xff\xfe1\x00", "UTF-16"), (b"1 " + b"x" * 100000, "is no filter of layer 1"),
+                   (b"#" * (1 << 24) + b"#", "larger than")):
     for ranks in (1, 2) if not text else (1,):
         error = run(ranks, *ZERO, *group_file(text), "--out", "no.h5", expect=1).stderr
         lines = [line for line in error.splitlines() if line.startswith("filterscope")]

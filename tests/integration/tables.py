@@ -75,7 +75,8 @@ def make(labels, layers):
     data = make_idx(f"{here}/data{labels}", labels=labels, train=12 * 10, test=2 * labels)
     train_small(f"{here}/model{labels}.h5", data, ranks=2)
     words = ["sweep", "--model", f"{here}/model{labels}.h5", "--data", data, "--layers", layers, "--batch", 20, "--slots", 4]
-    knockout = ["--knockout", "zero", "--knockout-layers", "5", "--groups", "labels", "--curve", "-sr", "--draws", 1] if labels == 10 else []
+    knockout = ["--knockout", "zero", "--knockout-layers", "5", "--groups", "labels", "--curve", "-sr",
+                "--draws", 1] if labels == 10 else []
     run(2, *words, *knockout, "--out", f"{here}/sweep{labels}.h5", "--epochs", 2, "--test-every", 2)
     return words
 
