@@ -71,6 +71,8 @@ def _once(pairs):
 
 
 def _safetensors_tensor(path, name, entry, data, bytes_left):
+    if not isinstance(entry, dict) or {"dtype", "shape", "data_offsets"} - entry.keys():
+        raise ValueError(f"tensor '{name}': dtype, shape and data_offsets are not told")
     kind, shape, (begin, end) = SAFETENSORS.get(entry["dtype"]), entry["shape"], entry["data_offsets"]
     if not kind:
         raise ValueError(f"tensor '{name}' holds {entry['dtype']}, which is not read")

@@ -136,6 +136,7 @@ void fs_output_start(void)
 {
     keep_numbers();
     signal(SIGPIPE, SIG_IGN); /* a reader that has gone is an error like a full disk */
+    signal(SIGXFSZ, SIG_IGN); /* so is a limit of a file's size */
     stdout = open_stream(&output, stdout, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF);
     fs_set_messages(open_stream(&errors, stderr, _IOLBF));
 }

@@ -1,5 +1,5 @@
 """Little memory: under limits of address space and of data, from too little to start up to enough, every command ends within seconds,
-complete or with a message and exit code 1, on one rank and on two. SIGTERM ends it at any moment."""
+complete or with a message and exit code 1, on one rank and on two. SIGTERM ends it at any moment. So does a limit of the size of files."""
 import os
 import resource
 import signal
@@ -69,3 +69,15 @@ for milliseconds in (0, 20, 60, 150, 400, 1500):
     job.communicate(timeout=WITHIN)
     assert job.returncode in (-signal.SIGTERM, 75), job.returncode
 print("SIGTERM ends it at any moment")
+
+# A file of 38 MB where 16 MiB are allowed.
+with open(f"{here}/wide.txt", "w") as file:
+    file.write("conv 512 3x3\nrelu\nconv 1024 3x3\nrelu\nglobalavg\nfc K\n")
+kept = os.listdir(here)
+wide = launch(1, "train", "--arch", f"{here}/wide.txt", "--data", data, "--train-images", 20, "--test-images", 3, "--batch", 20,
+              "--epochs", 1, "--out", f"{here}/wide.h5")
+done = subprocess.run(wide, capture_output=True, text=True,
+                      preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (16 << 20, 16 << 20)))
+assert done.returncode == 1 and "wide.h5.tmp: cannot be written: File too large" in done.stderr, (done.returncode, done.stderr)
+assert os.listdir(here) == kept, os.listdir(here)
+print("a limit of 16 MiB a file:", done.stderr.strip())
