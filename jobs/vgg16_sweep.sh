@@ -144,11 +144,6 @@ choose_launcher() {
     exit 127
 }
 
-if [ -z "${LAUNCH:-}" ]; then
-    LAUNCH=mpirun
-    [ -z "${SLURM_JOB_ID:-}" ] || choose_launcher
-fi
-
 # This job alone: the last element of an array has the array's number as SLURM_JOB_ID, which scontrol takes for all elements, and the
 # first component of a heterogeneous job that of all components. (SLURM_ARRAY_JOB_ID may be left from the shell that submitted it.)
 name_job() {
@@ -175,6 +170,11 @@ if [ -n "$job" ]; then
     if is_count "$end" && [ "$end" -gt "$(date +%s)" ]; then
         export SLURM_JOB_END_TIME=$end
     fi
+fi
+
+if [ -z "${LAUNCH:-}" ]; then
+    LAUNCH=mpirun
+    [ -z "${SLURM_JOB_ID:-}" ] || choose_launcher
 fi
 
 child=
