@@ -121,6 +121,10 @@ const fs_arch *fs_arch_find(const char *name);
 fs_status fs_arch_open(const char *name, fs_arch *arch);
 void fs_arch_close(fs_arch *arch);
 
+/* An architecture of that name and text, as a model file has them, with the recipe of the built-in one of that name, else a
+ * file's; to be released likewise. FS_ERROR: no memory. */
+fs_status fs_arch_copy(const char *name, const char *text, fs_arch *arch);
+
 /* CRC-32C of the layers, a line each as fs_layer.text: comments and blanks do not count. FS_USAGE as fs_arch_next. */
 fs_status fs_arch_fingerprint(const fs_arch *arch, uint32_t *crc);
 

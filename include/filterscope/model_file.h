@@ -12,7 +12,9 @@
  *                        fc1.weight [output, input], fc1.bias ...; conv, bn and fc are numbered each for itself, from 1; a
  *                        linear layer's input is flattened as (y, x, channel)
  *     /momentum/NAME     float32, of the same shapes
- *     /statistic/NAME    float32; bn1.mean, bn1.variance ... */
+ *     /statistic/NAME    float32; bn1.mean, bn1.variance ...
+ *     /mask/NAME         uint8 [outputs, bytes of a row], only in format_version 4: which kernels of conv2, fc1 ... are kept
+ *                        (filterscope/mask.h); in the CRC behind all arrays: its operation's number, int32, and its bytes */
 #ifndef FILTERSCOPE_MODEL_FILE_H
 #define FILTERSCOPE_MODEL_FILE_H
 

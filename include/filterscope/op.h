@@ -68,7 +68,16 @@ typedef struct fs_op {
     size_t bias, biases;    /* likewise: bias, or batch norm's beta; biases = 0 for none */
     size_t statistic, statistics; /* likewise in fs_network.statistic: batch norm's mean and variance [channels] each */
     int line;                     /* of fs_network.text, from 1 */
+    uint8_t *mask;                /* the kernels that are kept (filterscope/mask.h), the network's; NULL: all */
+    int frozen;                   /* training leaves its parameters and statistics as they are */
 } fs_op;
+
+/* How the weights of an operation that mixes channels lie. A kernel leads from channel i of the input, counted within its
+ * group, to channel o of the output: the weights o * output + i * input + p * place for p = 0 .. places - 1. */
+typedef struct fs_kernels {
+    int outputs, inputs, places;
+    size_t output, input, place; /* strides */
+} fs_kernels;
 
 /* 1 for the line that says what images the network takes. */
 int fs_layer_is_input(const fs_layer *layer);
@@ -79,6 +88,9 @@ size_t fs_op_outputs(const fs_op *op);
 
 /* Multiply-adds for one image, forward. */
 double fs_op_macs(const fs_op *op);
+
+/* Of one without kernels: the channel of input number `input` that goes on as channel `channel` of the output; -1 for none. */
+int fs_op_origin(const fs_op *op, int input, int channel);
 
 /* 1, and its shape, where the operation is a convolution. */
 int fs_op_conv_shape(const fs_op *op, fs_conv_shape *shape);
@@ -124,6 +136,8 @@ struct fs_kind {
     int pools;                                                  /* is a pool */
     int ignored;                                                /* is for the record: does nothing */
     int keeps_zero;                                             /* makes a map of zeros of one */
+    void (*kernels)(const fs_op *op, fs_kernels *kernels);      /* of one that mixes channels; others act on each alone */
+    int (*origin)(const fs_op *op, int input, int channel); /* of the others, see fs_op_origin; without: the channel itself */
     int by_channel; /* its weights' last axis is the output's channels: one whose weights and bias are 0 is 0 */
 
     /* Its output, window, weights, biases, statistics from its line, place and input. FS_USAGE: it does not fit; why is the
@@ -169,6 +183,7 @@ struct fs_kind {
     size_t (*sums)(const fs_op *op);
     void (*forward_sums)(const fs_pass *pass, double *sums);
     void (*statistics)(const fs_pass *pass, const double *totals, float *running);
+    void (*frozen)(const fs_pass *pass); /* instead, where the operation is frozen: the moments of the running statistics */
     void (*backward_sums)(const fs_pass *pass, float *dy, double *sums);
     void (*gradient_of_totals)(const fs_op *op, const double *totals, float *out);
 };

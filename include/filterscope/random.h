@@ -14,7 +14,9 @@ typedef enum fs_purpose {
     FS_RANDOM_PROBE = 4,     /* initial weights of a probe; a = layer */
     FS_RANDOM_BOOTSTRAP = 5, /* samples of filters; a = layer, b = sample */
     FS_RANDOM_GROUPS = 6,    /* random groups of filters; a = layer, b = FS_MOST_DRAWS x group + draw */
-    FS_RANDOM_CURVES = 7     /* random orders of filters; a = layer, b = draw */
+    FS_RANDOM_CURVES = 7,    /* random orders of filters; a = layer, b = draw */
+    FS_RANDOM_KERNELS = 8,   /* which kernels of equal worth are kept; a = operation */
+    FS_RANDOM_LABELS = 9     /* labels dealt to filters; a = layer, b = filter */
 } fs_purpose;
 
 /* Not collective. Four independent words for (seed, purpose, a, b, counter), each uniform over all 32-bit values. */

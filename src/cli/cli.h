@@ -29,7 +29,7 @@ fs_status fs_options_read(int argc, char **argv, const char *usage, const fs_opt
 /* Not collective. 1 where `text` begins with a finite decimal number, and it is all that strtod would read; *end is behind. */
 int fs_number_read(const char *text, const char **end, double *value);
 
-/* Each runs one sub-command; argv[0] is its name. train, sweep, plan, eval, ranks and bench are collective on
+/* Each runs one sub-command; argv[0] is its name. train, sweep, plan, eval, prune, ranks and bench are collective on
  * MPI_COMM_WORLD. */
 fs_status fs_cli_train(int argc, char **argv);
 fs_status fs_cli_sweep(int argc, char **argv);
@@ -39,6 +39,7 @@ fs_status fs_cli_status(int argc, char **argv);
 fs_status fs_cli_export(int argc, char **argv);
 fs_status fs_cli_check(int argc, char **argv);
 fs_status fs_cli_eval(int argc, char **argv);
+fs_status fs_cli_prune(int argc, char **argv);
 fs_status fs_cli_arch(int argc, char **argv);
 fs_status fs_cli_ranks(int argc, char **argv);
 

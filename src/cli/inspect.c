@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 #include "filterscope/lock.h"
+#include "filterscope/mask.h"
 #include "filterscope/model_file.h"
 
 static const fs_option no_options[] = {{NULL}};
@@ -27,6 +28,9 @@ static fs_status print_model(const char *path, int *complete)
     else if (!status)
         printf("%s: %d of %d epochs done; %s\n", model.net.arch, model.epoch, model.epochs,
                *complete ? "complete" : "the same train command goes on");
+    if (!status && fs_network_masked(&model.net))
+        printf("pruned: %zu of %zu parameters are kept\n", model.net.parameters - fs_network_pruned(&model.net),
+               model.net.parameters);
     fs_model_free(&model);
     return status;
 }

@@ -22,6 +22,7 @@ static const struct command commands[] = {
     {"sweep", fs_cli_sweep, 1, "phases two and three: probe each layer, silence all filters but one; resumes"},
     {"plan", fs_cli_plan, 1, "what a sweep will do: units, bytes, estimated time; touches nothing"},
     {"eval", fs_cli_eval, 1, "the SR of a model file on a data set, with the confusion matrix"},
+    {"prune", fs_cli_prune, 1, "masks for a network by the clusters of its sweep, or by a control"},
     {"arch", fs_cli_arch, 0, "an architecture, built in or in a file, with shapes, parameters and multiply-adds"},
     {"status", fs_cli_status, 0, "how far a results or model file is"},
     {"export", fs_cli_export, 0, "a table of a results file as CSV"},

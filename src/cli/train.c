@@ -8,20 +8,23 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/layers.h"
+#include "filterscope/mask.h"
 #include "filterscope/memory.h"
 #include "filterscope/plan.h"
 #include "filterscope/share.h"
 #include "filterscope/stop.h"
+#include "model/trace.h"
 
 struct arguments {
-    const char *arch, *out, *init, *pixels, *mean, *std, *schedule;
+    const char *arch, *out, *init, *layers, *pixels, *mean, *std, *schedule;
     int reserve;
     fs_data_choice data;
     fs_train_settings settings;
     fs_launch launch; /* this start */
 };
 
-static const char usage[] = "train --arch NAME|FILE --data SPEC --out MODEL.h5 [options]";
+static const char usage[] = "train --arch NAME|FILE|--init MODEL.h5 --data SPEC --out MODEL.h5 [options]";
 
 /* Options of the other schedule would do nothing: they are refused. */
 static fs_status read_schedule(const char *name, fs_recipe *r)
@@ -52,6 +55,8 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
         FS_DATA_OPTIONS(&a->data),
         {"out", FS_OPTION_TEXT, &a->out, 0, 0, "model file; where it exists, training goes on from it"},
         {"init", FS_OPTION_TEXT, &a->init, 0, 0, "model file whose weights and scaling a new training starts from"},
+        {"train-layers", FS_OPTION_TEXT, &a->layers, 0, 0,
+         "all, a list as conv7,conv8,fc1, or neighbours: of --init's masks, and what they read; others stay as they are (all)"},
         {"pixels", FS_OPTION_TEXT, &a->pixels, 0, 0, "LOW,HIGH: what the pixels 0 and 255 become (-1,1)"},
         {"mean", FS_OPTION_TEXT, &a->mean, 0, 0, "then subtracted, one for all channels or one each as A,B,C (0)"},
         {"std", FS_OPTION_TEXT, &a->std, 0, 0, "then divided by, one for all channels or one each (1)"},
@@ -81,8 +86,11 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
         {NULL},
     };
     fs_status status = fs_options_read(argc, argv, usage, options, NULL);
-    if (!status && (!a->arch || !a->data.spec || !a->out))
+    if (!status && ((!a->arch && !a->init) || !a->data.spec || !a->out))
         status = fs_fail(FS_USAGE, "usage: filterscope %s", usage);
+    if (!status && a->layers && strlen(a->layers) >= FS_CONFIG_VALUE_BYTES)
+        status = fs_fail(FS_USAGE, "--train-layers: a list of %zu characters: at most %d", strlen(a->layers),
+                         FS_CONFIG_VALUE_BYTES - 1);
     if (!status && a->settings.slots)
         status = fs_check_slots(a->settings.slots);
     return status ? status : read_schedule(a->schedule, r);
@@ -153,6 +161,11 @@ static void describe(const struct arguments *a, const fs_arch *arch, uint32_t fi
     fs_config_set(config, "architecture", "CRC %08x", fingerprint);
     if (start->net.op)
         fs_config_set(config, "init", "%s, CRC %08x", start->net.arch, fs_network_crc(&start->net));
+    if (fs_network_masked(&start->net))
+        fs_config_set(config, "masks", "CRC %08x, %zu of %zu parameters are kept", fs_network_mask_crc(0, &start->net),
+                      start->net.parameters - fs_network_pruned(&start->net), start->net.parameters);
+    if (a->layers && strcmp(a->layers, "all") != 0)
+        fs_config_set(config, "train-layers", "%s", a->layers);
     fs_describe_scaling(config, train->channels, &start->scaling);
     fs_describe_data(config, "train-data", train);
     fs_describe_data(config, "test-data", test);
@@ -221,7 +234,10 @@ static fs_status create_model(const struct arguments *a, const fs_arch *arch, co
     if (start->net.op) {
         memcpy(net->parameter, start->net.parameter, net->parameters * sizeof *net->parameter);
         memcpy(net->statistic, start->net.statistic, net->statistics * sizeof *net->statistic);
+        status = fs_network_copy_masks(&start->net, net);
     }
+    if (status)
+        return status;
     model->scaling = start->scaling;
     model->label_name = fs_alloc((size_t)train->labels, sizeof *model->label_name, "label names");
     if (!model->label_name)
@@ -318,6 +334,26 @@ static void announce(const struct arguments *a, const fs_model *model)
     fflush(stdout);
 }
 
+/* What --train-layers leaves out is frozen: on each rank, as no file says it. */
+static fs_status freeze(const struct arguments *a, fs_network *net)
+{
+    int neighbours = a->layers && strcmp(a->layers, "neighbours") == 0;
+    if (!a->layers || strcmp(a->layers, "all") == 0)
+        return FS_OK;
+    if (neighbours && !fs_network_masked(net))
+        return fs_fail(FS_USAGE, "--train-layers neighbours: no layer has a mask (filterscope prune)");
+    uint8_t *trained = fs_alloc((size_t)net->ops, 1, "layers");
+    fs_status status = trained ? FS_OK : FS_ERROR;
+    if (!status && neighbours)
+        fs_find_neighbours(net, trained);
+    else if (!status)
+        status = fs_choose_layers("--train-layers", a->layers, net, trained);
+    if (!status)
+        fs_freeze_others(net, trained);
+    free(trained);
+    return status;
+}
+
 static fs_status run(struct arguments *a, const fs_arch *arch, fs_target *target, fs_dataset *train, fs_dataset *test,
                      fs_model *model)
 {
@@ -333,12 +369,27 @@ static fs_status run(struct arguments *a, const fs_arch *arch, fs_target *target
     MPI_Bcast(&a->settings.slots, 1, MPI_INT, 0, MPI_COMM_WORLD);
     status = fs_share_model(MPI_COMM_WORLD, model);
     if (!status)
+        status = fs_agree(MPI_COMM_WORLD, freeze(a, &model->net));
+    if (!status)
         status = fs_scale_data(&model->scaling, train, test);
     if (status)
         return status;
     if (rank == 0)
         announce(a, model);
     return fs_train(MPI_COMM_WORLD, &a->settings, train, test, target, model);
+}
+
+/* Without --arch, that of --init. */
+static fs_status open_arch(const struct arguments *a, fs_arch *arch)
+{
+    fs_model start;
+    if (a->arch)
+        return fs_arch_open(a->arch, arch);
+    fs_status status = fs_model_load(a->init, &start);
+    if (!status)
+        status = fs_arch_copy(start.net.arch, start.net.text, arch);
+    fs_model_free(&start);
+    return status;
 }
 
 fs_status fs_cli_train(int argc, char **argv)
@@ -352,7 +403,7 @@ fs_status fs_cli_train(int argc, char **argv)
     fs_arch arch = {0};
     int rank;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    status = fs_agree(MPI_COMM_WORLD, rank == 0 ? fs_arch_open(a.arch, &arch) : FS_OK);
+    status = fs_agree(MPI_COMM_WORLD, rank == 0 ? open_arch(&a, &arch) : FS_OK);
     if (status)
         return status;
     MPI_Bcast(&arch.recipe, (int)sizeof arch.recipe, MPI_BYTE, 0, MPI_COMM_WORLD);

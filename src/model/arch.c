@@ -227,6 +227,22 @@ fs_status fs_arch_open(const char *name, fs_arch *arch)
     return status;
 }
 
+fs_status fs_arch_copy(const char *name, const char *text, fs_arch *arch)
+{
+    const fs_arch *known = find(name);
+    size_t length = strlen(text) + 1;
+    char *own_name = fs_alloc(FS_ARCH_NAME_BYTES, 1, "an architecture"), *own_text = fs_alloc(length, 1, "an architecture");
+    *arch = (fs_arch){.name = own_name, .text = own_text, .recipe = known ? known->recipe : (fs_recipe)RECIPE_AVGG16};
+    arch->silent_floor = 1;
+    if (own_name && own_text) {
+        snprintf(own_name, FS_ARCH_NAME_BYTES, "%s", name);
+        memcpy(own_text, text, length);
+        return FS_OK;
+    }
+    fs_arch_close(arch);
+    return FS_ERROR;
+}
+
 void fs_arch_close(fs_arch *arch)
 {
     free((void *)arch->name);

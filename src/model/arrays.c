@@ -37,8 +37,7 @@ static fs_status visit_statistics(const fs_op *op, int number, float *values, fs
     return status ? status : visit(&variance, context);
 }
 
-/* How many operations up to this one have its kind. */
-static int number_of(const fs_network *net, const fs_op *op)
+int fs_op_number(const fs_network *net, const fs_op *op)
 {
     int number = 0;
     for (const fs_op *other = net->op; other <= op; other++)
@@ -51,7 +50,7 @@ fs_status fs_each_array(const fs_network *net, fs_array_visit *visit, void *cont
     fs_status status = FS_OK;
     for (int i = 0; i < net->ops && !status; i++) {
         const fs_op *op = &net->op[i];
-        int number = number_of(net, op);
+        int number = fs_op_number(net, op);
         if (op->weights)
             status = visit_pair("parameter", op, number, net->parameter, visit, context);
         if (!status && op->weights)

@@ -15,6 +15,9 @@ typedef struct fs_array {
 
 typedef fs_status fs_array_visit(const fs_array *array, void *context);
 
+/* Not collective. How many operations up to this one have its kind: its number in names of arrays. */
+int fs_op_number(const fs_network *net, const fs_op *op);
+
 /* Not collective. Calls `visit` with each array, in the order of the operations, until it fails; returns its status. */
 fs_status fs_each_array(const fs_network *net, fs_array_visit *visit, void *context);
 

@@ -15,13 +15,16 @@
 #include "base/hdf5_table.h"
 #include "base/superblock.h"
 #include "filterscope/crc32c.h"
+#include "filterscope/mask.h"
 #include "filterscope/memory.h"
 #include "filterscope/path.h"
 #include "model/arrays.h"
 #include "model/label_numbers.h"
+#include "model/mask_file.h"
 
 static const char format[] = "filterscope-model";
-enum { FORMAT_VERSION = 3, MOST_EPOCHS = 1000000 };
+/* A file with masks has a version of its own: a program that knows none would train pruned weights. */
+enum { FORMAT_VERSION = 3, FORMAT_VERSION_MASKED = 4, MOST_EPOCHS = 1000000 };
 
 static fs_status sum_array(const fs_array *array, void *context)
 {
@@ -68,7 +71,7 @@ static uint32_t sum_model(const fs_model *model)
         crc = sum_text(crc, model->label_name[k]);
     crc = fs_label_numbers_sum(crc, model);
     fs_each_array(net, sum_array, &crc);
-    return crc;
+    return fs_network_mask_crc(crc, net);
 }
 
 static void sizes_of(const fs_array *array, hsize_t size[4])
@@ -205,7 +208,7 @@ static fs_status write_all(hid_t file, const fs_model *model)
                         model->epoch, model->batch, model->right,  model->loss, sum_model(model)};
     struct attribute list[ATTRIBUTES];
     list_attributes(&n, list);
-    int32_t version = FORMAT_VERSION;
+    int32_t version = fs_network_masked(net) ? FORMAT_VERSION_MASKED : FORMAT_VERSION;
     hid_t text = fs_hdf5_string(sizeof net->arch);
     char padded[sizeof net->arch] = "";
     memcpy(padded, format, sizeof format);
@@ -229,7 +232,7 @@ static fs_status write_all(hid_t file, const fs_model *model)
     done = done && fs_hdf5_write_table(file, "/config", config_type(), (hsize_t)model->config.count, model->config.entry) &&
            fs_hdf5_write_table(file, "/label_names", fs_hdf5_string(FS_LABEL_NAME_BYTES), (hsize_t)net->labels,
                                model->label_name) &&
-           fs_label_numbers_write(file, model) &&
+           fs_label_numbers_write(file, model) && fs_masks_write(file, net) &&
            fs_hdf5_write_table(file, "/history", history_type(), (hsize_t)model->epoch, model->history) &&
            write_history_crc(file, model);
     return done ? fs_each_array(net, write_array, &file) : fs_fail(FS_ERROR, "cannot write attributes and tables");
@@ -337,9 +340,10 @@ static fs_status read_header(hid_t file, struct numbers *n, char *arch, size_t a
         return fs_fail(FS_MISMATCH, "not a filterscope model file");
     }
     read = fs_hdf5_read_attribute(file, "format_version", H5T_NATIVE_INT32, &version);
-    if (read && version != FORMAT_VERSION) {
+    if (read && version != FORMAT_VERSION && version != FORMAT_VERSION_MASKED) {
         H5Tclose(text);
-        return fs_fail(FS_MISMATCH, "format version %d, this program reads %d", version, FORMAT_VERSION);
+        return fs_fail(FS_MISMATCH, "format version %d, this program reads %d and %d", version, FORMAT_VERSION,
+                       FORMAT_VERSION_MASKED);
     }
     read = read && fs_hdf5_read_attribute(file, "arch", text, arch);
     H5Tclose(text);
@@ -423,6 +427,8 @@ static fs_status read_all(hid_t file, fs_model *model)
     status = fs_label_numbers_read(file, n.labels, model);
     if (!status)
         status = fs_each_array(&model->net, read_array, &file);
+    if (!status)
+        status = fs_masks_read(file, &model->net);
     if (status)
         return status;
     if (!history_is_sound(file, model))
@@ -454,7 +460,8 @@ static fs_status check_values(const char *path, const fs_model *model)
     fs_status status = fs_scaling_check(&model->scaling, model->net.channels);
     if (status)
         return fs_fail(status, "%s: /scaling: %s", path, fs_message());
-    return fs_network_check(&model->net, path);
+    status = fs_network_check(&model->net, path);
+    return status ? status : fs_network_check_masks(&model->net, path);
 }
 
 fs_status fs_model_load(const char *path, fs_model *model)

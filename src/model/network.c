@@ -316,6 +316,8 @@ cleanup:
 
 void fs_network_free(fs_network *net)
 {
+    for (int i = 0; net->op && i < net->ops; i++)
+        free(net->op[i].mask);
     free(net->op);
     free(net->text);
     free(net->parameter);

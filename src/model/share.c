@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "filterscope/mask.h"
 #include "filterscope/memory.h"
 #include "filterscope/slots.h"
 
@@ -57,6 +58,20 @@ static fs_status build_as(const fs_model *root, const char *text, fs_model *mode
     return fs_network_create(&arch, net->height, net->width, net->channels, net->labels, 0, &model->net);
 }
 
+static fs_status share_masks(MPI_Comm comm, fs_network *net)
+{
+    for (fs_op *op = net->op; op < net->op + net->ops; op++) {
+        int masked = op->mask != NULL; /* rank 0's */
+        MPI_Bcast(&masked, 1, MPI_INT, 0, comm);
+        fs_status status = fs_agree(comm, masked ? fs_mask_create(op) : FS_OK);
+        if (status)
+            return status;
+        if (masked)
+            fs_share_bytes(comm, 0, op->mask, fs_mask_bytes(op));
+    }
+    return FS_OK;
+}
+
 fs_status fs_share_model(MPI_Comm comm, fs_model *model)
 {
     fs_model root = *model;
@@ -78,5 +93,5 @@ fs_status fs_share_model(MPI_Comm comm, fs_model *model)
     fs_share_bytes(comm, 0, net->statistic, net->statistics * sizeof(float));
     fs_share_bytes(comm, 0, model->label_name, (size_t)net->labels * sizeof *model->label_name);
     fs_share_bytes(comm, 0, model->history, (size_t)model->epochs * sizeof *model->history);
-    return FS_OK;
+    return share_masks(comm, net);
 }

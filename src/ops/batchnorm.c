@@ -67,6 +67,16 @@ static void statistics(const fs_pass *pass, const double *totals, float *running
                             pass->moments + op->channels, running);
 }
 
+static void frozen(const fs_pass *pass)
+{
+    const fs_op *op = pass->step->op;
+    const float *running = pass->statistic + op->statistic;
+    for (int c = 0; c < op->channels; c++) {
+        pass->moments[c] = running[c];
+        pass->moments[op->channels + c] = (float)(1.0 / sqrt(running[op->channels + c] + FS_BATCHNORM_EPSILON));
+    }
+}
+
 static void forward(const fs_pass *pass)
 {
     const fs_op *op = pass->step->op;
@@ -126,6 +136,7 @@ const fs_kind fs_kind_bn = {
     .sums = sums,
     .forward_sums = forward_sums,
     .statistics = statistics,
+    .frozen = frozen,
     .backward_sums = backward_sums,
     .gradient_of_totals = gradient_of_totals,
 };

@@ -103,6 +103,17 @@ static int axes(const fs_op *op, size_t size[4])
     return 4;
 }
 
+static void kernels(const fs_op *op, fs_kernels *k)
+{
+    size_t filters = (size_t)op->out_channels, channels = (size_t)(op->channels / op->groups);
+    *k = (fs_kernels){.outputs = op->out_channels,
+                      .inputs = (int)channels,
+                      .places = op->kernel.height * op->kernel.width,
+                      .output = 1,
+                      .input = filters,
+                      .place = filters * channels};
+}
+
 static void initialise(const fs_op *op, uint64_t seed, int number, float *parameter, float *statistic)
 {
     (void)statistic;
@@ -269,6 +280,7 @@ const fs_kind fs_kind_conv = {
     .weight = "weight",
     .bias = "bias",
     .axes = axes,
+    .kernels = kernels,
     .initialise = initialise,
     .take = take,
     .scratch = scratch,

@@ -152,6 +152,19 @@ static size_t pixels_a_factor(const fs_op *op)
     return (size_t)op->out_height * op->out_width / ((size_t)op->height * op->width);
 }
 
+static int origin_concat(const fs_op *op, int input, int channel)
+{
+    size_t before, channels = channels_of(op, input, &before);
+    return (size_t)channel >= before && (size_t)channel < before + channels ? channel - (int)before : -1;
+}
+
+/* A channel stays that of the map, whatever its factor is. */
+static int origin_scale(const fs_op *op, int input, int channel)
+{
+    (void)op;
+    return input == 1 ? channel : -1;
+}
+
 static void forward_scale(const fs_pass *pass)
 {
     const fs_op *op = pass->step->op;
@@ -193,6 +206,7 @@ const fs_kind fs_kind_concat = {.word = "concat",
                                 .joins = 1,
                                 .read = read_concat,
                                 .shape = shape_concat,
+                                .origin = origin_concat,
                                 .forward = forward_concat,
                                 .backward = backward_concat};
 const fs_kind fs_kind_scale = {.word = "scale",
@@ -200,6 +214,7 @@ const fs_kind fs_kind_scale = {.word = "scale",
                                .joins = 1,
                                .read = read_scale,
                                .shape = shape_scale,
+                               .origin = origin_scale,
                                .forward = forward_scale,
                                .reads_input = 1,
                                .backward = backward_scale};

@@ -32,6 +32,16 @@ static int axes(const fs_op *op, size_t size[4])
     return 2;
 }
 
+static void kernels(const fs_op *op, fs_kernels *k)
+{
+    *k = (fs_kernels){.outputs = op->out_channels,
+                      .inputs = op->channels,
+                      .places = op->height * op->width,
+                      .output = fs_op_inputs(op),
+                      .input = 1,
+                      .place = (size_t)op->channels};
+}
+
 static void initialise(const fs_op *op, uint64_t seed, int number, float *parameter, float *statistic)
 {
     (void)statistic;
@@ -70,6 +80,7 @@ const fs_kind fs_kind_fc = {
     .weight = "weight",
     .bias = "bias",
     .axes = axes,
+    .kernels = kernels,
     .initialise = initialise,
     .forward = forward,
     .channel = fs_linear_channel,

@@ -15,6 +15,11 @@ size_t fs_op_outputs(const fs_op *op)
     return (size_t)op->out_height * op->out_width * op->out_channels;
 }
 
+int fs_op_origin(const fs_op *op, int input, int channel)
+{
+    return op->kind->origin ? op->kind->origin(op, input, channel) : channel;
+}
+
 double fs_op_macs(const fs_op *op)
 {
     return op->kind->macs ? op->kind->macs(op) : 0;

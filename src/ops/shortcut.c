@@ -74,6 +74,12 @@ static fs_status shape_zeropad(const fs_layer *layer, const fs_place *place, fs_
     return status;
 }
 
+static int origin_zeropad(const fs_op *op, int input, int channel)
+{
+    (void)input;
+    return channel >= op->before && channel < op->before + op->channels ? channel - op->before : -1;
+}
+
 static void forward_zeropad(const fs_pass *pass)
 {
     const fs_op *op = pass->step->op;
@@ -102,5 +108,6 @@ const fs_kind fs_kind_zeropad = {.word = "zeropad",
                                  .maps_only = 1,
                                  .read = read_zeropad,
                                  .shape = shape_zeropad,
+                                 .origin = origin_zeropad,
                                  .forward = forward_zeropad,
                                  .backward = backward_zeropad};

@@ -29,6 +29,7 @@ struct fs_backprop {
     int images;      /* of the batch in work, over all ranks */
     int most_images; /* of a slot */
     int steps;
+    int first;           /* that trains: the backward pass ends there */
     fs_step *step;       /* [steps] */
     fs_readers *readers; /* [steps] */
     fs_map_sizes maps;
@@ -179,6 +180,15 @@ static int allocate_steps(fs_backprop *b, size_t local)
     return done && allocate_deltas(b, local);
 }
 
+/* The first step with parameters that are not frozen. */
+static int first_to_train(const fs_backprop *b)
+{
+    int s = 0;
+    while (s < b->steps - 1 && (b->step[s].op->frozen || !b->step[s].op->weights))
+        s++;
+    return s;
+}
+
 static int allocate(fs_backprop *b, int batch)
 {
     const fs_network *net = b->net;
@@ -187,6 +197,7 @@ static int allocate(fs_backprop *b, int batch)
     fs_slots_share(own, batch, &begin, &end);
     size_t local = (size_t)(end - begin), slots = (size_t)(own->count ? own->count : 1);
     int done = allocate_steps(b, local);
+    b->first = first_to_train(b);
     struct sizes most = largest(b);
     b->input = fs_alloc(local * fs_op_inputs(net->op), sizeof(float), "the input batch");
     b->label = fs_alloc(local, sizeof *b->label, "labels");
@@ -330,7 +341,12 @@ static void sum_slots(fs_backprop *b, int s, float *dy)
 static void take_statistics(fs_backprop *b, int s)
 {
     const fs_op *op = b->step[s].op;
-    const fs_pass pass = {.step = &b->step[s], .batch_images = b->images, .moments = b->room[s].moments};
+    const fs_pass pass = {
+        .step = &b->step[s], .statistic = b->net->statistic, .batch_images = b->images, .moments = b->room[s].moments};
+    if (op->frozen) {
+        op->kind->frozen(&pass);
+        return;
+    }
     sum_slots(b, s, NULL);
     op->kind->statistics(&pass, b->slot_sums, b->net->statistic + op->statistic);
 }
@@ -343,7 +359,7 @@ static void prepare(fs_backprop *b, int for_input)
         const fs_step *step = &b->step[s];
         const fs_pass pass = {
             .step = step, .parameter = b->net->parameter, .prepared = b->prepared.data + b->room[s].prepared_place};
-        int wanted = !for_input || step->source[0] >= 0; /* of the images there is no gradient */
+        int wanted = !for_input || step->source[0] >= b->first; /* else nobody asks for the gradient of its input */
         if (step->op->kind->prepare && wanted)
             step->op->kind->prepare(&pass, for_input, b->prepared.rank, b->prepared.ranks);
     }
@@ -426,19 +442,32 @@ static void backward_input(fs_backprop *b, int s, int input)
     }
 }
 
+/* Totals of the backward pass; where the moments are fixed, the gradient of the input has no share in them. */
+static void take_totals(fs_backprop *b, int s)
+{
+    const fs_op *op = b->step[s].op;
+    size_t count = op->kind->sums(op);
+    if (!op->frozen) {
+        sum_slots(b, s, b->room[s].delta);
+        memcpy(b->room[s].totals, b->slot_sums, count * sizeof(double));
+        return;
+    }
+    for (int slot = 0; slot < b->own->count; slot++)
+        sum_slot(b, s, slot, b->room[s].delta, b->slot_sums); /* for what it does to the gradient of the output */
+    memset(b->room[s].totals, 0, count * sizeof(double));
+}
+
 static void backward(fs_backprop *b)
 {
-    for (int s = b->steps - 1; s >= 0; s--) {
+    for (int s = b->steps - 1; s >= b->first; s--) {
         const fs_step *step = &b->step[s];
         const fs_kind *kind = step->op->kind;
-        if (kind->sums) {
-            sum_slots(b, s, b->room[s].delta);
-            memcpy(b->room[s].totals, b->slot_sums, kind->sums(step->op) * sizeof(double));
-        }
-        if (kind->gradient && b->own->count)
+        if (kind->sums)
+            take_totals(b, s);
+        if (kind->gradient && b->own->count && !step->op->frozen)
             gradient_tree(b, s, 0, b->own->count, 1, b->gradient + step->op->weight);
         for (int input = 0; input < step->op->inputs; input++)
-            if (step->source[input] >= 0) /* nobody asks for the gradient of the images */
+            if (step->source[input] >= b->first) /* nobody asks for the gradients of what comes before */
                 backward_input(b, s, input);
     }
 }
@@ -448,7 +477,7 @@ static void place_totals(fs_backprop *b)
 {
     for (int s = 0; s < b->steps; s++) {
         const fs_op *op = b->step[s].op;
-        if (op->kind->gradient_of_totals)
+        if (op->kind->gradient_of_totals && !op->frozen)
             op->kind->gradient_of_totals(op, b->room[s].totals, b->gradient + op->weight);
     }
 }

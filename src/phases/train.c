@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "filterscope/layers.h"
+#include "filterscope/mask.h"
 #include "filterscope/memory.h"
 #include "filterscope/random.h"
 #include "filterscope/stop.h"
@@ -78,11 +79,35 @@ static void step_group(fs_network *net, const float *gradient, size_t first, siz
                 net->parameter + first, net->velocity + first);
 }
 
+/* Where the parameters from `first` on that all train, or are all frozen, end: at `last` at the latest. */
+static size_t end_of_stretch(const fs_network *net, size_t first, size_t last, int *frozen)
+{
+    const fs_op *op = net->op, *end = net->op + net->ops;
+    while (op->weight + op->weights + op->biases <= first)
+        op++;
+    *frozen = op->frozen;
+    while (op < end && op->weight < last && (op->frozen == *frozen || !op->weights))
+        op++;
+    return op < end && op->weight < last ? op->weight : last;
+}
+
+static void step_trained(fs_network *net, const float *gradient, size_t first, size_t last, const fs_group_recipe *group,
+                         double lr)
+{
+    for (size_t end; first < last; first = end) {
+        int frozen;
+        end = end_of_stretch(net, first, last, &frozen);
+        if (!frozen)
+            step_group(net, gradient, first, end, group, lr);
+    }
+}
+
 static void step(const fs_recipe *recipe, const float *gradient, double done, fs_network *net)
 {
     size_t conv = net->conv_parameters;
-    step_group(net, gradient, 0, conv, &recipe->conv, fs_recipe_lr(recipe, &recipe->conv, done));
-    step_group(net, gradient, conv, net->parameters, &recipe->fc, fs_recipe_lr(recipe, &recipe->fc, done));
+    step_trained(net, gradient, 0, conv, &recipe->conv, fs_recipe_lr(recipe, &recipe->conv, done));
+    step_trained(net, gradient, conv, net->parameters, &recipe->fc, fs_recipe_lr(recipe, &recipe->fc, done));
+    fs_network_apply_masks(net);
 }
 
 fs_status fs_train_batch(const fs_train_settings *settings, const fs_dataset *train, const int *order, int images, double done,
