@@ -257,7 +257,8 @@ def run():
     torch.save({name: torch.from_numpy(values) for name, values in state.items()}, content)
     module = {options.module: module_text(model, listing, forward).encode()} if options.module else {}
     write({options.out: content.getvalue(), **module})
-    print(f"{options.out}: {len(state)} tensors")
+    pruned = sum(int((~kept).sum()) * places for kept, places in model_file.masks(binary, options.model).values())
+    print(f"{options.out}: {len(state)} tensors" + (f"; {pruned} pruned weights are 0" if pruned else ""))
 
 
 if __name__ == "__main__":

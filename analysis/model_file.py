@@ -256,6 +256,21 @@ def read(binary, path):
                 "scaling": tuple(file[f"scaling/{name}"][:] for name in ("pixel", "mean", "std")), "arrays": arrays}
 
 
+def masks(binary, path):
+    """{"conv2": (kept bool [outputs, inputs], weights of a kernel)} of the layers that have one; inputs are those of a group."""
+    _, rows = layers_of(binary, {"path": path})
+    of_layer = {name.partition(".")[0]: row for row, group, name, role in arrays_of(rows) if role == "weight"}
+    with _failing_with(path), h5py.File(path, "r") as file:
+        packed = {name: bits[:] for name, bits in file["mask"].items()} if "mask" in file else {}
+    result = {}
+    for name, bits in packed.items():
+        row = of_layer[name]
+        inputs = row["channels"] // max(row["groups"], 1)
+        places = row["kernel_height"] * row["kernel_width"] or row["height"] * row["width"]
+        result[name] = np.unpackbits(bits, axis=1, bitorder="little")[:, :inputs].astype(bool), places
+    return result
+
+
 def shape_of(row, role, layout):
     """Shape of one array's tensor with the axes of PyTorch ("torch") or of TensorFlow ("tensorflow")."""
     shape = torch_shape(row, role)

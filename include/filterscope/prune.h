@@ -22,7 +22,8 @@ typedef enum fs_prune_control {
     FS_PRUNE_RANDOM,   /* random kernels */
     FS_PRUNE_L1,       /* those with the largest sum of |weights| (Li et al., 2017, of kernels) */
     FS_PRUNE_DEALT,    /* by labels dealt at random, near-uniformly, as many to each filter as it has: "Random AFCC" */
-    FS_PRUNE_KNOCKOUT /* those whose two filters cost most right answers when knocked out; to output k: those of label k */
+    /* Those whose two filters cost most right answers when they are knocked out; to output k, right answers of label k. */
+    FS_PRUNE_KNOCKOUT
 } fs_prune_control;
 
 /* What the sweep knows of one probed convolution; borrowed. */

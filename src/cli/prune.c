@@ -8,14 +8,16 @@
 
 #include "cli/cli.h"
 #include "cli/layers.h"
+#include "filterscope/compact.h"
 #include "filterscope/memory.h"
 #include "filterscope/slots.h"
 
-static const char usage[] = "prune --model MODEL.h5 --sweep RESULTS.h5 --out PRUNED.h5 [options]";
+static const char usage[] = "prune --model MODEL.h5 --sweep RESULTS.h5|--compact --out PRUNED.h5 [options]";
 
 struct arguments {
     const char *model, *sweep, *out, *layers, *control;
     double threshold; /* NaN: the sweep's */
+    int compact;
     fs_prune_settings settings;
 };
 
@@ -56,10 +58,11 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
          "random, l1, clusters (dealt at random) or knockout: as many kernels, chosen so (none)"},
         {"keep", FS_OPTION_NUMBER, &s->keep, 0, 1, "share of each layer's kernels that a control keeps (the clusters')"},
         {"seed", FS_OPTION_SEED, &s->seed, 0, 0, "of the controls (1)"},
+        {"compact", FS_OPTION_FLAG, &a->compact, 0, 0, "take out filters and units that have lost all inputs or outputs"},
         {NULL},
     };
     fs_status status = fs_options_read(argc, argv, usage, options, NULL);
-    if (!status && (!a->model || !a->sweep || !a->out))
+    if (!status && (!a->model || !(a->sweep || a->compact) || !a->out))
         status = fs_fail(FS_USAGE, "usage: filterscope %s", usage);
     if (!status && strlen(a->layers) >= FS_CONFIG_VALUE_BYTES)
         status =
@@ -239,7 +242,38 @@ static fs_status check_some(const struct job *job)
     return fs_fail(FS_USAGE, "%s: nothing to prune (--layers %s): %s", job->a.model, job->a.layers, why);
 }
 
-static fs_status prune(struct job *job, const fs_target *target)
+static void print_compacted(const fs_network *net, const fs_network *smaller, const fs_compacted *report)
+{
+    printf("layer    filters  taken out: unread, silent  left: constant, shared\n");
+    for (int i = 0; i < net->ops; i++) {
+        char name[FS_OP_NAME_BYTES];
+        const fs_compacted *row = &report[i];
+        if (!row->filters)
+            continue;
+        fs_op_name(net, &net->op[i], name);
+        printf("%-8s %7d  %17d, %6d  %14d, %6d\n", name, row->filters, row->unread, row->silent, row->constant, row->shared);
+    }
+    printf("prune: %zu parameters become %zu, %.0f multiply-adds an image %.0f\n", net->parameters, smaller->parameters,
+           fs_network_macs(net, 0), fs_network_macs(smaller, 0));
+}
+
+/* Takes out whole filters; the model's configuration says how many. */
+static fs_status compact(fs_model *model)
+{
+    fs_network smaller;
+    fs_compacted *report = fs_alloc((size_t)model->net.ops, sizeof *report, "layers");
+    fs_status status = report ? fs_network_compact(&model->net, &smaller, report) : FS_ERROR;
+    if (!status) {
+        print_compacted(&model->net, &smaller, report);
+        fs_config_set(&model->config, "compacted", "%zu of %zu parameters", smaller.parameters, model->net.parameters);
+        fs_network_free(&model->net);
+        model->net = smaller;
+    }
+    free(report);
+    return status;
+}
+
+static fs_status prune(struct job *job)
 {
     fs_config config = job->model.config;
     fs_network *net = &job->model.net;
@@ -261,7 +295,7 @@ static fs_status prune(struct job *job, const fs_target *target)
     job->model.config = config;
     fs_print_config("filterscope " FS_VERSION " prune", &config);
     print_report(job);
-    return fs_model_save(target->path, &job->model);
+    return FS_OK;
 }
 
 static fs_status run(struct job *job, fs_target *target)
@@ -271,9 +305,13 @@ static fs_status run(struct job *job, fs_target *target)
         status = fs_fail(FS_ERROR, "%s: exists", job->a.out);
     if (!status)
         status = fs_model_load(job->a.model, &job->model);
-    if (!status)
+    if (!status && job->a.sweep)
         status = fs_results_open(job->a.sweep, MPI_COMM_NULL, &job->results);
-    return status ? status : prune(job, target);
+    if (!status && job->a.sweep)
+        status = prune(job);
+    if (!status && job->a.compact)
+        status = compact(&job->model);
+    return status ? status : fs_model_save(target->path, &job->model);
 }
 
 static void release(struct job *job)

@@ -40,7 +40,7 @@ def read(path):
         found = {name: masks.unpack(bits[:], arrays[f"parameter/{name}.weight"].shape[2] if "conv" in name else bits.shape[1] * 8)
                  for name, bits in file.get("mask", {}).items()}
         if "fc1" in found:
-            found["fc1"] = found["fc1"][:, :16]
+            found["fc1"] = found["fc1"][:, :arrays["parameter/fc1.weight"].shape[1] // 16]  # 4x4 maps
     return found, arrays
 
 
@@ -193,6 +193,34 @@ for name, why in (("conv4", "no clusters of its own"), ("conv5", "no clusters of
                   ("fc2", "no clusters of fc1"), ("conv1", "reads the images")):
     assert any(line.startswith(name) and why in line for line in said.splitlines()), (name, said)
 print("graph: masks through an add; what the sweep does not know stays whole")
+
+# What is cut off goes whole: the logits stay.
+def logits(model):
+    text = run(1, "eval", "--model", model, "--data", DATA, "--table", "logits").stdout
+    return np.array([line.split(",")[2:] for line in text.splitlines()[1:]], float)
+
+
+for model, sweep, threshold in (("model.h5", "sweep.h5", 0.95), ("all1.h5", None, None), ("graph.h5", "graph_sweep.h5", 0.95)):
+    words = ["--sweep", sweep, "--threshold", threshold] if sweep else []
+    if sweep:
+        run(1, "prune", "--model", model, *words, "--out", "sparse.h5")
+    run(1, "prune", "--model", model, *words, "--out", "small.h5", "--compact")
+    large, small = logits("sparse.h5" if sweep else model), logits("small.h5")
+    difference = np.abs(large - small).max() / np.abs(large).max()
+    assert difference <= 1e-6, (model, difference)
+    with h5py.File("small.h5") as file, h5py.File(model) as whole:
+        sizes = [sum(values.size for values in f["parameter"].values()) for f in (file, whole)]
+        text = file["architecture"][0].decode()
+    print(f"compact: {model}: {sizes[1]} parameters become {sizes[0]}, logits differ by {difference:.1e} of the largest")
+    if model != "all1.h5":
+        assert sizes[0] < sizes[1], text
+    check_zero("small.h5")
+    run(2, "train", "--init", "small.h5", "--data", DATA, "--epochs", 1, "--out", "trained.h5")
+    check_zero("trained.h5")
+    os.remove("small.h5")
+    os.remove("trained.h5")
+    if sweep:
+        os.remove("sparse.h5")
 
 # What does not fit.
 train_small("other.h5", DATA, arch="chain.txt", epochs=1)

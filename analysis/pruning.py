@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""What jobs/prune.sh has found in a folder: pruning.py FOLDER [--out FOLDER]
+
+Writes pruning.csv (a row a pruned network: threshold, control, seed, the share of its parameters and of each layer's kernels that is
+kept, the SR before, after pruning, after retraining), pruning_labels.csv (the same SRs by label), and the figure pruning: SR against
+the kept share, means over seeds with the standard deviation, where a control is beside AFCC with as many kernels of each layer. Prints
+the means. For R: read.csv.
+"""
+import argparse
+import glob
+import os
+import re
+
+import h5py
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+import filterscope_figures as figures
+import model_file
+from filterscope_output import run_main, written
+
+NAMES = {"none": "AFCC", "random": "random kernels", "l1": "L1 norm", "clusters": "random clusters", "knockout": "knock-out"}
+STAGES = ("pruned", "retrained")
+STEM = re.compile(r"(?P<threshold>[\d.e+-]+)-(?P<control>[a-z0-9]+)-(?P<seed>\d+)")
+
+
+def kept(path):
+    """({layer: share of its kernels that is kept}, share of all parameters) of a model file with masks."""
+    masks = model_file.masks(model_file.program(), path)
+    with h5py.File(path, "r") as file:
+        parameters = sum(values.size for values in file["parameter"].values())
+    pruned = sum(int((~kernels).sum()) * places for kernels, places in masks.values())
+    return {name: kernels.mean() for name, (kernels, _) in masks.items()}, 1 - pruned / parameters
+
+
+def rates(path):
+    """(SR of all images, [label's row]) of a table that `eval --table labels` printed."""
+    table = pd.read_csv(path, dtype={"name": str}, keep_default_na=False, na_values={"sr": "NaN"})
+    return table["right"].sum() / table["images"].sum(), table
+
+
+def rows_of(folder):
+    """(a row a pruned network, a row a network, stage and label) of what is complete."""
+    before, by_label = rates(os.path.join(folder, "before.csv"))
+    rows, labels = [], [by_label.assign(stage="before")]
+    for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*-pruned.csv"))):
+        stem = path.removesuffix("-pruned.csv")
+        name = STEM.fullmatch(os.path.basename(stem))
+        if not name or not os.path.exists(f"{stem}.h5"):
+            continue
+        shares, share = kept(f"{stem}.h5")
+        row = {"threshold": float(name["threshold"]), "control": name["control"], "seed": int(name["seed"]), "kept": share,
+               "sr_before": before}
+        for stage in STAGES:
+            row[f"sr_{stage}"] = np.nan
+            if os.path.exists(f"{stem}-{stage}.csv"):
+                row[f"sr_{stage}"], by_label = rates(f"{stem}-{stage}.csv")
+                labels.append(by_label.assign(**{key: row[key] for key in ("threshold", "control", "seed")}, stage=stage))
+        rows.append({**row, **{f"kept_{layer}": value for layer, value in shares.items()}})
+    if not rows:
+        raise ValueError(f"{folder}: no pruned network is complete yet")
+    return pd.DataFrame(rows), pd.concat(labels, ignore_index=True)
+
+
+def means(table):
+    """Means and standard deviations over seeds, a row a threshold and control."""
+    return table.groupby(["threshold", "control"])[["kept", "sr_before", "sr_pruned", "sr_retrained"]].agg(["mean", "std", "count"])
+
+
+def figure(table):
+    """SR against the kept share: a panel after pruning, one after retraining."""
+    drawn = Figure(figsize=(9, 4), layout="constrained")
+    axes = drawn.subplots(1, 2, sharex=True, sharey=True)
+    for panel, stage in zip(axes, STAGES):
+        for number, (control, name) in enumerate(NAMES.items()):
+            own = means(table[table["control"] == control]).sort_values(("kept", "mean"))
+            own = own[own[(f"sr_{stage}", "count")] > 0]
+            if len(own):
+                panel.errorbar(own[("kept", "mean")], own[(f"sr_{stage}", "mean")], own[(f"sr_{stage}", "std")].fillna(0), label=name,
+                               color=figures.COLOURS[number], marker=figures.MARKERS[number], capsize=3)
+        panel.axhline(table["sr_before"].iloc[0], color="0.5", linestyle=":", label="before")
+        panel.set(title=f"after {'pruning' if stage == 'pruned' else 'retraining'}", xlabel="kept share of the parameters")
+    axes[0].set_ylabel("SR")
+    axes[0].legend()
+    return drawn
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", help="OUT of jobs/prune.sh")
+    parser.add_argument("--out", help="where to write (the folder itself)")
+    options = parser.parse_args()
+    out = options.out or options.folder
+    table, labels = rows_of(options.folder)
+    os.makedirs(out, exist_ok=True)
+    for name, content in (("pruning", table), ("pruning_labels", labels)):
+        with written(os.path.join(out, f"{name}.csv")) as part:
+            content.to_csv(part, index=False)
+    figures.save(figure(table), out, "pruning")
+    print(f"SR before {table['sr_before'].iloc[0]:.4f}; means over seeds, ± the standard deviation")
+    print("threshold  control          kept    SR pruned        SR retrained     seeds")
+    for (threshold, control), row in means(table).iterrows():
+        cells = [f"{row[(f'sr_{stage}', 'mean')]:.4f} ± {row[(f'sr_{stage}', 'std')]:.4f}" for stage in STAGES]
+        print(f"{threshold:9g}  {NAMES.get(control, control):15s}  {row[('kept', 'mean')]:.4f}  {cells[0]}  {cells[1]}"
+              f"  {int(row[('kept', 'count')])}")
+
+
+if __name__ == "__main__":
+    run_main("pruning.py", main, model_file.Failure)

@@ -1,0 +1,131 @@
+#!/bin/bash
+#SBATCH --job-name=filterscope-prune
+#SBATCH --nodes=1
+#SBATCH --ntasks=16
+#SBATCH --cpus-per-task=1
+#SBATCH --time=04:00:00
+#SBATCH --signal=B:USR1@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=filterscope-%A-%a.log
+#
+# Pruning by clusters beside its controls: for each threshold and control, prunes a network by its complete sweep, tests it, retrains
+# it, tests it again. In a job array an element takes one pair of threshold and control; by hand all are taken in turn. What is there
+# already is left as it is: the same command goes on. Then analysis/pruning.py makes the table and the figure of what is complete.
+#
+#   MODEL=vgg6.h5 SWEEP=vgg6-sweep.h5 DATA=cifar10:/scratch/cifar-10-batches-bin sbatch --array=0-11 jobs/prune.sh
+#   MODEL=... SWEEP=... DATA=... THRESHOLDS=0.3 CONTROLS='none random' LAUNCH='mpirun -np 2' jobs/prune.sh
+#
+# Settings, all by environment variables:
+#   MODEL, SWEEP   model file and its sweep (required)
+#   DATA           data set, as cifar10:DIR (required)
+#   OUT            folder of all that is written (pruned, in the folder of submission)
+#   THRESHOLDS     clipping thresholds: the higher, the less is kept (0.2 0.3 0.5)
+#   CONTROLS       none is AFCC itself; also knockout, of a sweep with --knockout (none random l1 clusters)
+#   SEEDS          of pruning and retraining (1 2 3)
+#   TRAIN_LAYERS   what is retrained: neighbours of the masks, or all (neighbours)
+#   EPOCHS         of retraining (10)
+#   PRUNE_OPTIONS  more options of filterscope prune, as --layers 7-8
+#   TRAIN_OPTIONS  of retraining (lr 0.01, momentum 0.95, weight decay 1e-3, as in AFCC: the paper's second setting is
+#                  '--lr 0.01 --lr-decay 0.975 --lr-every 1 --momentum 0.975 ...')
+#   LAUNCH         how ranks are started (mpirun)
+#   FILTERSCOPE, FILTERSCOPE_HOME, PYTHON   as in reproduce.sh
+set -u
+unset CDPATH ENV BASH_ENV GREP_OPTIONS POSIXLY_CORRECT
+unset -f cd
+unalias -a
+set +eC -f
+IFS=$' \t\n'
+
+usage() {
+    echo "prune.sh: $*" >&2
+    exit 2
+}
+
+# The folder above that of this script. In a job it is a copy in Slurm's spool folder, and Slurm tells what was submitted.
+find_home() {
+    script=$0
+    [ -z "${SLURM_JOB_ID:-}" ] ||
+        script=$(LC_ALL=C scontrol show job "$SLURM_JOB_ID" 2>/dev/null | sed -n 's/^ *Command=//p' | head -n 1)
+    home=$(cd "$(dirname "$(readlink -f "$script")")/.." 2>/dev/null && pwd)
+    if [ -e "$home/jobs/common.sh" ]; then echo "$home"; else echo "${SLURM_SUBMIT_DIR:-$PWD}"; fi
+}
+
+home=${FILTERSCOPE_HOME:-$(find_home)}
+[ -r "$home/jobs/common.sh" ] || usage "$home/jobs/common.sh is not there: set FILTERSCOPE_HOME to what has jobs and analysis"
+. "$home/jobs/common.sh"
+FILTERSCOPE=${FILTERSCOPE:-$(find_program)}
+OUT=${OUT:-${SLURM_SUBMIT_DIR:-$PWD}/pruned}
+LAUNCH=${LAUNCH:-mpirun}
+TRAIN_OPTIONS=${TRAIN_OPTIONS:---lr 0.01 --momentum 0.95 --weight-decay 1e-3 --fc-lr 0.01 --fc-momentum 0.95 --fc-weight-decay 1e-3 --lr-decay 1}
+for name in MODEL SWEEP DATA; do
+    [ -n "${!name:-}" ] || usage "set $name"
+done
+[ -x "$FILTERSCOPE" ] || usage "$FILTERSCOPE is not there: build it, or set FILTERSCOPE or FILTERSCOPE_HOME"
+pairs=()
+for threshold in ${THRESHOLDS:-0.2 0.3 0.5}; do
+    for control in ${CONTROLS:-none random l1 clusters}; do
+        pairs+=("$threshold $control")
+    done
+done
+own=("${pairs[@]}")
+[ -z "${SLURM_ARRAY_TASK_ID:-}" ] || own=("${pairs[$SLURM_ARRAY_TASK_ID]:-}")
+[ -n "${own[0]}" ] || usage "there are ${#pairs[@]} pairs of threshold and control: --array=0-$((${#pairs[@]} - 1))"
+python=$(find_python h5py pandas matplotlib) || exit
+mkdir -p -- "$OUT" || exit
+
+child=
+trap '[ -z "$child" ] || kill -USR1 "$child" 2>/dev/null' USR1 TERM INT
+
+# Where work is left, Slurm starts this job, or this element of its array, anew.
+leave() {
+    if [ "$1" -eq 75 ] && [ -n "${SLURM_JOB_ID:-}" ]; then
+        scontrol requeue "${SLURM_ARRAY_TASK_ID:+${SLURM_ARRAY_JOB_ID}_}${SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}" && sleep 60
+    fi
+    exit "$1"
+}
+
+# run COMMAND...: on all ranks. `wait` returns early when a signal comes in: then it waits on.
+run() {
+    echo "$(date '+%F %T') $*" >&2
+    $LAUNCH "$FILTERSCOPE" "$@" &
+    child=$!
+    while :; do
+        wait "$child"
+        code=$?
+        kill -0 "$child" 2>/dev/null || break
+    done
+    wait "$child"
+    last=$?
+    [ "$last" -eq 127 ] || code=$last
+    child=
+    [ "$code" -eq 0 ] || leave "$code"
+}
+
+# measure MODEL CSV: each label's SR, unless that is there.
+measure() {
+    [ -e "$2" ] && return
+    run eval --model "$1" --data "$DATA" --table labels >"$2.part" && mv -f -- "$2.part" "$2"
+}
+
+# take THRESHOLD CONTROL SEED
+take() {
+    stem=$OUT/$1-$2-$3
+    # shellcheck disable=SC2086 # options are lists of words
+    [ -e "$stem.h5" ] || run prune --model "$MODEL" --sweep "$SWEEP" --out "$stem.h5" --threshold "$1" --control "$2" --seed "$3" \
+        ${PRUNE_OPTIONS:-}
+    measure "$stem.h5" "$stem-pruned.csv"
+    # shellcheck disable=SC2086
+    run train --init "$stem.h5" --data "$DATA" --out "$stem-retrained.h5" --train-layers "${TRAIN_LAYERS:-neighbours}" \
+        --epochs "${EPOCHS:-10}" --seed "$3" $TRAIN_OPTIONS
+    measure "$stem-retrained.h5" "$stem-retrained.csv"
+}
+
+[ -e "$OUT/before.csv" ] || measure "$MODEL" "$OUT/before.csv"
+for pair in "${own[@]}"; do
+    for seed in ${SEEDS:-1 2 3}; do
+        # shellcheck disable=SC2086 # a pair is two words
+        take $pair "$seed"
+    done
+done
+PYTHONUTF8=1 "$python" "$home/analysis/pruning.py" "$OUT"
