@@ -19,11 +19,15 @@ typedef struct fs_watch fs_watch;
 /* Collective on comm. NULL on every rank where there is nothing to watch (one rank) or no socket to be had. */
 fs_watch *fs_watch_start(MPI_Comm comm);
 
+/* Not collective. Milliseconds that this rank lets others go ahead where all of them may end a job that failed: the mpirun of
+ * Open MPI 4 may crash where two do so at a time, and lose the exit code. */
+int fs_watch_turn(MPI_Comm comm);
+
 /* Not collective; before MPI_Finalize or MPI_Abort, in which ranks wait for each other and for the launcher while nobody is
- * watched. A process that does not end by itself within FS_WATCH_END seconds (or FILTERSCOPE_END_SECONDS) says so on standard
+ * watched. A process that does not end by itself within FS_WATCH_END seconds (or FILTERSCOPE_END_SECONDS) and its turn says so on standard
  * error and ends with FS_LOST. All results are in their files by then. */
 #define FS_WATCH_END 60
-void fs_watch_end(void);
+void fs_watch_end(MPI_Comm comm);
 
 /* Collective on the comm of the start. NULL is allowed. */
 void fs_watch_stop(fs_watch *watch);

@@ -85,7 +85,7 @@ static fs_status run_parallel(const struct command *command, int argc, char **ar
     fflush(NULL);
     if (fs_results_cannot_end())
         fs_abort(MPI_COMM_WORLD, status);
-    fs_watch_end();
+    fs_watch_end(MPI_COMM_WORLD);
     MPI_Finalize();
     return status;
 }

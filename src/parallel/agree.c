@@ -50,12 +50,9 @@ fs_status fs_agree(MPI_Comm comm, fs_status status)
 
 _Noreturn void fs_abort(MPI_Comm comm, fs_status status)
 {
-    enum { TURN = 100, MOST = 5000 }; /* milliseconds */
-    int rank;
-    MPI_Comm_rank(comm, &rank);
-    int wait = rank < MOST / TURN ? rank * TURN : MOST;
+    int wait = fs_watch_turn(comm);
     nanosleep(&(struct timespec){wait / 1000, wait % 1000 * 1000000L}, NULL);
-    fs_watch_end();
+    fs_watch_end(comm);
     MPI_Abort(comm, (int)status);
     abort();
 }

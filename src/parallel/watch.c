@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "filterscope/lock.h"
@@ -183,11 +184,23 @@ static void on_alarm(int number)
     _exit(FS_LOST);
 }
 
-void fs_watch_end(void)
+int fs_watch_turn(MPI_Comm comm)
+{
+    enum { TURN = 200, MOST = 5000 };
+    int rank;
+    MPI_Comm_rank(comm, &rank);
+    return rank < MOST / TURN ? rank * TURN : MOST;
+}
+
+void fs_watch_end(MPI_Comm comm)
 {
     const char *wanted = getenv("FILTERSCOPE_END_SECONDS");
+    int turn = fs_watch_turn(comm);
+    struct itimerval limit = {.it_value = {wanted && atoi(wanted) > 0 ? atoi(wanted) : FS_WATCH_END, 0}};
+    limit.it_value.tv_sec += turn / 1000;
+    limit.it_value.tv_usec = turn % 1000 * 1000L;
     signal(SIGALRM, on_alarm);
-    alarm(wanted && atoi(wanted) > 0 ? (unsigned)atoi(wanted) : FS_WATCH_END);
+    setitimer(ITIMER_REAL, &limit, NULL);
 }
 
 /* Every IPv4 address of this host, with the socket's port. */
