@@ -24,8 +24,8 @@ fs_watch *fs_watch_start(MPI_Comm comm);
 int fs_watch_turn(MPI_Comm comm);
 
 /* Not collective; before MPI_Finalize or MPI_Abort, in which ranks wait for each other and for the launcher while nobody is
- * watched. A process that does not end by itself within FS_WATCH_END seconds (or FILTERSCOPE_END_SECONDS) and its turn says so on standard
- * error and ends with FS_LOST. All results are in their files by then. */
+ * watched. A process that does not end by itself within FS_WATCH_END seconds (or FILTERSCOPE_END_SECONDS) and its turn says so
+ * on standard error and ends with FS_LOST. All results are in their files by then. */
 #define FS_WATCH_END 60
 void fs_watch_end(MPI_Comm comm);
 
