@@ -1,11 +1,9 @@
-/* filterscope sweep and plan: phases two and three, and what they will cost. */
-#include "filterscope/sweep.h"
+/* filterscope sweep: phases two to four. */
+#include "cli/sweep.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/text.h"
 #include "cli/cli.h"
@@ -16,32 +14,12 @@
 #include "filterscope/slots.h"
 #include "filterscope/stop.h"
 
-struct arguments {
-    const char *model, *out, *layers, *knockout, *knockout_layers, *groups, *curve;
-    int filters_per_unit, reserve, mixed, draws; /* draws: -1 where the option is not there */
-    fs_data_choice data;
-    fs_sweep_settings settings;
-};
-
-/* What both commands work on. */
-struct job {
-    struct arguments a;
-    fs_target target;
-    fs_model model;
-    fs_dataset train, test;
-    fs_plan plan;
-    fs_config config;
-    fs_launch launch; /* this start */
-    fs_unit *unit;    /* those of some parts of phase four, for the plan of a file */
-};
-
 /* What a results file may have beside phases two and three. */
 enum { KNOCKOUT = 1, GROUPS = 2, CURVES = 4 };
 
 static const char sweep_usage[] = "sweep --model MODEL.h5 --data SPEC --out RESULTS.h5 [options]";
-static const char plan_usage[] = "plan --model MODEL.h5 --data SPEC [options of sweep]";
 
-static fs_status read_sets(struct arguments *a)
+static fs_status read_sets(struct fs_sweep_arguments *a)
 {
     fs_set_choice *sets = &a->settings.sets;
     const char *without = a->groups ? "groups" : a->curve ? "curve" : NULL;
@@ -60,7 +38,7 @@ static fs_status read_sets(struct arguments *a)
     return status;
 }
 
-static fs_status read_knockout(struct arguments *a)
+static fs_status read_knockout(struct fs_sweep_arguments *a)
 {
     fs_sweep_settings *s = &a->settings;
     if (!a->knockout && (s->knockout_images || strcmp(a->knockout_layers, "all") != 0))
@@ -75,10 +53,11 @@ static fs_status read_knockout(struct arguments *a)
     return read_sets(a);
 }
 
-static fs_status read_arguments(int argc, char **argv, const char *usage, struct arguments *a)
+fs_status fs_sweep_read_arguments(int argc, char **argv, const char *usage, int needs_out, struct fs_sweep_arguments *a)
 {
     fs_probe_settings *p = &a->settings.probe;
-    *a = (struct arguments){.layers = "all", .knockout_layers = "all", .filters_per_unit = 64, .reserve = 60, .draws = -1};
+    *a = (struct fs_sweep_arguments){
+        .layers = "all", .knockout_layers = "all", .filters_per_unit = 64, .reserve = 60, .draws = -1};
     a->settings.threshold = 0.3;
     a->settings.save_every = FS_SYNC_SECONDS;
     *p = (fs_probe_settings){.epochs = 200,
@@ -124,7 +103,7 @@ static fs_status read_arguments(int argc, char **argv, const char *usage, struct
         {NULL},
     };
     fs_status status = fs_options_read(argc, argv, usage, options, NULL);
-    if (!status && (!a->model || !a->data.spec || (usage == sweep_usage && !a->out)))
+    if (!status && (!a->model || !a->data.spec || (needs_out && !a->out)))
         status = fs_fail(FS_USAGE, "usage: filterscope %s", usage);
     if (!status && strlen(a->layers) >= FS_CONFIG_VALUE_BYTES)
         status =
@@ -134,7 +113,7 @@ static fs_status read_arguments(int argc, char **argv, const char *usage, struct
     return status ? status : read_knockout(a);
 }
 
-static fs_status check_model(const struct arguments *a, const fs_model *model, const fs_dataset *data)
+static fs_status check_model(const struct fs_sweep_arguments *a, const fs_model *model, const fs_dataset *data)
 {
     const fs_network *net = &model->net;
     if (model->epoch < model->epochs)
@@ -144,9 +123,9 @@ static fs_status check_model(const struct arguments *a, const fs_model *model, c
 }
 
 /* What the results depend on: those of phases two and three, and of `parts` of phase four. */
-static void describe(const struct job *job, fs_config *config, int parts)
+static void describe(const struct fs_sweep_job *job, fs_config *config, int parts)
 {
-    const struct arguments *a = &job->a;
+    const struct fs_sweep_arguments *a = &job->a;
     const fs_probe_settings *p = &a->settings.probe;
     fs_config_set(config, "model", "%s, CRC %08x", job->model.net.arch, fs_network_crc(&job->model.net));
     fs_config_set(config, "architecture", "CRC %08x", fs_network_fingerprint(&job->model.net));
@@ -183,7 +162,7 @@ static void describe(const struct job *job, fs_config *config, int parts)
 }
 
 /* What the command asks for, and what a file of that configuration has. */
-static int parts_asked(const struct job *job)
+int fs_sweep_parts(const struct fs_sweep_job *job)
 {
     return (job->a.knockout ? KNOCKOUT : 0) | (job->a.groups ? GROUPS : 0) | (job->a.curve ? CURVES : 0);
 }
@@ -195,7 +174,7 @@ static int parts_of(const fs_config *config)
 }
 
 /* Those of the job's units that belong to these parts, into job->unit; returns how many. */
-static int list_units(const struct job *job, int parts)
+static int list_units(const struct fs_sweep_job *job, int parts)
 {
     static const int part_of[] = {
         [FS_UNIT_BASELINE] = KNOCKOUT, [FS_UNIT_KNOCKOUT] = KNOCKOUT, [FS_UNIT_GROUPS] = GROUPS, [FS_UNIT_CURVES] = CURVES};
@@ -208,7 +187,7 @@ static int list_units(const struct job *job, int parts)
     return units;
 }
 
-static fs_results_plan results_plan(const struct job *job, int parts)
+static fs_results_plan results_plan(const struct fs_sweep_job *job, int parts)
 {
     return (fs_results_plan){.labels = job->model.net.labels,
                              .label_name = (const char(*)[FS_LABEL_NAME_BYTES])job->model.label_name,
@@ -221,7 +200,7 @@ static fs_results_plan results_plan(const struct job *job, int parts)
 }
 
 /* Writes the configuration and the units anew, too: they live as long as the job. */
-static fs_results_plan describe_plan(struct job *job, int parts)
+fs_results_plan fs_sweep_describe(struct fs_sweep_job *job, int parts)
 {
     job->config.count = 0;
     describe(job, &job->config, parts);
@@ -229,7 +208,7 @@ static fs_results_plan describe_plan(struct job *job, int parts)
 }
 
 /* Model files of other tools, and old ones, may hold any bytes; what is stored here has to be readable. */
-static fs_status check_names(const struct job *job)
+static fs_status check_names(const struct fs_sweep_job *job)
 {
     char what[256];
     fs_status status = FS_OK;
@@ -241,7 +220,7 @@ static fs_status check_names(const struct job *job)
     return status ? fs_fail(status, "%s: --label-names FILE gives others", fs_message()) : FS_OK;
 }
 
-static void take_slots(struct job *job, const fs_config *stored)
+void fs_sweep_take_slots(struct fs_sweep_job *job, const fs_config *stored)
 {
     const char *slots = stored ? fs_config_get(stored, "slots") : NULL;
     int ranks;
@@ -252,17 +231,17 @@ static void take_slots(struct job *job, const fs_config *stored)
 
 /* 1 where the file could not be opened because of a damaged table that this command can give back. A file whose configuration
  * cannot be read doesn't tell its slots: then each number is tried. The message stays the one that says what is wrong. */
-static int repair(struct job *job)
+static int repair(struct fs_sweep_job *job)
 {
     char message[FS_MESSAGE_BYTES];
     int slots = job->a.settings.slots, repaired = 0;
     snprintf(message, sizeof message, "%s", fs_message());
     for (int tried = slots ? slots : 1; tried <= FS_MOST_SLOTS && !repaired; tried *= 2) {
         job->a.settings.slots = tried;
-        for (int parts = parts_asked(job); parts >= 0 && !repaired; parts--) {
-            if (parts & ~parts_asked(job))
+        for (int parts = fs_sweep_parts(job); parts >= 0 && !repaired; parts--) {
+            if (parts & ~fs_sweep_parts(job))
                 continue;
-            fs_results_plan plan = describe_plan(job, parts);
+            fs_results_plan plan = fs_sweep_describe(job, parts);
             repaired = fs_results_repair(job->target.path, &plan) == FS_OK;
         }
         if (slots)
@@ -273,10 +252,10 @@ static int repair(struct job *job)
     return repaired;
 }
 
-static fs_status create_results(struct job *job)
+static fs_status create_results(struct fs_sweep_job *job)
 {
-    take_slots(job, NULL);
-    fs_results_plan plan = describe_plan(job, parts_asked(job));
+    fs_sweep_take_slots(job, NULL);
+    fs_results_plan plan = fs_sweep_describe(job, fs_sweep_parts(job));
     fs_status status = check_names(job);
     if (!status)
         status = fs_results_create(job->target.path, &plan);
@@ -284,9 +263,9 @@ static fs_status create_results(struct job *job)
 }
 
 /* The file of a sweep without phase four, or parts of it, gets their places. */
-static fs_status extend_results(struct job *job)
+static fs_status extend_results(struct fs_sweep_job *job)
 {
-    fs_results_plan plan = describe_plan(job, parts_asked(job));
+    fs_results_plan plan = fs_sweep_describe(job, fs_sweep_parts(job));
     printf("sweep: %s gets room for phase four\n", job->a.out);
     fs_status status = fs_results_extend(&job->target, &plan);
     fs_target_drop(&job->target);
@@ -294,7 +273,7 @@ static fs_status extend_results(struct job *job)
 }
 
 /* With the CPUs of the start before, where work is left. What is damaged is no reason to stop here: it is made anew later. */
-static void compare_kinds(const struct job *job, int adds, fs_results *results)
+static void compare_kinds(const struct fs_sweep_job *job, int adds, fs_results *results)
 {
     fs_launch earlier;
     int number, complete;
@@ -305,7 +284,7 @@ static void compare_kinds(const struct job *job, int adds, fs_results *results)
 }
 
 /* Creates the results file, or finds that it was made for the same sweep. On rank 0. */
-static fs_status find_results(struct job *job)
+static fs_status find_results(struct fs_sweep_job *job)
 {
     fs_results *results = NULL;
     fs_status status = fs_target_hold(&job->target, 0);
@@ -317,9 +296,9 @@ static fs_status find_results(struct job *job)
     if (status)
         return status;
     const fs_results_plan *stored = fs_results_plan_of(results);
-    take_slots(job, stored->config);
-    int asked = parts_asked(job), adds = asked & ~parts_of(stored->config);
-    fs_results_plan now = describe_plan(job, asked & ~adds);
+    fs_sweep_take_slots(job, stored->config);
+    int asked = fs_sweep_parts(job), adds = asked & ~parts_of(stored->config);
+    fs_results_plan now = fs_sweep_describe(job, asked & ~adds);
     status = fs_results_match(job->a.out, stored, &now);
     if (!status)
         compare_kinds(job, adds, results);
@@ -327,7 +306,7 @@ static fs_status find_results(struct job *job)
     return status || !adds ? status : extend_results(job);
 }
 
-static void release(struct job *job)
+void fs_sweep_release(struct fs_sweep_job *job)
 {
     fs_plan_free(&job->plan);
     fs_groups_free(&job->a.settings.sets.list);
@@ -345,7 +324,7 @@ static long count_filters(const fs_plan *plan)
     return filters;
 }
 
-static fs_status add_knockout(struct job *job)
+static fs_status add_knockout(struct fs_sweep_job *job)
 {
     fs_sweep_settings *s = &job->a.settings;
     if (!s->knockout_images)
@@ -361,9 +340,9 @@ static fs_status add_knockout(struct job *job)
 }
 
 /* Model, data and plan on every rank. */
-static fs_status load(struct job *job)
+fs_status fs_sweep_load(struct fs_sweep_job *job)
 {
-    struct arguments *a = &job->a;
+    struct fs_sweep_arguments *a = &job->a;
     int rank;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     fs_status status = fs_agree(MPI_COMM_WORLD, rank == 0 ? fs_model_load(a->model, &job->model) : FS_OK);
@@ -390,7 +369,7 @@ static fs_status load(struct job *job)
     return status;
 }
 
-static void announce(const struct job *job)
+static void announce(const struct fs_sweep_job *job)
 {
     int ranks;
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
@@ -400,13 +379,13 @@ static void announce(const struct job *job)
     fflush(stdout);
 }
 
-static fs_status sweep(struct job *job, int argc, char **argv)
+static fs_status sweep(struct fs_sweep_job *job, int argc, char **argv)
 {
     fs_sweep_settings *s = &job->a.settings;
     int rank, ranks;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
-    fs_status status = load(job);
+    fs_status status = fs_sweep_load(job);
     if (!status)
         status = fs_agree(MPI_COMM_WORLD, rank == 0 ? find_results(job) : FS_OK);
     if (!status)
@@ -428,8 +407,8 @@ static fs_status sweep(struct job *job, int argc, char **argv)
 
 fs_status fs_cli_sweep(int argc, char **argv)
 {
-    struct job job = {0};
-    fs_status status = read_arguments(argc, argv, sweep_usage, &job.a);
+    struct fs_sweep_job job = {0};
+    fs_status status = fs_sweep_read_arguments(argc, argv, sweep_usage, 1, &job.a);
     if (status)
         return status == FS_STOPPED ? FS_OK : status; /* --help */
     fs_stop_install(job.a.reserve);
@@ -442,125 +421,6 @@ fs_status fs_cli_sweep(int argc, char **argv)
         status = sweep(&job, argc, argv);
     fs_target_drop(&job.target);
     fs_lock_release(lock);
-    release(&job);
-    return status;
-}
-
-/* Images a second of the whole trunk on this core, from one slot of a batch. */
-static fs_status measure_trunk(const struct job *job, double *rate)
-{
-    fs_workspace space;
-    int images = job->a.settings.probe.batch / job->a.settings.slots;
-    images = images < 1 ? 1 : images;
-    fs_status status = fs_workspace_create(&job->model.net, images, FS_FOR_PROBES, &space);
-    if (status)
-        return status;
-    double best = 0;
-    for (int run = 0; run < 4; run++) {
-        double started = fs_seconds();
-        fs_network_infer(&job->model.net, images, space.input, job->model.net.layers, NULL, NULL, &space);
-        double now = images / (fs_seconds() - started);
-        best = now > best ? now : best;
-    }
-    fs_workspace_free(&space);
-    *rate = best;
-    return FS_OK;
-}
-
-/* Passes of the whole trunk over the training set, for all epochs of the probes: with kept features, later epochs go only as
- * deep as the layers before these. Tells what is kept. */
-static double trunk_passes(const struct job *job)
-{
-    const fs_plan *plan = &job->plan;
-    const fs_network *net = &job->model.net;
-    const fs_probe_settings *p = &job->a.settings.probe;
-    fs_probe probe[FS_MOST_LAYERS] = {0};
-    double floats = 0;
-    for (int i = 0; i < plan->layers; i++)
-        probe[i].features = fs_plan_features(plan, i);
-    int first = fs_probe_first_kept(net, p, job->train.images, probe, plan->layers);
-    if (first == plan->layers)
-        return p->epochs;
-    for (int i = first; i < plan->layers; i++)
-        floats += (double)p->views * job->train.images * (double)probe[i].features;
-    printf("views: features from layer %d on are kept, %.0f MiB on each node of a team\n", plan->layer[first].layer,
-           floats * sizeof(float) / (1 << 20));
-    double before = first ? fs_plan_trunk_cost(net, plan, first - 1) : 0;
-    return p->views + (p->epochs - p->views) * before / fs_plan_trunk_cost(net, plan, plan->layers - 1);
-}
-
-static void print_units(const struct job *job, double rate)
-{
-    const fs_plan *plan = &job->plan;
-    const fs_network *net = &job->model.net;
-    const fs_probe_settings *p = &job->a.settings.probe;
-    double probes = 0, blocks = plan->own_units - plan->layers;
-    printf("layer  map              features  probe MAC/image  silence units\n");
-    for (int i = 0; i < plan->layers; i++) {
-        const fs_layer_row *l = &plan->layer[i];
-        int units = (l->filters + job->a.filters_per_unit - 1) / job->a.filters_per_unit;
-        printf("%5d  %4d x %3d x %3d %9zu %16.0f %14d\n", l->layer, l->filters, l->height, l->width, fs_plan_features(plan, i),
-               fs_plan_probe_cost(net, plan, i), units);
-        probes += fs_plan_probe_cost(net, plan, i);
-    }
-    double deepest = fs_plan_trunk_cost(net, plan, plan->layers - 1), tests = (double)p->epochs / p->test_every;
-    double trained = (double)job->train.images, tested = tests * job->test.images;
-    double trunk = trunk_passes(job) * trained + tested, logits = (p->epochs * trained + tested) * probes / deepest;
-    double hours = (trunk + logits) / rate / 3600;
-    if (job->a.settings.literal)
-        for (int i = 0; i < plan->layers; i++)
-            hours +=
-                plan->layer[i].filters * (double)job->test.images / rate * fs_plan_trunk_cost(net, plan, i) / deepest / 3600;
-    printf("\nunits: %d probes, %.0f blocks of filters\n", plan->layers, blocks);
-    printf("time:  about %.2f hours on one core like this (%.0f images/s measured), %.2f on %d ranks\n", hours, rate,
-           hours / job->a.settings.slots, job->a.settings.slots);
-}
-
-/* Of phase four: before anything is spared where a map is 0 or a change is hidden. */
-static void print_knockout(const struct job *job, double rate)
-{
-    const fs_plan *plan = &job->plan;
-    double images = job->a.settings.knockout_images, cost = 0, filters = 0, sets = 0, floats = 0;
-    for (int unit = plan->own_units + 1; unit < plan->units; unit++) {
-        const fs_unit *u = &plan->unit[unit];
-        int literal = job->a.settings.literal;
-        cost += literal ? u->count * fs_network_macs(&job->model.net, 0) : fs_plan_knockout_cost(plan, unit);
-        *(u->kind == FS_UNIT_KNOCKOUT ? &filters : &sets) += u->count;
-        floats = fmax(floats, (double)(u->kind == FS_UNIT_KNOCKOUT ? plan->cut : plan->whole)[u->index].floats);
-    }
-    double passes = cost / fs_network_macs(&job->model.net, 0), hours = passes * images / rate / 3600;
-    printf(
-        "knock-out: %d blocks of %.0f filters and %.0f groups and points of curves, %.0f experiments with %.0f images at the "
-        "price of %.0f passes\n",
-        plan->units - plan->own_units - 1, filters, sets, (filters + sets) * images, images, passes);
-    printf("time:  about %.2f hours on one core like this, at the most, %.2f on %d ranks; %.0f MiB more on each rank\n", hours,
-           hours / job->a.settings.slots, job->a.settings.slots,
-           floats * job->a.settings.probe.batch * sizeof(float) / (1 << 20));
-    double blocks = plan->units - plan->own_units - 1; /* each is one rank's */
-    printf("in about an hour: KNOCKOUT=%s sbatch --ntasks=%.0f jobs/vgg16_sweep.sh\n", job->a.knockout,
-           ceil(hours < blocks ? hours : blocks));
-}
-
-fs_status fs_cli_plan(int argc, char **argv)
-{
-    struct job job = {0};
-    double rate = 0;
-    fs_status status = read_arguments(argc, argv, plan_usage, &job.a);
-    if (status)
-        return status == FS_STOPPED ? FS_OK : status;
-    status = load(&job);
-    if (!status) {
-        take_slots(&job, NULL);
-        status = measure_trunk(&job, &rate);
-    }
-    if (!status) {
-        fs_results_plan plan = describe_plan(&job, parts_asked(&job));
-        fs_print_config("filterscope " FS_VERSION " plan", &job.config);
-        print_units(&job, rate);
-        if (job.a.knockout)
-            print_knockout(&job, rate);
-        printf("file:  %.1f MiB\n", (double)fs_results_bytes(&plan) / (1 << 20));
-    }
-    release(&job);
+    fs_sweep_release(&job);
     return status;
 }

@@ -54,3 +54,27 @@ fs_status fs_sweep_hand_out(fs_sweep_run *run, fs_job *jobs, int count, fs_run_u
     run->desk = NULL;
     return fs_agree(run->world, status);
 }
+
+double fs_sweep_share(const fs_sweep_run *run, const fs_job *jobs, int count)
+{
+    int next = run->desk->next;
+    double all = 0, done = 0;
+    for (int job = 0; job < count; job++) {
+        double cost = jobs[job].cost;
+        all += cost;
+        done += job >= next ? 0 : job < next - run->ranks ? cost : cost / 2;
+    }
+    return done / all;
+}
+
+fs_knockout_input fs_sweep_knockout_input(const fs_sweep_run *run, const int *layer, fs_knockout_room *room)
+{
+    const fs_sweep_input *in = run->input;
+    return (fs_knockout_input){.net = in->net,
+                               .test = in->test,
+                               .images = in->settings->knockout_images,
+                               .batch = in->settings->probe.batch,
+                               .replacement = in->settings->replacement,
+                               .layer = layer,
+                               .room = room};
+}

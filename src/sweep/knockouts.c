@@ -34,26 +34,13 @@ struct work {
     fs_progress progress;
 };
 
-/* The cost of all jobs, and of those that are through: of the newest, one a rank, half. */
-static void estimate(const struct work *work, double *all, double *done)
-{
-    int next = work->run->desk->next;
-    *all = *done = 0;
-    for (int job = 0; job < work->count; job++) {
-        double cost = work->jobs[job].cost;
-        *all += cost;
-        *done += job >= next ? 0 : job < next - work->run->ranks ? cost : cost / 2;
-    }
-}
-
 static int poll(void *context)
 {
     struct work *work = context;
     if (work->run->desk && work->run->rank == 0) {
-        double all, done, images;
-        estimate(work, &all, &done);
-        images = (double)work->input.images * work->experiments_of_an_image;
-        fs_progress_batch(&work->progress, images * done / all, images, (double)NAN, 0);
+        double images = (double)work->input.images * work->experiments_of_an_image;
+        double share = fs_sweep_share(work->run, work->jobs, work->count);
+        fs_progress_batch(&work->progress, images * share, images, (double)NAN, 0);
     }
     if (work->pieces.sum)
         fs_pieces_serve(&work->pieces);
@@ -252,17 +239,10 @@ static fs_status run_phase(struct work *work)
 
 fs_status fs_sweep_knockout(fs_sweep_run *run)
 {
-    const fs_sweep_input *in = run->input;
-    if (in->settings->replacement == FS_REPLACE_NONE)
+    if (run->input->settings->replacement == FS_REPLACE_NONE)
         return FS_OK;
-    struct work work = {.run = run, .jobs = fs_alloc((size_t)in->plan->units, sizeof *work.jobs, "jobs")};
-    work.input = (fs_knockout_input){.net = in->net,
-                                     .test = in->test,
-                                     .images = in->settings->knockout_images,
-                                     .batch = in->settings->probe.batch,
-                                     .replacement = in->settings->replacement,
-                                     .layer = work.layer,
-                                     .room = &work.room};
+    struct work work = {.run = run, .jobs = fs_alloc((size_t)run->input->plan->units, sizeof *work.jobs, "jobs")};
+    work.input = fs_sweep_knockout_input(run, work.layer, &work.room);
     fs_status status = fs_agree(run->world, work.jobs ? FS_OK : FS_ERROR);
     if (!status)
         status = run_phase(&work);

@@ -34,19 +34,13 @@ static int is_set(const fs_unit *u)
     return u->kind == FS_UNIT_GROUPS || u->kind == FS_UNIT_CURVES;
 }
 
-/* Of the newest jobs, one a rank, half is taken as done. */
 static int poll(void *context)
 {
     struct work *work = context;
     if (work->run->desk && work->run->rank == 0) {
-        int next = work->run->desk->next, ranks = work->run->ranks;
-        double all = 0, done = 0, images = (work->groups + work->points) * work->input.images;
-        for (int job = 0; job < work->count; job++) {
-            double cost = work->jobs[job].cost;
-            all += cost;
-            done += job >= next ? 0 : job < next - ranks ? cost : cost / 2;
-        }
-        fs_progress_batch(&work->progress, images * done / all, images, (double)NAN, 0);
+        double images = (work->groups + work->points) * work->input.images;
+        double share = fs_sweep_share(work->run, work->jobs, work->count);
+        fs_progress_batch(&work->progress, images * share, images, (double)NAN, 0);
     }
     return fs_sweep_poll(work->run);
 }
@@ -183,17 +177,10 @@ static fs_status run_work(struct work *work)
 
 fs_status fs_sweep_sets(fs_sweep_run *run)
 {
-    const fs_sweep_input *in = run->input;
-    if (in->settings->replacement == FS_REPLACE_NONE)
+    if (run->input->settings->replacement == FS_REPLACE_NONE)
         return FS_OK;
-    struct work work = {.run = run, .jobs = fs_alloc((size_t)in->plan->units, sizeof *work.jobs, "jobs")};
-    work.input = (fs_knockout_input){.net = in->net,
-                                     .test = in->test,
-                                     .images = in->settings->knockout_images,
-                                     .batch = in->settings->probe.batch,
-                                     .replacement = in->settings->replacement,
-                                     .layer = work.layer,
-                                     .room = &work.room};
+    struct work work = {.run = run, .jobs = fs_alloc((size_t)run->input->plan->units, sizeof *work.jobs, "jobs")};
+    work.input = fs_sweep_knockout_input(run, work.layer, &work.room);
     fs_status status = fs_agree(run->world, work.jobs ? FS_OK : FS_ERROR);
     if (!status)
         status = run_work(&work);
