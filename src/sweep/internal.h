@@ -57,8 +57,8 @@ typedef fs_status fs_run_unit(void *context, int unit);
  * first, until none is left or some rank is to stop; a unit that fails ends the job (fs_sweep_abort). `jobs` is sorted. */
 fs_status fs_sweep_hand_out(fs_sweep_run *run, fs_job *jobs, int count, fs_run_unit *run_unit, void *context);
 
-/* Not collective; on rank 0 while they are handed out. The share of the cost of jobs [count] that is through: of the newest, one a
- * rank, half. */
+/* Not collective; on rank 0 while they are handed out. The share of the cost of jobs [count] that is through: of the newest,
+ * one a rank, half. */
 double fs_sweep_share(const fs_sweep_run *run, const fs_job *jobs, int count);
 
 /* Not collective. What phase four knocks out of: the run's network and images, borrowed, as are `layer` and `room`. */
