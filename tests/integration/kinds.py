@@ -24,9 +24,10 @@ other = f"{kind.rpartition(' ')[0]} {other_core}"
 
 
 def mixed(*words, expect):
-    """On two ranks, of which the second has other BLAS kernels; its standard output and errors."""
-    second = ["-np", "1", "env", f"OPENBLAS_CORETYPE={other_core}", BINARY, *words]
-    command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", "1", BINARY, *words, ":", *second]
+    """On two ranks, of which the second has other BLAS kernels; its standard output and errors. By a shell: Debian 13's mpirun takes no
+    two programs."""
+    script = f'[ "$OMPI_COMM_WORLD_RANK" -eq 0 ] || export OPENBLAS_CORETYPE={other_core}; exec "$0" "$@"'
+    command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", "2", "sh", "-c", script, BINARY, *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == expect, f"{' '.join(command)}\nexit code {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
