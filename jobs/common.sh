@@ -9,8 +9,9 @@
 #   cores                      prints the number of cores (not hardware threads) that this process may use
 #   launch N COMMAND...        runs COMMAND on N ranks, one a core where that can be had
 
-# What users' shells are set to, and hand down, does not matter.
-unset CDPATH ENV BASH_ENV GREP_OPTIONS POSIXLY_CORRECT
+# What users' shells are set to, and hand down, does not matter: where cd leads, what is read before a script, how words are split.
+unset CDPATH ENV BASH_ENV GREP_OPTIONS POSIXLY_CORRECT IFS
+unset -f cd
 unalias -a
 set +C -f
 export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1

@@ -30,25 +30,24 @@
 #                  '--lr 0.01 --lr-decay 0.975 --lr-every 1 --momentum 0.975 ...')
 #   LAUNCH         how ranks are started (mpirun)
 #   FILTERSCOPE, FILTERSCOPE_HOME, PYTHON   as in reproduce.sh
-set -u
-unset CDPATH ENV BASH_ENV GREP_OPTIONS POSIXLY_CORRECT
-unset -f cd
+set -u +e
 unalias -a
-set +eC -f
-IFS=$' \t\n'
 
 usage() {
     echo "prune.sh: $*" >&2
     exit 2
 }
 
-# The folder above that of this script. In a job it is a copy in Slurm's spool folder, and Slurm tells what was submitted.
+# Where jobs/common.sh is: above this script's folder; in a batch job, which runs a copy, above that of what Slurm says was submitted; in
+# the folder of submission; or by the program. The same lines in each script that is submitted: only then is common.sh there.
 find_home() {
-    script=$0
-    [ -z "${SLURM_JOB_ID:-}" ] ||
-        script=$(LC_ALL=C scontrol show job "$SLURM_JOB_ID" 2>/dev/null | sed -n 's/^ *Command=//p' | head -n 1)
-    home=$(cd "$(dirname "$(readlink -f "$script")")/.." 2>/dev/null && pwd)
-    if [ -e "$home/jobs/common.sh" ]; then echo "$home"; else echo "${SLURM_SUBMIT_DIR:-$PWD}"; fi
+    script=${SLURM_JOB_ID:+$(LC_ALL=C scontrol show job "$SLURM_JOB_ID" 2>/dev/null | sed -n 's/^ *Command=//p' | head -n 1)}
+    program=$(dirname "${FILTERSCOPE:-$(command -v filterscope || echo /)}")
+    for folder in "$(dirname "$(readlink -f "$0")")/.." "$(dirname "$(readlink -f "${script:-$0}")")/.." "${SLURM_SUBMIT_DIR:-$PWD}" \
+        "$program/.." "$program/../share/filterscope"; do
+        [ ! -e "$folder/jobs/common.sh" ] || { readlink -f "$folder" && return; }
+    done
+    echo "${SLURM_SUBMIT_DIR:-$PWD}"
 }
 
 home=${FILTERSCOPE_HOME:-$(find_home)}

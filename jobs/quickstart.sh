@@ -12,8 +12,7 @@
 #   PROBE_EPOCHS   of the probes (4), on the first PROBE_IMAGES (15000) training images
 #   TRAIN_OPTIONS, SWEEP_OPTIONS   more options of filterscope train and sweep
 set -eu
-unset CDPATH
-home=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
+home=$(readlink -f "$(dirname "$(readlink -f "$0")")/..")
 . "$home/jobs/common.sh"
 
 [ -e "$home/meson.build" ] && folder=$home || folder=$PWD

@@ -43,13 +43,8 @@
 # Exit codes: 0 complete; 75 stopped with work left: a Slurm job is requeued then, unless it was cancelled. Where a rank or a host was
 # lost (70; codes that are MPI's or the launcher's own become that) the job is requeued, too, up to three times in a row, which the job's
 # comment counts. Others are errors and are not requeued.
-set -u
-# Whatever the user's shell is set to, and hands down: where cd leads, what is read before a script, how words are split.
-unset CDPATH ENV BASH_ENV GREP_OPTIONS POSIXLY_CORRECT
-unset -f cd
+set -u +e
 unalias -a
-set +eC -f
-IFS=$' \t\n'
 
 usage() {
     echo "vgg16_sweep.sh: $*" >&2
@@ -62,24 +57,21 @@ is_count() {
 
 submitted=${SLURM_SUBMIT_DIR:-$PWD}
 
-# The folder above that of this script. In a job it is a copy in Slurm's spool folder, and Slurm tells what was submitted.
+# Where jobs/common.sh is: above this script's folder; in a batch job, which runs a copy, above that of what Slurm says was submitted; in
+# the folder of submission; or by the program. The same lines in each script that is submitted: only then is common.sh there.
 find_home() {
-    script=$0
-    [ -z "${SLURM_JOB_ID:-}" ] ||
-        script=$(LC_ALL=C scontrol show job "$SLURM_JOB_ID" 2>/dev/null | sed -n 's/^ *Command=//p' | head -n 1)
-    home=$(cd "$(dirname "$(readlink -f "$script")")/.." 2>/dev/null && pwd)
-    if [ -e "$home/jobs/common.sh" ]; then echo "$home"; else echo "$submitted"; fi
-}
-
-# In a source tree, in an installation, on PATH; the first again where there is none, to be named.
-find_program() {
-    for program in "$FILTERSCOPE_HOME/build/filterscope" "$FILTERSCOPE_HOME/../../bin/filterscope" "$(command -v filterscope)"; do
-        [ ! -x "$program" ] || { echo "$program" && return; }
+    script=${SLURM_JOB_ID:+$(LC_ALL=C scontrol show job "$SLURM_JOB_ID" 2>/dev/null | sed -n 's/^ *Command=//p' | head -n 1)}
+    program=$(dirname "${FILTERSCOPE:-$(command -v filterscope || echo /)}")
+    for folder in "$(dirname "$(readlink -f "$0")")/.." "$(dirname "$(readlink -f "${script:-$0}")")/.." "${SLURM_SUBMIT_DIR:-$PWD}" \
+        "$program/.." "$program/../share/filterscope"; do
+        [ ! -e "$folder/jobs/common.sh" ] || { readlink -f "$folder" && return; }
     done
-    echo "$FILTERSCOPE_HOME/build/filterscope"
+    echo "${SLURM_SUBMIT_DIR:-$PWD}"
 }
 
-FILTERSCOPE_HOME=${FILTERSCOPE_HOME:-$(find_home)}
+home=${FILTERSCOPE_HOME:-$(find_home)}
+[ -r "$home/jobs/common.sh" ] || usage "$home/jobs/common.sh is not there: set FILTERSCOPE_HOME to what has jobs and analysis"
+. "$home/jobs/common.sh"
 FILTERSCOPE=${FILTERSCOPE:-$(find_program)}
 # shellcheck disable=SC2206 # a list of words
 archs=(${ARCH:-vgg16})
@@ -91,11 +83,6 @@ MODEL=${MODEL:-$OUT/$ARCH.h5}
 PROBE_EPOCHS=${PROBE_EPOCHS:-200}
 STATUS_EVERY=${STATUS_EVERY:-600}
 PROBE_SECONDS=${PROBE_SECONDS:-60}
-export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
-export HOME="${HOME:-/}" # Open MPI 5 does not start without
-if [ "$(id -u)" -eq 0 ]; then # Open MPI refuses root unless told otherwise
-    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-fi
 export SLURM_EXPORT_ENV=ALL # what this script has is what the ranks need, whatever sbatch was told to hand down
 # mpirun, of Open MPI 4 and 5, notices after 18 s that a host does not answer any more, not only after 480. That is sooner than the
 # ranks, at 20 s: what it would tell its lost daemon of their end would keep it waiting. So many probes are not all lost by chance.

@@ -9,8 +9,7 @@
 #   MIRROR     of the packages (Debian's own, Ubuntu's own)
 #   BARE=1     neither network nor control groups, as in many containers; packages must have been installed by a run without
 set -eu
-unset CDPATH
-home=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
+home=$(readlink -f "$(dirname "$(readlink -f "$0")")/..")
 . "$home/jobs/common.sh"
 
 release=${1:-}

@@ -2,7 +2,7 @@
 # C sources are as .clang-format says, and no line is longer than its limit: the formatter leaves comments alone. Other releases of
 # clang-format than 14 (Debian 12) format a few places in another way: skipped (77).
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(readlink -f "$(dirname "$(readlink -f "$0")")/..")"
 clang-format --version 2>/dev/null | grep -q 'version 14\.' || {
     echo "skipped: no clang-format 14 (Debian 12: clang-format)"
     exit 77

@@ -4,7 +4,6 @@
 #
 #   CIFAR10_DIR, CIFAR100_DIR   folders of the CIFAR binary versions; tests that need one are skipped where it is unset
 set -eu
-unset CDPATH
 suite=
 case "$#$*" in
 0) ;;
@@ -14,7 +13,7 @@ case "$#$*" in
     exit 2
     ;;
 esac
-home=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
+home=$(readlink -f "$(dirname "$(readlink -f "$0")")/..")
 . "$home/jobs/common.sh"
 
 # shellcheck disable=SC2086 # a list of words

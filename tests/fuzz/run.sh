@@ -7,7 +7,7 @@
 # runs found, in build/fuzz. Prints a line for each; an input that breaks one is kept in build/fuzz/findings, and the exit code
 # is 1. Needs the built tree, and clang with its compiler-rt, without which it is skipped (77).
 set -eu
-home=$(cd "$(dirname "$0")/../.." && pwd)
+home=$(readlink -f "$(dirname "$(readlink -f "$0")")/../..")
 . "$home/jobs/common.sh"
 seconds=${1:?usage: run.sh SECONDS [TARGET...]}
 shift
