@@ -2,7 +2,6 @@
 #include "filterscope/model_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <hdf5.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,66 +12,19 @@
 #include "base/hdf5_contained.h"
 #include "base/hdf5_image.h"
 #include "base/hdf5_table.h"
+#include "base/publish.h"
 #include "base/superblock.h"
-#include "filterscope/crc32c.h"
 #include "filterscope/mask.h"
 #include "filterscope/memory.h"
 #include "filterscope/path.h"
 #include "model/arrays.h"
 #include "model/label_numbers.h"
 #include "model/mask_file.h"
+#include "model/model_sum.h"
 
 static const char format[] = "filterscope-model";
 /* A file with masks has a version of its own: a program that knows none would train pruned weights. */
 enum { FORMAT_VERSION = 3, FORMAT_VERSION_MASKED = 4, MOST_EPOCHS = 1000000 };
-
-static fs_status sum_array(const fs_array *array, void *context)
-{
-    uint32_t *crc = context;
-    *crc = fs_crc32c(*crc, array->values, array->count * sizeof(float));
-    return FS_OK;
-}
-
-static uint32_t sum_text(uint32_t crc, const char *text)
-{
-    return fs_crc32c(crc, text, strlen(text) + 1);
-}
-
-/* The history has a sum of its own: its seconds are all that differs between two runs that compute the same. */
-static uint32_t sum_history(const fs_model *model)
-{
-    uint32_t crc = 0;
-    for (int e = 0; e < model->epoch; e++) {
-        const fs_train_row *r = &model->history[e];
-        const double row[] = {r->epoch, r->lr, r->fc_lr, r->train_loss, r->train_sr, r->test_sr, r->seconds};
-        crc = fs_crc32c(crc, row, sizeof row);
-    }
-    return crc;
-}
-
-/* Of all else that the file says: architecture, attributes, configuration, label names, arrays. */
-static uint32_t sum_model(const fs_model *model)
-{
-    const fs_network *net = &model->net;
-    const int32_t numbers[] = {net->height, net->width, net->channels, net->labels, model->epochs, model->epoch, model->batch};
-    const int64_t right = model->right;
-    uint32_t crc = sum_text(sum_text(0, net->arch), net->text);
-    crc = fs_crc32c(crc, model->scaling.pixel, sizeof model->scaling.pixel);
-    crc = fs_crc32c(crc, model->scaling.mean, (size_t)net->channels * sizeof *model->scaling.mean);
-    crc = fs_crc32c(crc, model->scaling.std, (size_t)net->channels * sizeof *model->scaling.std);
-    crc = fs_crc32c(crc, numbers, sizeof numbers);
-    crc = fs_crc32c(crc, &right, sizeof right);
-    crc = fs_crc32c(crc, &model->loss, sizeof model->loss);
-    for (int i = 0; i < model->config.count; i++)
-        crc = sum_text(sum_text(crc, model->config.entry[i].key), model->config.entry[i].value);
-    if (*model->kinds)
-        crc = sum_text(crc, model->kinds);
-    for (int k = 0; k < net->labels; k++)
-        crc = sum_text(crc, model->label_name[k]);
-    crc = fs_label_numbers_sum(crc, model);
-    fs_each_array(net, sum_array, &crc);
-    return fs_network_mask_crc(crc, net);
-}
 
 static void sizes_of(const fs_array *array, hsize_t size[4])
 {
@@ -161,7 +113,7 @@ static hid_t history_type(void)
 
 static int write_history_crc(hid_t file, const fs_model *model)
 {
-    uint32_t crc = sum_history(model);
+    uint32_t crc = fs_model_sum_history(model);
     hid_t set = H5Dopen2(file, "/history", H5P_DEFAULT);
     int written = set >= 0 && fs_hdf5_write_attribute(set, "crc", H5T_NATIVE_UINT32, &crc);
     if (set >= 0)
@@ -173,7 +125,7 @@ static int history_is_sound(hid_t file, const fs_model *model)
 {
     uint32_t crc = 0;
     hid_t set = H5Dopen2(file, "/history", H5P_DEFAULT);
-    int sound = set >= 0 && fs_hdf5_read_attribute(set, "crc", H5T_NATIVE_UINT32, &crc) && crc == sum_history(model);
+    int sound = set >= 0 && fs_hdf5_read_attribute(set, "crc", H5T_NATIVE_UINT32, &crc) && crc == fs_model_sum_history(model);
     if (set >= 0)
         H5Dclose(set);
     return sound;
@@ -205,7 +157,7 @@ static fs_status write_all(hid_t file, const fs_model *model)
 {
     const fs_network *net = &model->net;
     struct numbers n = {net->height,  net->width,   net->channels, net->labels, model->epochs,
-                        model->epoch, model->batch, model->right,  model->loss, sum_model(model)};
+                        model->epoch, model->batch, model->right,  model->loss, fs_model_sum(model)};
     struct attribute list[ATTRIBUTES];
     list_attributes(&n, list);
     int32_t version = fs_network_masked(net) ? FORMAT_VERSION_MASKED : FORMAT_VERSION;
@@ -251,53 +203,6 @@ static fs_status build_image(const fs_model *model, void **image, size_t *size)
     return status;
 }
 
-/* A new file, open, with all bytes on the disk; -1 with errno. */
-static int write_bytes(const char *path, const char *bytes, size_t size)
-{
-    int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666), done = file >= 0;
-    while (done && size) {
-        ssize_t written = write(file, bytes, size);
-        done = written > 0 || (written < 0 && errno == EINTR);
-        bytes += written > 0 ? written : 0;
-        size -= written > 0 ? (size_t)written : 0;
-    }
-    if (done && fsync(file) == 0)
-        return file;
-    int failure = errno;
-    if (file >= 0)
-        close(file);
-    errno = failure;
-    return -1;
-}
-
-/* Bytes on the disk, then the new name, then the folder that holds the name. The file that goes is looked at at the last
- * moment: what takes long is writing; and what comes is held from before it has its name on. `target` may be NULL. */
-static fs_status publish(const char *path, fs_target *target, const void *bytes, size_t size)
-{
-    char temporary[FS_PATH_BYTES];
-    if (snprintf(temporary, sizeof temporary, "%s.tmp", path) >= FS_PATH_BYTES)
-        return fs_fail(FS_ERROR, "%s: its path is too long", path);
-    fs_status status = fs_path_clear(temporary);
-    if (status)
-        return status;
-    int file = write_bytes(temporary, bytes, size);
-    if (file < 0)
-        status = fs_fail(FS_ERROR, "%s: cannot be written: %s", temporary, strerror(errno));
-    if (!status && target)
-        status = fs_target_check(target);
-    if (!status && rename(temporary, path) != 0)
-        status = fs_fail(FS_ERROR, "%s: cannot be renamed: %s", temporary, strerror(errno));
-    if (status)
-        unlink(temporary);
-    else if (fs_path_sync_folder(path) != 0)
-        status = fs_fail(FS_ERROR, "%s: its folder cannot be synced: %s", path, strerror(errno));
-    if (!status && target)
-        return fs_target_take(target, file);
-    if (file >= 0)
-        close(file);
-    return status;
-}
-
 /* One message of ours instead of HDF5's stack; no locks, as not every cluster's file system has flock. */
 static void set_up_hdf5(void)
 {
@@ -314,7 +219,7 @@ static fs_status save(const char *path, fs_target *target, const fs_model *model
     if (status)
         fs_fail(status, "%s: %s", path, fs_message());
     else
-        status = publish(path, target, image, size);
+        status = fs_publish(path, target, image, size);
     free(image);
     return status;
 }
@@ -433,7 +338,7 @@ static fs_status read_all(hid_t file, fs_model *model)
         return status;
     if (!history_is_sound(file, model))
         return fs_fail(FS_MISMATCH, "damaged: /history differs from its CRC");
-    uint32_t crc = sum_model(model);
+    uint32_t crc = fs_model_sum(model);
     return crc == n.crc ? FS_OK : fs_fail(FS_MISMATCH, "damaged: its CRC is %08x, recorded is %08x", crc, n.crc);
 }
 
