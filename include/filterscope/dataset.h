@@ -40,6 +40,9 @@ typedef struct fs_dataset {
     float *scaled;                           /* [channels][256]: input for each pixel value; NULL: x = 2p/255 - 1 */
 } fs_dataset;
 
+/* What fs_dataset_open reads, for help and messages. */
+#define FS_DATASET_SPECS "cifar10:DIR, cifar100:DIR, idx:DIR or idx-plain:DIR"
+
 typedef enum fs_split { FS_TRAIN, FS_TEST } fs_split;
 
 /* Not collective. Reads one split from `spec`:

@@ -101,7 +101,7 @@ typedef struct fs_data_choice {
 
 /* The options that train, sweep, plan and eval have in common, as rows of their tables. */
 #define FS_DATA_OPTIONS(choice)                                                                                                \
-    {"data", FS_OPTION_TEXT, &(choice)->spec, 0, 0, "cifar10:DIR, cifar100:DIR, idx:DIR or idx-plain:DIR"},                    \
+    {"data", FS_OPTION_TEXT, &(choice)->spec, 0, 0, FS_DATASET_SPECS},                                                         \
         {"label-names",                                                                                                        \
          FS_OPTION_TEXT,                                                                                                       \
          &(choice)->label_names,                                                                                               \

@@ -108,7 +108,7 @@ fs_status fs_dataset_open_as(const char *spec, const fs_data_request *request, f
     memset(data, 0, sizeof *data);
     const data_format *format = find_format(spec, &place);
     if (!format)
-        return fs_fail(FS_USAGE, "data set '%s': expected cifar10:DIR, cifar100:DIR, idx:DIR or idx-plain:DIR", spec);
+        return fs_fail(FS_USAGE, "data set '%s': expected " FS_DATASET_SPECS, spec);
     if (request->limit < 0)
         return fs_fail(FS_USAGE, "limit of %d images: expected a positive number, or 0 for all", request->limit);
     fs_status status = find_folder(format, place, folder);

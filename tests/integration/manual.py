@@ -9,7 +9,8 @@ import h5py
 
 from common import BINARY, folder, make_idx, run, skip, train_small
 
-CLI = os.path.join(os.path.dirname(__file__), "..", "..", "src", "cli")
+TREE = os.path.join(os.path.dirname(__file__), "..", "..")
+CLI = f"{TREE}/src/cli"
 here = folder()
 commands = re.findall(r"^  (\w+) ", run(1, "help").stdout, re.M)
 assert {"train", "sweep", "plan", "status", "export", "check"} <= set(commands), commands
@@ -48,6 +49,28 @@ architectures = complete("train", "--arch", "")
 for name in architectures:
     assert re.search(rf"(?<![\w-]){name}(?![\w-])", manual), f"filterscope.1 lacks {name}"
 print(f"filterscope.1: {len(architectures)} architectures, {len(commands)} commands, {sum(map(len, options.values()))} options")
+
+
+
+def source(path):
+    with open(f"{TREE}/{path}") as file:
+        return file.read()
+
+
+# What there is more than one of is named wherever people look for it.
+words = re.findall(r"&fs_kind_(\w+)", source("src/ops/table.c"))
+formats = re.findall(r'^    \{"([\w-]+:)",', source("src/data/dataset.c"), re.M)
+assert "relu" in words and "idx:" in formats, (words, formats)
+for path, pattern, names in (
+        ("src/cli/man/filterscope.1", r"(?<![\w-]){}(?![\w-])", words + formats), ("include/filterscope/architecture.h", r"\b{}\b", words),
+        ("analysis/README.md", r"\b{}\b", words), ("analysis/export_torch.py", '"{}"', set(words) - {"input", "flatten"}),
+        ("include/filterscope/dataset.h", "{}DIR +[^ ]", formats), ("jobs/README.md", "`{}DIR`", formats)):
+    text = manual if path.endswith(".1") else source(path)
+    for name in names:
+        assert re.search(pattern.format(name), text), f"{path} lacks {name}"
+for name in formats:
+    assert f"{name}DIR" in run(1, "help", "train").stdout, f"FS_DATASET_SPECS lacks {name}"
+print(f"{len(words)} words of architectures, {len(formats)} formats of data sets")
 
 data = make_idx(f"{here}/data", labels=4, train=40, test=20)
 train_small(f"{here}/model.h5", data, ranks=1)
