@@ -4,7 +4,7 @@
 Writes pruning.csv (a row a pruned network: threshold, control, seed, the share of its parameters and of each layer's kernels that is
 kept, the SR before, after pruning, after retraining), pruning_labels.csv (the same SRs by label), and the figure pruning: SR against
 the kept share, means over seeds with the standard deviation, where a control is beside AFCC with as many kernels of each layer. Prints
-the means. For R: read.csv.
+the means. In both tables what is not there is empty, and labels may be called NA: read.csv(FILE, na.strings = "") in R.
 """
 import argparse
 import glob
@@ -86,6 +86,11 @@ def figure(table):
     return drawn
 
 
+def cell(mean, deviation, count):
+    """One seed has no deviation; none has no mean."""
+    return "-" if not count else f"{mean:.4f}" if count < 2 else f"{mean:.4f} ± {deviation:.4f}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", help="OUT of jobs/prune.sh")
@@ -101,8 +106,8 @@ def main():
     print(f"SR before {table['sr_before'].iloc[0]:.4f}; means over seeds, ± the standard deviation")
     print("threshold  control          kept    SR pruned        SR retrained     seeds")
     for (threshold, control), row in means(table).iterrows():
-        cells = [f"{row[(f'sr_{stage}', 'mean')]:.4f} ± {row[(f'sr_{stage}', 'std')]:.4f}" for stage in STAGES]
-        print(f"{threshold:9g}  {NAMES.get(control, control):15s}  {row[('kept', 'mean')]:.4f}  {cells[0]}  {cells[1]}"
+        cells = [cell(*row[f"sr_{stage}"][["mean", "std", "count"]]) for stage in STAGES]
+        print(f"{threshold:9g}  {NAMES.get(control, control):15s}  {row[('kept', 'mean')]:.4f}  {cells[0]:15s}  {cells[1]:15s}"
               f"  {int(row[('kept', 'count')])}")
 
 

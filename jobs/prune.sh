@@ -101,10 +101,14 @@ run() {
     [ "$code" -eq 0 ] || leave "$code"
 }
 
-# measure MODEL CSV: each label's SR, unless that is there.
+# measure MODEL CSV: each label's SR, unless that is there. It is written by cat, which tells of a full disk: launchers do not.
 measure() {
     [ -e "$2" ] && return
-    run eval --model "$1" --data "$DATA" --table labels >"$2.part" && mv -f -- "$2.part" "$2"
+    exec 3> >(exec cat >"$2.part")
+    writer=$!
+    run eval --model "$1" --data "$DATA" --table labels >&3 3>&-
+    exec 3>&-
+    { wait "$writer" && mv -f -- "$2.part" "$2"; } || leave 1
 }
 
 # take THRESHOLD CONTROL SEED

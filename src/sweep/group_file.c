@@ -25,7 +25,13 @@ struct reader {
 
 static int is_blank(char byte)
 {
-    return byte == ' ' || byte == '\t' || byte == '\r';
+    return byte == ' ' || byte == '\t';
+}
+
+/* Lines end in LF, CR or both. */
+static int ends_line(char byte)
+{
+    return byte == '\n' || byte == '\r';
 }
 
 /* The next word of the line, not a comment; 0 at its end. */
@@ -34,16 +40,17 @@ static size_t next_word(struct reader *r, const char **word)
     while (r->at < r->end && is_blank(*r->at))
         r->at++;
     *word = r->at;
-    while (r->at < r->end && !is_blank(*r->at) && *r->at != '\n' && *r->at != '#')
+    while (r->at < r->end && !is_blank(*r->at) && !ends_line(*r->at) && *r->at != '#')
         r->at++;
     return (size_t)(r->at - *word);
 }
 
 static void skip_line(struct reader *r)
 {
-    while (r->at < r->end && *r->at != '\n')
+    while (r->at < r->end && !ends_line(*r->at))
         r->at++;
-    r->at += r->at < r->end;
+    int both = r->end - r->at > 1 && r->at[0] == '\r' && r->at[1] == '\n';
+    r->at += both ? 2 : r->at < r->end;
 }
 
 /* -1: the word is no number. */
@@ -123,8 +130,8 @@ static fs_status allocate(struct reader *r, const char *text, size_t bytes)
 {
     size_t lines = 1, words = 1, most = 0;
     for (size_t i = 0; i < bytes; i++) {
-        lines += text[i] == '\n';
-        words += is_blank(text[i]) || text[i] == '\n';
+        lines += ends_line(text[i]);
+        words += is_blank(text[i]) || ends_line(text[i]);
     }
     for (int i = 0; i < r->plan->layers; i++)
         most = (size_t)r->plan->layer[i].filters > most ? (size_t)r->plan->layer[i].filters : most;

@@ -219,6 +219,7 @@ for text, said in ((b"", "bad.txt: no group"), (b"# none\n\n", "bad.txt: no grou
                    (b"2\n", "line 1: layer 2 without a filter"), (b"2 # 1\n", "line 1: layer 2 without a filter"),
                    (b"1 -1\n", "'-1' is no filter"), (b"1 1.5\n", "'1.5' is no filter"), (b"conv1 2\n", "'conv1' is no layer"),
                    (b"1 99999999999999999999\n", "is no filter of layer 1"), (b"1 0\x00\n", "is no filter of layer 1"),
+                   (b"# one\r1 0\r1 12\r", "line 3: '12' is no filter"), (b"1 0\r\n\r\n1 12\r\n", "line 3: '12' is no filter"),
                    (b"\xff\xfe1\x00", "UTF-16"), (b"1 " + b"x" * 100000, "is no filter of layer 1"),
                    (b"#" * (1 << 24) + b"#", "larger than")):
     for ranks in (1, 2) if not text else (1,):

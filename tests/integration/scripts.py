@@ -100,7 +100,7 @@ for name in ("HOME", "SHELL", "LOGNAME", "USER"):
     user.pop(name, None)
 
 
-def as_user(name, log, umask=0o077, **settings):
+def as_user(name, log, umask=0o077, expect=0, **settings):
     os.makedirs(f"{elsewhere}/links", exist_ok=True)
     link = f"{elsewhere}/links/{name}"
     if not os.path.exists(link):
@@ -110,13 +110,24 @@ def as_user(name, log, umask=0o077, **settings):
                               umask=umask, env={**user, **settings})
         file.seek(0)
         text = file.read()
-    assert done.returncode == 0, f"{name}: exit code {done.returncode}\n{text}"
+    assert done.returncode == expect, f"{name}: exit code {done.returncode}\n{text}"
     return text
 
 
 text = as_user("vgg16_sweep.sh", "sweep.log", ARCH=f"{here}/net.txt", OUT="../out put", MODEL="../out put/net.h5",
                RESULTS="../out put/net-sweep.h5", LAUNCH=sweep["LAUNCH"], TRAIN_OPTIONS="--batch 20", SWEEP_OPTIONS="--batch 20")
 assert os.path.exists(f"{here}/out put/net-sweep.h5") and "sweep: complete" in text, text
+prune = {"MODEL": "../out put/net.h5", "SWEEP": "../out put/net-sweep.h5", "OUT": "../out put/pruned", "THRESHOLDS": "0.3", "SEEDS": "1",
+         "CONTROLS": "none random", "EPOCHS": "1", "LAUNCH": sweep["LAUNCH"], "PYTHON": sys.executable}
+os.mkdir(f"{here}/out put/pruned")
+os.symlink("/dev/full", f"{here}/out put/pruned/before.csv.part")
+text = as_user("prune.sh", "full.log", expect=1, **prune)
+assert "No space left" in text and not os.path.lexists(f"{here}/out put/pruned/before.csv"), text
+os.remove(f"{here}/out put/pruned/before.csv.part")
+text = as_user("prune.sh", "prune.log", **prune)
+for name in ("pruning.csv", "pruning_labels.csv", "pruning.png", "0.3-random-1-retrained.h5"):
+    assert os.path.getsize(f"{here}/out put/pruned/{name}") > 100, name
+assert "random kernels" in text and "nan" not in text, text
 text = as_user("reproduce.sh", "reproduce.log", ARCHS="vgg6", OUT="../out put", SEEDS="1", LAUNCH=sweep["LAUNCH"], PYTHON=sys.executable,
                TRAIN_OPTIONS="--batch 20", SWEEP_OPTIONS="--batch 20 --layers 5")
 assert os.path.getsize(f"{here}/out put/reproduce.md") > 100 and "SR rises with depth" in text, text
