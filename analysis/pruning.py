@@ -34,16 +34,22 @@ def kept(path):
     return {name: kernels.mean() for name, (kernels, _) in masks.items()}, 1 - pruned / parameters
 
 
-def rates(path):
-    """(SR of all images, [label's row]) of a table that `eval --table labels` printed."""
-    table = pd.read_csv(path, dtype={"name": str}, keep_default_na=False, na_values={"sr": "NaN"})
-    return table["right"].sum() / table["images"].sum(), table
+def rates(path, before=None):
+    """(SR of all images, [label's row]) of a table that `eval --table labels` printed, with the labels and images of `before`."""
+    try:
+        table = pd.read_csv(path, dtype={"name": str}, keep_default_na=False, na_values={"sr": "NaN"})
+        images, right = table["images"], table["right"].sum()
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{path}: no table of labels: {error}: remove it, and jobs/prune.sh writes it again") from None
+    if before is not None and not images.equals(before["images"]):
+        raise ValueError(f"{path}: {len(table)} labels, {images.sum()} images; {len(before)} and {before['images'].sum()} before pruning")
+    return right / images.sum(), table
 
 
 def rows_of(folder):
     """(a row a pruned network, a row a network, stage and label) of what is complete."""
-    before, by_label = rates(os.path.join(folder, "before.csv"))
-    rows, labels = [], [by_label.assign(stage="before")]
+    before, untouched = rates(os.path.join(folder, "before.csv"))
+    rows, labels = [], [untouched.assign(stage="before")]
     for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*-pruned.csv"))):
         stem = path.removesuffix("-pruned.csv")
         name = STEM.fullmatch(os.path.basename(stem))
@@ -55,7 +61,7 @@ def rows_of(folder):
         for stage in STAGES:
             row[f"sr_{stage}"] = np.nan
             if os.path.exists(f"{stem}-{stage}.csv"):
-                row[f"sr_{stage}"], by_label = rates(f"{stem}-{stage}.csv")
+                row[f"sr_{stage}"], by_label = rates(f"{stem}-{stage}.csv", untouched)
                 labels.append(by_label.assign(**{key: row[key] for key in ("threshold", "control", "seed")}, stage=stage))
         rows.append({**row, **{f"kept_{layer}": value for layer, value in shares.items()}})
     if not rows:

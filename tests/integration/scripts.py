@@ -128,6 +128,10 @@ text = as_user("prune.sh", "prune.log", **prune)
 for name in ("pruning.csv", "pruning_labels.csv", "pruning.png", "0.3-random-1-retrained.h5"):
     assert os.path.getsize(f"{here}/out put/pruned/{name}") > 100, name
 assert "random kernels" in text and "nan" not in text, text
+for cut in (0, 30):
+    os.truncate(f"{here}/out put/pruned/0.3-none-1-pruned.csv", cut)
+    done = subprocess.run([sys.executable, f"{jobs}/../analysis/pruning.py", f"{here}/out put/pruned"], capture_output=True, text=True)
+    assert done.returncode == 1 and "0.3-none-1-pruned.csv: " in done.stderr and done.stderr.count("\n") == 1, done.stderr
 text = as_user("reproduce.sh", "reproduce.log", ARCHS="vgg6", OUT="../out put", SEEDS="1", LAUNCH=sweep["LAUNCH"], PYTHON=sys.executable,
                TRAIN_OPTIONS="--batch 20", SWEEP_OPTIONS="--batch 20 --layers 5")
 assert os.path.getsize(f"{here}/out put/reproduce.md") > 100 and "SR rises with depth" in text, text
