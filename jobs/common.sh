@@ -17,7 +17,12 @@ set +C -f
 export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 export HOME="${HOME:-/}" # Open MPI 5 does not start without
 
-build_packages='gcc libc6-dev meson ninja-build pkg-config libopenmpi-dev openmpi-bin libopenblas-dev libhdf5-openmpi-dev zlib1g-dev'
+# What is built with, as '-Dmpi=mpich -Dblas=blis' (meson_options.txt), in a source tree that was not built in before
+MESON_OPTIONS=${MESON_OPTIONS:-}
+mpi_packages='libopenmpi-dev openmpi-bin libhdf5-openmpi-dev' blas_packages=libopenblas-dev
+case $MESON_OPTIONS in *-Dmpi=mpich*) mpi_packages='libmpich-dev mpich libhdf5-mpich-dev' ;; esac
+case $MESON_OPTIONS in *-Dblas=blis*) blas_packages=libblis-dev ;; *-Dblas=cblas*) blas_packages=libblas-dev ;; esac
+build_packages="gcc libc6-dev meson ninja-build pkg-config $mpi_packages $blas_packages zlib1g-dev"
 
 if [ "$(id -u)" -eq 0 ]; then # Open MPI refuses root unless told otherwise
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
@@ -84,7 +89,8 @@ build() (
     log=$(new_file) || exit
     if [ ! -e build/build.ninja ]; then
         rm -rf build
-        meson setup build --buildtype=release "-Dtests=$tests" >"$log" 2>&1 || { cat "$log" >&2; fail "meson failed"; }
+        # shellcheck disable=SC2086 # a list of words
+        meson setup build --buildtype=release "-Dtests=$tests" $MESON_OPTIONS >"$log" 2>&1 || { cat "$log" >&2; fail "meson failed"; }
     elif [ "$tests" = true ]; then
         meson configure build -Dtests=true
     fi
@@ -110,7 +116,9 @@ launch() {
     ranks=$1
     shift
     place='--bind-to core'
-    if [ "$ranks" -gt "$(cores)" ]; then
+    if ! mpirun --version 2>/dev/null | grep -q 'Open MPI'; then
+        place= # of MPICH and others: they place and bind as they see fit
+    elif [ "$ranks" -gt "$(cores)" ]; then
         place='--oversubscribe --bind-to none'
     elif ! mpirun --bind-to core -np "$ranks" true >/dev/null 2>&1; then
         place='--bind-to none' # in some containers binding fails: then the kernel places the ranks

@@ -7,6 +7,8 @@
 #   SYSTEMS    folder of the systems (/var/tmp/filterscope-systems): RELEASE is made there when missing and used again, beside it
 #              RELEASE-packages, what was downloaded. Some 5 GB a release; remove RELEASE to begin anew without a download
 #   MIRROR     of the packages (Debian's own, Ubuntu's own)
+#   MESON_OPTIONS   of the build, as '-Dmpi=mpich -Dblas=blis' (../meson_options.txt): with these packages in place of Open MPI's and
+#              OpenBLAS'. In SYSTEMS of its own, that only these are there
 #   BARE=1     neither network nor control groups, as in many containers; packages must have been installed by a run without
 set -eu
 home=$(readlink -f "$(dirname "$(readlink -f "$0")")/..")
@@ -59,7 +61,7 @@ run_there() {
         mount --rbind /dev "$root/dev"
         mount -t tmpfs -o mode=1777 shm "$root/dev/shm"
         mount --bind "$packages" "$root/var/cache/apt/archives"
-        env -i HOME=/root LANG=C.UTF-8 TERM="${TERM:-dumb}" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        env -i HOME=/root LANG=C.UTF-8 MESON_OPTIONS="${MESON_OPTIONS:-}" TERM="${TERM:-dumb}" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
             chroot "$root" sh -c "cd /root/filterscope && $command"
         exit # this shell, the first process, gets no SIGINT: the command must be another
     ' sh "$root" "$packages" "${BARE:-}" "$1"

@@ -1,4 +1,4 @@
-/* The BLAS kernels of this CPU. */
+/* The BLAS that this program was built with (-Dblas=), and its kernels for this CPU. */
 #ifndef FILTERSCOPE_BLAS_H
 #define FILTERSCOPE_BLAS_H
 
@@ -12,12 +12,18 @@
 const char *fs_blas_better_core(const char *core, int avx512, const char *wanted);
 
 /* Not collective; before MPI_Init. Where fs_blas_better_core knows one, sets OPENBLAS_CORETYPE, which OpenBLAS reads when it is
- * loaded, and executes this program anew with the same arguments; otherwise, or where that fails, returns. Then sets one
- * thread: one rank a core, and more threads would only wait for each other. */
+ * loaded, and executes this program anew with the same arguments; otherwise, with another BLAS, or where that fails, returns.
+ * Then sets one thread: one rank a core, and more threads would only wait for each other. */
 void fs_blas_start(char **argv);
 
 /* Not collective. Lets OpenBLAS take its buffer while there is memory: later it would ask for one again and again, for ever. */
 void fs_blas_reserve(void);
+
+/* Not collective. The kernels that were chosen for this CPU ("SkylakeX"); "unknown" where the library does not tell. Static. */
+const char *fs_blas_core(void);
+
+/* Not collective. "OpenBLAS 0.3.21 NO_LAPACKE ...": the library, its version and, of OpenBLAS, how it was built. Static. */
+const char *fs_blas_library(void);
 
 /* Not collective. "OpenBLAS 0.3.21 SkylakeX": the library, its version, its kernels. */
 void fs_blas_name(char *name, size_t size);

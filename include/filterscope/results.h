@@ -125,8 +125,8 @@ typedef struct fs_launch {
     int32_t ranks;
     int32_t teams;
     char version[32];
-    char libraries[160]; /* MPI, HDF5 and OpenBLAS with their versions */
-    char blas_core[32];  /* OpenBLAS core name */
+    char libraries[160]; /* MPI, HDF5 and BLAS with their versions */
+    char blas_core[32];  /* kernels of the BLAS */
     char hosts[160];
     char job[32]; /* Slurm job id, "" outside Slurm */
     char command[512];

@@ -1,34 +1,15 @@
+/* What holds for each BLAS; blas_openblas.c and its like have what only one can tell. */
 #include "filterscope/blas.h"
 
 #include <cblas.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 const char *fs_blas_better_core(const char *core, int avx512, const char *wanted)
 {
     if (wanted || !avx512 || (strcmp(core, "Haswell") != 0 && strcmp(core, "Zen") != 0))
         return NULL;
     return "SkylakeX";
-}
-
-static int has_avx512(void)
-{
-#if defined(__x86_64__) && defined(__GNUC__)
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl");
-#else
-    return 0;
-#endif
-}
-
-void fs_blas_start(char **argv)
-{
-    const char *better = fs_blas_better_core(openblas_get_corename(), has_avx512(), getenv("OPENBLAS_CORETYPE"));
-    if (better && setenv("OPENBLAS_CORETYPE", better, 1) == 0)
-        execv("/proc/self/exe", argv);
-    openblas_set_num_threads(1);
 }
 
 void fs_blas_reserve(void)
@@ -40,9 +21,9 @@ void fs_blas_reserve(void)
 
 void fs_blas_name(char *name, size_t size)
 {
-    const char *config = openblas_get_config(); /* "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ..." */
-    size_t version = strcspn(config, " ");
-    version += strspn(config + version, " ");
-    version += strcspn(config + version, " ");
-    snprintf(name, size, "%.*s %s", (int)version, config, openblas_get_corename());
+    const char *library = fs_blas_library(); /* "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ..." */
+    size_t version = strcspn(library, " ");
+    version += strspn(library + version, " ");
+    version += strcspn(library + version, " ");
+    snprintf(name, size, "%.*s %s", (int)version, library, fs_blas_core());
 }

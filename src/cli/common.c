@@ -1,8 +1,8 @@
 /* Pieces of several sub-commands: slots, the configuration, the output's lock. */
-#include <cblas.h>
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "filterscope/blas.h"
 #include "filterscope/crc32c.h"
 #include "filterscope/share.h"
 #include "filterscope/slots.h"
@@ -24,7 +24,7 @@ fs_status fs_check_slots(int slots)
 
 void fs_print_config(const char *title, const fs_config *config)
 {
-    printf("%s\n  %-18s %s\n", title, "BLAS core", openblas_get_corename());
+    printf("%s\n  %-18s %s\n", title, "BLAS core", fs_blas_core());
     for (int i = 0; i < config->count; i++)
         printf("  %-18s %s\n", config->entry[i].key, config->entry[i].value);
     fflush(stdout);

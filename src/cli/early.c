@@ -15,7 +15,7 @@
  * loaded, and asks for for ever, 32 for the rest. */
 enum { LEAST = 160 << 20 };
 
-static char one_thread[] = "OPENBLAS_NUM_THREADS=1";
+static char one_thread[] = FS_BLAS_THREADS "=1"; /* OPENBLAS_NUM_THREADS, or what another BLAS calls it */
 
 static void check_memory(void)
 {

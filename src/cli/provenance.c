@@ -1,5 +1,4 @@
 /* Who computes: the program, its libraries, its ranks. */
-#include <cblas.h>
 #include <hdf5.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include "base/text.h"
 #include "build.h"
 #include "cli/cli.h"
+#include "filterscope/blas.h"
 #include "filterscope/seats.h"
 #include "filterscope/slots.h"
 
@@ -82,7 +82,7 @@ static void list_libraries(char *text, size_t size)
     MPI_Get_library_version(mpi, &length);
     mpi[strcspn(mpi, ",\n")] = 0;
     H5get_libversion(&major, &minor, &release);
-    snprintf(text, size, "%.60s; HDF5 %u.%u.%u; %.60s", mpi, major, minor, release, openblas_get_config());
+    snprintf(text, size, "%.60s; HDF5 %u.%u.%u; %.60s", mpi, major, minor, release, fs_blas_library());
 }
 
 void fs_describe_launch(int argc, char **argv, int teams, fs_launch *launch)
@@ -97,7 +97,7 @@ void fs_describe_launch(int argc, char **argv, int teams, fs_launch *launch)
     snprintf(launch->compiler, sizeof launch->compiler, "%s", FS_COMPILER);
     snprintf(launch->flags, sizeof launch->flags, "%s", FS_FLAGS);
     list_libraries(launch->libraries, sizeof launch->libraries);
-    snprintf(launch->blas_core, sizeof launch->blas_core, "%s", openblas_get_corename());
+    snprintf(launch->blas_core, sizeof launch->blas_core, "%s", fs_blas_core());
     snprintf(launch->job, sizeof launch->job, "%s", job ? job : "");
     append(launch->command, sizeof launch->command, "filterscope");
     for (int i = 0; i < argc; i++)

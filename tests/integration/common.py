@@ -16,6 +16,9 @@ BINARY = os.path.join(BUILD, "filterscope")
 FAULTS = os.path.join(BUILD, "tests", "libfaults.so")
 FASHION = "/usr/share/datasets/fashion-mnist"
 TIMEOUT = 300
+# Of the MPI that was built with, more ranks than there are cores, if need be
+MPIRUN = os.environ.get("FILTERSCOPE_MPIRUN", "mpirun --oversubscribe --bind-to none").split()
+OPEN_MPI = "--oversubscribe" in MPIRUN
 
 if os.geteuid() == 0:
     os.environ["OMPI_ALLOW_RUN_AS_ROOT"] = os.environ["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
@@ -38,7 +41,7 @@ def folder():
 
 def launch(ranks, *words):
     """The command that runs filterscope on so many ranks, more than there are cores if need be."""
-    mpi = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", str(ranks)]
+    mpi = [*MPIRUN, "-np", str(ranks)]
     return (mpi if ranks > 1 else []) + [BINARY, *map(str, words)]
 
 

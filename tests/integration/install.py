@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 
-from common import BUILD, folder, make_idx
+from common import BUILD, MPIRUN, folder, make_idx
 
 here = folder()
 TREE = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -37,7 +37,7 @@ with open(f"{user}/net.txt", "w") as file:
     file.write("conv 4 3x3 pad 1\nrelu\nglobalavg\nfc K\n")
 settings = {"PATH": os.environ["PATH"], "HOME": here, "DATA": data, "ARCH": "net.txt", "EPOCHS": "1", "PROBE_EPOCHS": "1", "STATUS_EVERY": "0",
             "PYTHON": sys.executable, "OMPI_MCA_rmaps_base_oversubscribe": "1"}
-MPIRUN = "mpirun --oversubscribe --bind-to none -np 2"
+MPIRUN = " ".join([*MPIRUN, "-np", "2"])
 
 
 def call(command, **more):

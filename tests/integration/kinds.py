@@ -6,7 +6,7 @@ import subprocess
 
 import h5py
 
-from common import BINARY, folder, make_idx, run
+from common import BINARY, MPIRUN, OPEN_MPI, folder, make_idx, run, skip
 
 here = folder()
 os.chdir(here)
@@ -18,16 +18,22 @@ SWEEP = ["sweep", "--model", "model.h5", "--data", data, "--batch", "10", "--slo
 EVAL = ["eval", "--model", "model.h5", "--data", data]
 version = run(1, "--version").stdout
 kind = re.search(r"^kind +(.*)$", version, re.M)[1]
-other_core = "Nehalem" if not kind.endswith("Nehalem") else "Prescott"
-OTHER = {"OPENBLAS_CORETYPE": other_core}
+# How a BLAS is told its kernels, and older ones
+blas = kind.split()[-3]
+TOLD = {"OpenBLAS": ("OPENBLAS_CORETYPE", "Nehalem", "Prescott"), "BLIS": ("BLIS_ARCH_TYPE", "sandybridge", "penryn")}
+if blas not in TOLD:
+    skip(f"{blas} is not told its kernels")
+variable, *cores = TOLD[blas]
+other_core = cores[0] if not kind.endswith(cores[0]) else cores[1]
+OTHER = {variable: other_core}
 other = f"{kind.rpartition(' ')[0]} {other_core}"
 
 
 def mixed(*words, expect):
     """On two ranks, of which the second has other BLAS kernels; its standard output and errors. By a shell: Debian 13's mpirun takes no
     two programs."""
-    script = f'[ "$OMPI_COMM_WORLD_RANK" -eq 0 ] || export OPENBLAS_CORETYPE={other_core}; exec "$0" "$@"'
-    command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", "2", "sh", "-c", script, BINARY, *words]
+    script = f'[ "${{OMPI_COMM_WORLD_RANK:-$PMI_RANK}}" -eq 0 ] || export {variable}={other_core}; exec "$0" "$@"'
+    command = [*MPIRUN, "-np", "2", "sh", "-c", script, BINARY, *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == expect, f"{' '.join(command)}\nexit code {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
@@ -45,7 +51,7 @@ def kinds_of_model():
 
 
 # --version: whatever is built, of what.
-for word in (r"^filterscope \d", r"^commit +\S+$", r"^compiler +\S+ \d", r"^flags +-O\d", r"^libraries +.*Open MPI.*; HDF5 \d.*; OpenBLAS \d"):
+for word in (r"^filterscope \d", r"^commit +\S+$", r"^compiler +\S+ \d", r"^flags +-O\d", rf"^libraries +.*{'Open MPI' if OPEN_MPI else 'MPICH'}.*; HDF5 \d.*; {blas} \d"):
     assert re.search(word, version, re.M), f"{word}\n{version}"
 
 # Different kinds: refused, by a line that names both, and nothing is written; with --mixed they work, and a line says so.
@@ -78,7 +84,7 @@ for name in ("commit", "compiler", "flags"):
 # Two ranks on one core.
 cpu = min(os.sched_getaffinity(0))
 words = [BINARY, *EVAL]
-pinned = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", "2", "taskset", "-c", str(cpu), *words]
+pinned = [*MPIRUN, "-np", "2", "taskset", "-c", str(cpu), *words]
 done = subprocess.run(pinned, capture_output=True, text=True, timeout=120)
 assert done.returncode == 0 and "ranks 0 and 1 are both bound to core" in done.stderr, done.stderr
 if len(os.sched_getaffinity(0)) > 1:

@@ -29,12 +29,13 @@ def wait_for(process, text):
     raise AssertionError(f"ended before '{text}': {process.stderr.read()}")
 
 
-def ranks_of(process):
-    """{rank: pid} of the ranks that mpirun has started."""
+def ranks_of(pid):
+    """{rank: pid} of the ranks that an mpirun has started, or, of MPICH, its proxy."""
     found = {}
-    for pid in children(process.pid):
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            found[int(re.search(rb"OMPI_COMM_WORLD_RANK=(\d+)", file.read())[1])] = pid
+    for child in children(pid):
+        with open(f"/proc/{child}/environ", "rb") as file:
+            rank = re.search(rb"(?:OMPI_COMM_WORLD|PMI)_RANK=(\d+)", file.read())
+        found.update({int(rank[1]): child} if rank else ranks_of(child))
     return found
 
 
@@ -44,7 +45,7 @@ for victim in (0, 2):
     jobs.append((victim, f"{here}/stuck{victim}.h5", start(3, *LONG, "--out", f"{here}/stuck{victim}.h5")))
     wait_for(jobs[-1][2], "epoch 4/")
 for victim, path, process in jobs:
-    os.kill(ranks_of(process)[victim], signal.SIGSTOP)
+    os.kill(ranks_of(process.pid)[victim], signal.SIGSTOP)
 stopped = time.monotonic()
 for victim, path, process in jobs:
     said = process.communicate(timeout=PATIENCE + 20)[1]
@@ -59,7 +60,7 @@ wait_for(first, "epoch 4/")
 started = time.monotonic()
 for ranks in (1, 2):
     said = run(ranks, *LONG, "--out", path, expect=1).stderr
-    assert re.search(rf"host {os.uname().nodename},( job \S+,)? pid {ranks_of(first)[0]}\b", said), said
+    assert re.search(rf"host {os.uname().nodename},( job \S+,)? pid {ranks_of(first.pid)[0]}\b", said), said
 print(f"a second writer: refused, {(time.monotonic() - started) / 2:.1f} s: {said.strip().splitlines()[0]}")
 assert "locked by" in run(1, "status", path).stdout
 held = writer(path)
@@ -104,7 +105,7 @@ for ranks, rank in ((1, 0), (2, 0), (2, 1)):
 run(1, *SWEEP, "--epochs", 60, "--out", f"{here}/whole.h5")
 process = start(3, *SWEEP, "--epochs", 60, "--out", f"{here}/cut.h5")
 wait_for(process, "epoch 8/")
-os.kill(ranks_of(process)[1], signal.SIGKILL)
+os.kill(ranks_of(process.pid)[1], signal.SIGKILL)
 process.communicate(timeout=30)
 assert process.returncode not in (0, 75), process.returncode
 run(2, *SWEEP, "--epochs", 60, "--out", f"{here}/cut.h5")

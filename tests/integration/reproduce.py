@@ -10,7 +10,7 @@ import sys
 import h5py
 import pandas as pd
 
-from common import BINARY, VARYING, folder, identical, make_idx, run, wait_until
+from common import BINARY, MPIRUN, VARYING, folder, identical, make_idx, run, wait_until
 
 TREE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 sys.path.insert(0, f"{TREE}/analysis")
@@ -48,7 +48,7 @@ out = f"{here}/out"
 few = "--batch 20 --slots 4"
 settings = {"DATA": make_idx(f"{here}/data"), "OUT": out, "ARCHS": "vgg16 vgg6", "SEEDS": "1 2", "SCHEDULE": "short", "EPOCHS": "2",
             "PROBE_EPOCHS": "30", "TRAIN_IMAGES": "80", "TRAIN_OPTIONS": few, "SWEEP_OPTIONS": f"{few} --layers 4,5 --test-every 5",
-            "FILTERSCOPE": BINARY, "LAUNCH": "mpirun --oversubscribe --bind-to none -np 2", "PYTHON": sys.executable,
+            "FILTERSCOPE": BINARY, "LAUNCH": " ".join([*MPIRUN, "-np", "2"]), "PYTHON": sys.executable,
             "STATUS_EVERY": "0", "SLURM_ARRAY_TASK_ID": "1"}  # an element of a job array, as it were
 
 

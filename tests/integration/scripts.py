@@ -9,7 +9,7 @@ import tarfile
 
 import numpy as np
 
-from common import BINARY, FASHION, folder, make_idx, skip, write_idx
+from common import BINARY, FASHION, MPIRUN, folder, make_idx, skip, write_idx
 
 if not os.path.isdir(FASHION):
     skip(f"{FASHION} is missing (Debian: dataset-fashion-mnist)")
@@ -40,7 +40,7 @@ print("quickstart.sh: table, figures; a second run reuses them")
 
 data = make_idx(f"{here}/data")
 sweep = {"DATA": data, "ARCH": "vgg6", "OUT": f"{here}/job", "EPOCHS": 1, "PROBE_EPOCHS": 2, "FILTERSCOPE": BINARY,
-         "LAUNCH": "mpirun --oversubscribe --bind-to none -np 2", "STATUS_EVERY": 1, "TRAIN_OPTIONS": "--batch 20", "SWEEP_OPTIONS": "--batch 20"}
+         "LAUNCH": " ".join([*MPIRUN, "-np", "2"]), "STATUS_EVERY": 1, "TRAIN_OPTIONS": "--batch 20", "SWEEP_OPTIONS": "--batch 20"}
 text = script("vgg16_sweep.sh", **{**sweep, "PROBE_EPOCHS": 40, "OUT": f"{here}/long"})
 assert "phase two: " in text and " left\n" in text and "\033" not in text, "no status in the log"
 text = script("vgg16_sweep.sh", **sweep)

@@ -4,15 +4,15 @@ import os
 import shutil
 import subprocess
 
-from common import BINARY, folder, make_idx
+from common import BINARY, MPIRUN, folder, make_idx
 
 here = folder()
 script = os.path.join(os.path.dirname(__file__), "..", "..", "jobs", "vgg16_sweep.sh")
 data = make_idx(f"{here}/data", labels=3, train=30, test=9)
 with open(f"{here}/net.txt", "w") as file:
     file.write("conv 4 3x3 pad 1\nrelu\nglobalavg\nfc K\n")
-REAL = shutil.which("mpirun")
-STARTS = f'exec {REAL} --oversubscribe --bind-to none -np 2 "$@"'
+REAL = " ".join([shutil.which(MPIRUN[0]), *MPIRUN[1:], "-np", "2"])
+STARTS = f'exec {REAL} "$@"'
 LISTS = {"new": "MPI plugin types are...\n\tpmix\n\tnone\nspecific pmix plugin versions available: pmix_v4,pmix_v5",
          "old": "srun: MPI types are...\nsrun: pmix\nsrun: pmix_v3\nsrun: none",
          "none": "MPI plugin types are...\n\tnone\n\tpmi2"}
@@ -84,6 +84,6 @@ for name in ("bash", "basename", "cat", "date", "dirname", "env", "grep", "head"
     os.symlink(shutil.which(name), f"{here}/few/{name}")
 said, text = job("nothing", expect=127, path=f"{here}/few")
 assert len(said) == 1 and "mpirun starts no ranks (exit code 127)" in said[0] and "no launcher starts the ranks" in text, text
-said, _ = job("own", LAUNCH=f"{REAL} --oversubscribe --bind-to none -np 2")
+said, _ = job("own", LAUNCH=REAL)
 assert not said, said
 print("srun by PMIx, by a version of it, mpirun: the first that starts MPI on all ranks, and why not the others")

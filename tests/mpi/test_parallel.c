@@ -234,7 +234,7 @@ static void ranks_of_different_kinds_and_on_one_core_are_found(void **state)
     (void)state;
     fs_seat own, *all;
     fs_seat_find(&own);
-    assert_true(*own.host && strstr(own.kind, ", OpenBLAS ") && own.core >= -1);
+    assert_true(*own.host && strstr(own.kind, ", ") && own.core >= -1);
     snprintf(own.host, sizeof own.host, "host%d", rank / 2);
     own.core = rank == 1 ? 0 : rank / 2;
     assert_int_equal(fs_seats_gather(MPI_COMM_WORLD, &own, &all), FS_OK);
