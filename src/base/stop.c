@@ -10,7 +10,7 @@
 
 static volatile sig_atomic_t caught;
 static atomic_uint asked;
-static double end_time = INFINITY; /* of the job less the reserve, by steady_seconds */
+static double end_time = INFINITY, stop_time = INFINITY; /* of the job less the reserve; asked for; by steady_seconds */
 
 /* A second one ends the process, which then leaves no lock behind. */
 static void on_signal(int number)
@@ -23,7 +23,7 @@ static void on_signal(int number)
     caught = number;
 }
 
-/* By a clock that nobody sets and that goes on while the machine is suspended, as Slurm's does. */
+/* By a clock that nobody sets and that goes on while the machine is suspended, as schedulers' do. */
 static double steady_seconds(void)
 {
     struct timespec now;
@@ -42,22 +42,25 @@ static double read_time(const char *variable)
 
 /* The wall clock is asked once, as it may be set at any time. Where it tells what cannot be, that the job has not begun or has
  * ended, it is not believed. INFINITY: unknown. */
-static double job_seconds_left(void)
+static double job_seconds_left(const char *end, double now)
 {
-    double began = read_time("SLURM_JOB_START_TIME"), ends = read_time("SLURM_JOB_END_TIME"), now = (double)time(NULL);
+    double began = read_time("SLURM_JOB_START_TIME"), ends = read_time(end);
     if (now < began)
         now = began;
     return now < ends ? ends - now : INFINITY;
 }
 
-void fs_stop_install(int reserve)
+void fs_stop_install(int reserve, double stop_at)
 {
     static const int numbers[] = {SIGTERM, SIGUSR1, SIGINT};
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         sigaction(numbers[i], &action, NULL);
-    end_time = steady_seconds() + job_seconds_left() - reserve;
+    double now = (double)time(NULL);
+    double left = fmin(job_seconds_left("FILTERSCOPE_END_TIME", now), job_seconds_left("SLURM_JOB_END_TIME", now));
+    end_time = steady_seconds() + left - reserve;
+    stop_time = stop_at > 0 ? steady_seconds() + stop_at - now : INFINITY;
 }
 
 const char *fs_stop_wanted(void)
@@ -69,7 +72,8 @@ const char *fs_stop_wanted(void)
         return "SIGUSR1";
     if (caught)
         return "SIGINT";
-    return steady_seconds() >= end_time ? "the job's time is nearly over" : NULL;
+    double now = steady_seconds();
+    return now >= stop_time ? "--stop-at" : now >= end_time ? "the job's time is nearly over" : NULL;
 }
 
 fs_status fs_stop_fail(const char *where)

@@ -226,7 +226,7 @@ fs_status fs_cli_eval(int argc, char **argv)
     fs_status status = read_arguments(argc, argv, &job.a);
     if (status)
         return status == FS_STOPPED ? FS_OK : status; /* --help */
-    fs_stop_install(0);
+    fs_stop_install(0, 0);
     fs_launch launch;
     status = fs_meet_ranks("eval", job.a.mixed, &launch);
     if (!status)

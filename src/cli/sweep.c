@@ -98,7 +98,8 @@ fs_status fs_sweep_read_arguments(int argc, char **argv, const char *usage, int 
         {"curve", FS_OPTION_TEXT, &a->curve, 0, 0, "take out one after the other: by clusters, -noise, sr, drop, random ..."},
         {"draws", FS_OPTION_INT, &a->draws, 0, FS_MOST_DRAWS, "random groups for each group, orders for each layer (10)"},
         {"save-every", FS_OPTION_NUMBER, &a->settings.save_every, 0, 1e6, "seconds of work that a power failure may cost (30)"},
-        {"reserve", FS_OPTION_INT, &a->reserve, 0, 1e6, "stop so many seconds before the Slurm job ends (60)"},
+        {"reserve", FS_OPTION_INT, &a->reserve, 0, 1e6, "stop so many seconds before the job ends (60)"},
+        {"stop-at", FS_OPTION_NUMBER, &a->stop_at, 0, 1e12, "stop at this time, in seconds since 1970 (date +%s)"},
         FS_MIXED_OPTION(&a->mixed),
         {NULL},
     };
@@ -411,7 +412,7 @@ fs_status fs_cli_sweep(int argc, char **argv)
     fs_status status = fs_sweep_read_arguments(argc, argv, sweep_usage, 1, &job.a);
     if (status)
         return status == FS_STOPPED ? FS_OK : status; /* --help */
-    fs_stop_install(job.a.reserve);
+    fs_stop_install(job.a.reserve, job.a.stop_at);
     fs_lock *lock = NULL;
     const fs_input inputs[] = {{"model", job.a.model}, {NULL}};
     status = fs_meet_ranks("sweep", job.a.mixed, &job.launch);

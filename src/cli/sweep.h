@@ -9,6 +9,7 @@
 struct fs_sweep_arguments {
     const char *model, *out, *layers, *knockout, *knockout_layers, *groups, *curve;
     int filters_per_unit, reserve, mixed, draws; /* draws: -1 where the option is not there */
+    double stop_at;                              /* seconds since 1970; 0: never */
     fs_data_choice data;
     fs_sweep_settings settings;
 };

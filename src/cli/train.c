@@ -19,6 +19,7 @@
 struct arguments {
     const char *arch, *out, *init, *layers, *pixels, *mean, *std, *schedule;
     int reserve;
+    double stop_at; /* seconds since 1970; 0: never */
     fs_data_choice data;
     fs_train_settings settings;
     fs_launch launch; /* this start */
@@ -81,7 +82,8 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
         {"train-images", FS_OPTION_INT, &a->data.train_images, 1, 2e9, "the first N training images only (all)"},
         {"test-images", FS_OPTION_INT, &a->data.test_images, 1, 2e9, "the first N test images only (all)"},
         {"save-every", FS_OPTION_NUMBER, &a->settings.save_every, 0, 1e6, "seconds of work that a power failure may cost (30)"},
-        {"reserve", FS_OPTION_INT, &a->reserve, 0, 1e6, "stop so many seconds before the Slurm job ends (60)"},
+        {"reserve", FS_OPTION_INT, &a->reserve, 0, 1e6, "stop so many seconds before the job ends (60)"},
+        {"stop-at", FS_OPTION_NUMBER, &a->stop_at, 0, 1e12, "stop at this time, in seconds since 1970 (date +%s)"},
         FS_MIXED_OPTION(&a->settings.mixed),
         {NULL},
     };
@@ -408,7 +410,7 @@ fs_status fs_cli_train(int argc, char **argv)
         return status;
     MPI_Bcast(&arch.recipe, (int)sizeof arch.recipe, MPI_BYTE, 0, MPI_COMM_WORLD);
     status = fill_recipe(&a.settings.recipe, &arch.recipe);
-    fs_stop_install(a.reserve);
+    fs_stop_install(a.reserve, a.stop_at);
     fs_lock *lock = NULL;
     fs_target target = {.held = -1};
     const fs_input inputs[] = {{"arch", a.arch}, {"init", a.init}, {NULL}};

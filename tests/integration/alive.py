@@ -89,11 +89,18 @@ with h5py.File("jumped.h5") as file:
     assert (abs(runs["finished"] - runs["started"]) > 40000).any(), "the clock did not jump"
 print(f"ok  under a clock that jumps: {len(runs)} units of {runs['seconds'].min():.3f} to {runs['seconds'].max():.3f} s")
 
-# The end of a Slurm job: an end that is past is no end; one that is near stops, also where the clock jumps later.
+# The end of a job: an end that is past is no end; one that is near stops, also where the clock jumps later.
 for end, begin, code in ((-7200, -9000, 0), (20, 10, 75), (20, -100, 75)):
     now = time.time()
     env = {"SLURM_JOB_END_TIME": str(int(now + end)), "SLURM_JOB_START_TIME": str(int(now + begin))}
     run(1, *SWEEP, "--epochs", 3, "--out", f"end{end}{begin}.h5", expect=code, env=env)
+for variables, code in (({"FILTERSCOPE_END_TIME": 20}, 75), ({"FILTERSCOPE_END_TIME": -20}, 0),
+                        ({"FILTERSCOPE_END_TIME": 20, "SLURM_JOB_END_TIME": 9000}, 75), ({"FILTERSCOPE_END_TIME": 9000}, 0)):
+    env = {name: str(int(time.time() + end)) for name, end in variables.items()}
+    run(1, *SWEEP, "--epochs", 3, "--out", f"end{len(os.listdir())}.h5", expect=code, env=env)
+for at, code in ((-20, 75), (9000, 0)):
+    done = run(1, *SWEEP, "--epochs", 3, "--stop-at", int(time.time() + at), "--out", f"at{at}.h5", expect=code)
+    assert ("(--stop-at)" in done.stderr) == (code == 75), done.stderr
 for end in ("junk", "", "nan", "1e999", "-5"):
     run(1, *SWEEP, "--epochs", 1, "--out", f"junk{end}.h5", env={"SLURM_JOB_END_TIME": end})
 
