@@ -6,8 +6,8 @@
 
 /* Not collective. From now on SIGTERM, SIGUSR1 and SIGINT set a flag that fs_stop_wanted reads; a second one kills, and removes
  * the lock (fs_lock_abandon). Where FILTERSCOPE_END_TIME or SLURM_JOB_END_TIME says when the job ends, the last `reserve`
- * seconds before the earlier one count as a signal too; an end that is past is not believed. So does the time from `stop_at` on,
- * past or not; 0 for never. All in seconds since 1970. The wall clock is read here and never again. */
+ * seconds before the earlier one count as a signal too; an end that is past is not believed. So does the time from `stop_at`
+ * on, past or not; 0 for never. All in seconds since 1970. The wall clock is read here and never again. */
 void fs_stop_install(int reserve, double stop_at);
 
 /* Not collective. Why to stop ("SIGTERM", "the job's time is nearly over", ...), or NULL to go on. Asked once a batch. */

@@ -5,13 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *fs_blas_better_core(const char *core, int avx512, const char *wanted)
-{
-    if (wanted || !avx512 || (strcmp(core, "Haswell") != 0 && strcmp(core, "Zen") != 0))
-        return NULL;
-    return "SkylakeX";
-}
-
 void fs_blas_reserve(void)
 {
     enum { SIDE = 160 }; /* products of less than 100 can do without */

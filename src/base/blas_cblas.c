@@ -1,4 +1,4 @@
-/* Any library with cblas.h: the standard has neither versions nor kernels to ask for, nor threads to set but by OMP_NUM_THREADS. */
+/* Any library with cblas.h: versions, kernels and threads cannot be asked for, nor set but by OMP_NUM_THREADS. */
 #include "filterscope/blas.h"
 
 void fs_blas_start(char **argv)
