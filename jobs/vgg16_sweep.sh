@@ -11,7 +11,7 @@
 #
 # Trains a network where its model is missing or unfinished, then probes all its layers and silences its filters. When the
 # time is nearly over it stops cleanly and Slurm requeues it, until all is done. Submitting it again goes on where it was, on
-# any number of ranks. Also runs without Slurm.
+# any number of ranks. Also runs without Slurm; jobs/pbs.sh and jobs/flux.sh run it under these.
 #
 #   DATA=cifar10:/scratch/cifar-10-batches-bin sbatch jobs/vgg16_sweep.sh
 #   DATA=... LAUNCH='mpirun -np 4' jobs/vgg16_sweep.sh
@@ -34,7 +34,10 @@
 #   STATUS_EVERY      seconds between two status tables in the log while the sweep runs (600); 0 for none
 #   LAUNCH            how to start the ranks; else the first that starts MPI on all of them, which is tried: in a Slurm job that has
 #                     PMIx 'srun --mpi=pmix --wait=30', or with a version as pmix_v4, and mpirun
+#   LAUNCHERS         what is tried instead, one a line, also without Slurm
+#   RANKS             a launcher that starts another number of ranks in such a trial is not taken (any)
 #   PROBE_SECONDS     that such a trial may take (60)
+#   FILTERSCOPE_END_TIME   when the job ends, in seconds since 1970; of this and what Slurm says the earlier counts
 #   FILTERSCOPE       the program (under FILTERSCOPE_HOME build/filterscope, or where it was installed; or what PATH has)
 #   FILTERSCOPE_HOME  the source tree, or share/filterscope of an installation (where this script is, or the folder of submission)
 #
@@ -102,8 +105,9 @@ is_count "$PROBE_SECONDS" || usage "PROBE_SECONDS: '$PROBE_SECONDS' is no number
 [ -x "$FILTERSCOPE" ] ||
     usage "$FILTERSCOPE is not there: build it (meson setup build && ninja -C build), or set FILTERSCOPE or FILTERSCOPE_HOME"
 
-# Launchers to try in a Slurm job: srun by PMIx, of Slurm's choice and then of each version that Slurm's list has; mpirun.
+# Launchers to try: in a Slurm job srun by PMIx, of Slurm's choice and then of each version that Slurm's list has; mpirun.
 launchers() {
+    [ -z "${LAUNCHERS:-}" ] || { echo "$LAUNCHERS" && return; }
     listed=$(LC_ALL=C srun --mpi=list 2>&1 | sed -e 's/^srun: //' -e 's/^specific pmix plugin versions available: //' | tr -s ', \t' '\n')
     for plugin in $(echo "$listed" | grep '^pmix\(_v[0-9]*\)\{0,1\}$' | sort -u); do
         echo "srun --mpi=$plugin --wait=30"
@@ -116,7 +120,12 @@ starts() {
     # shellcheck disable=SC2086 # a list of words
     said=$(timeout "$PROBE_SECONDS" $1 "$FILTERSCOPE" ranks 2>&1 </dev/null)
     code=$?
-    [ "$code" -ne 0 ] || { echo "launcher: $1: ${said##*ranks: }" && return; }
+    started=${said##*ranks: }
+    if [ "$code" -eq 0 ] && [ "${started%% *}" != "${RANKS:-${started%% *}}" ]; then
+        echo "launcher: $1 does not start $RANKS ranks: $started"
+        return 1
+    fi
+    [ "$code" -ne 0 ] || { echo "launcher: $1: $started" && return; }
     [ "$code" -ne 124 ] || said="nothing within $PROBE_SECONDS s"
     echo "launcher: $1 starts no ranks (exit code $code): $(echo "$said" | grep '[[:alnum:]]' | head -n 3)"
     return 1
@@ -161,7 +170,7 @@ fi
 
 if [ -z "${LAUNCH:-}" ]; then
     LAUNCH=mpirun
-    [ -z "${SLURM_JOB_ID:-}" ] || choose_launcher
+    [ -z "${SLURM_JOB_ID:-}${LAUNCHERS:-}" ] || choose_launcher
 fi
 
 child=

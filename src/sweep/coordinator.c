@@ -1,5 +1,7 @@
 #include "sweep/coordinator.h"
 
+#include <stddef.h>
+
 enum { TAG_REQUEST = 1, TAG_JOB = 2 };
 
 void fs_desk_open(MPI_Comm comm, int jobs, int teams, fs_desk *desk)

@@ -1,13 +1,15 @@
 """How the job scripts find a launcher in a Slurm job: srun by PMIx where that starts MPI on all ranks, by another version that Slurm
-lists, else mpirun; which one it was, and why not the others. srun here is a stand-in that says what was seen at sites."""
+lists, else mpirun; which one it was, and why not the others. srun here is a stand-in that says what was seen at sites. Under PBS and
+Flux likewise, in environments and by answers as they are recorded in these schedulers' manuals, with the time that is left."""
 import os
 import shutil
 import subprocess
+import time
 
 from common import BINARY, MPIRUN, folder, make_idx
 
 here = folder()
-script = os.path.join(os.path.dirname(__file__), "..", "..", "jobs", "vgg16_sweep.sh")
+JOBS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "jobs")
 data = make_idx(f"{here}/data", labels=3, train=30, test=9)
 with open(f"{here}/net.txt", "w") as file:
     file.write("conv 4 3x3 pad 1\nrelu\nglobalavg\nfc K\n")
@@ -44,9 +46,9 @@ def srun(listed, **plugins):
                     f'{cases}*) echo "no plugin $plugin" >&2; exit 1;;\nesac')
 
 
-def job(name, expect=0, path=None, **settings):
-    done = subprocess.run([shutil.which("bash"), script], capture_output=True, text=True, timeout=300, cwd=here,
-                          env={**os.environ, "PATH": path or f"{here}/bin:{os.environ['PATH']}", "SLURM_JOB_ID": "7", "DATA": data,
+def job(name, expect=0, path=None, script="vgg16_sweep.sh", **settings):
+    done = subprocess.run([shutil.which("bash"), f"{JOBS}/{script}"], capture_output=True, text=True, timeout=300, cwd=here,
+                          env={**os.environ, "PATH": path or f"{here}/bin:{os.environ['PATH']}", "SLURM_JOB_ID": "7", "FILTERSCOPE_HOME": f"{JOBS}/..", "DATA": data,
                                "ARCH": f"{here}/net.txt", "EPOCHS": "1", "PROBE_EPOCHS": "1", "FILTERSCOPE": BINARY, "STATUS_EVERY": "0",
                                "OUT": f"{here}/{name}", "MODEL": f"{here}/net.h5", "RESULTS": f"{here}/{name}.h5", **settings})
     text = done.stdout + done.stderr
@@ -86,4 +88,38 @@ said, text = job("nothing", expect=127, path=f"{here}/few")
 assert len(said) == 1 and "mpirun starts no ranks (exit code 127)" in said[0] and "no launcher starts the ranks" in text, text
 said, _ = job("own", LAUNCH=REAL)
 assert not said, said
+
+# PBS: two hosts' lines in the node file; the mpirun of an MPI that knows nothing of it starts a single rank; ten hours, or three
+# seconds more than the reserve. The script runs as a copy in a spool folder, in the home folder, until it goes to that of submission.
+with open(f"{here}/nodes", "w") as file:
+    file.write("n1\nn2\n")
+PBS = {"script": "pbs.sh", "SLURM_JOB_ID": "", "PBS_JOBID": "1234.pbs", "PBS_NODEFILE": f"{here}/nodes", "PBS_O_WORKDIR": here,
+       "PBS_ENVIRONMENT": "PBS_BATCH", "PBS_NUM_PPN": "2", "PBS_ARRAY_INDEX": "0"}
+command("qstat", "printf 'Job Id: %s\\n    Resource_List.nodect = 2\\n    Resource_List.walltime = 10:00:00\\n' \"$2\"")
+command("mpirun", f'[ "$1" = --hostfile ] && exec {BINARY} "${{@:6}}"; exit 1')
+command("mpiexec", f'[ "$1 $2" = "-n 2" ] && shift 2 && echo "$FILTERSCOPE_END_TIME" >{here}/end && {STARTS}')
+before = time.time()
+said, _ = job("pbs", **PBS)
+assert len(said) == 2 and "does not start 2 ranks: 1 on" in said[0] and said[1].startswith(f"launcher: mpiexec -n 2: {two}"), said
+with open(f"{here}/end") as file:
+    assert 36000 <= float(file.read()) - before < 36100, "ten hours"
+command("qstat", "exit 35")
+os.remove(f"{here}/pbs.h5")
+said, text = job("pbs", expect=75, PBS_WALLTIME="63", PROBE_EPOCHS="100000", **PBS)
+assert "the job's time is nearly over" in text and "run the same command again" in text, text
+
+# Flux inside of a Slurm job, which is not to be requeued: it launches by PMIx or as it does; hours that are left.
+command("flux", f"""case "$*" in
+"resource list -s up -no {{ncores}}") echo 2 ;;
+"job timeleft") echo 7200 ;;
+"run -n 2 -o pmi=pmix "*) echo "flux-shell: ERROR: pmi-pmix: unknown pmi option" >&2; exit 1 ;;
+"run -n 2 "*) shift 3; echo "$FILTERSCOPE_END_TIME$SLURM_JOB_ID" >{here}/end; {STARTS} ;;
+*) echo "flux: no $*" >&2; exit 1 ;;
+esac""")
+before = time.time()
+said, _ = job("flux", script="flux.sh", FLUX_URI="local:///run/flux/local")
+assert len(said) == 2 and "flux run -n 2 -o pmi=pmix starts no ranks (exit code 1): flux-shell: ERROR" in said[0], said
+assert said[1].startswith(f"launcher: flux run -n 2: {two}"), said
+with open(f"{here}/end") as file:
+    assert 7200 <= float(file.read()) - before < 7300, "two hours"
 print("srun by PMIx, by a version of it, mpirun: the first that starts MPI on all ranks, and why not the others")

@@ -278,7 +278,7 @@ static void waiting_ends_with_a_signal(void **state)
     write_foreign("0123456789abcdef", 0);
     pid_t child = fork();
     if (child == 0) {
-        fs_stop_install(0);
+        fs_stop_install(0, 0);
         _exit((int)fs_lock_take(path, 60, &lock));
     }
     usleep(500000);
@@ -295,7 +295,7 @@ static void a_process_that_a_second_signal_ends_leaves_no_lock(void **state)
     fs_lock *lock;
     pid_t child = fork();
     if (child == 0) {
-        fs_stop_install(0);
+        fs_stop_install(0, 0);
         _exit(fs_lock_take(path, 30, &lock) || raise(SIGTERM) || raise(SIGTERM) ? 1 : 2);
     }
     waitpid(child, &how, 0);
