@@ -98,7 +98,7 @@ PBS = {"script": "pbs.sh", "SLURM_JOB_ID": "", "PBS_JOBID": "1234.pbs", "PBS_NOD
 command("qstat", "printf 'Job Id: %s\\n    Resource_List.nodect = 2\\n    Resource_List.walltime = 10:00:00\\n' \"$2\"")
 command("mpirun", f'[ "$1" = --hostfile ] && exec {BINARY} "${{@:6}}"; exit 1')
 command("mpiexec", f'[ "$1 $2" = "-n 2" ] && shift 2 && echo "$FILTERSCOPE_END_TIME" >{here}/end && {STARTS}')
-before = time.time()
+before = int(time.time())
 said, _ = job("pbs", **PBS)
 assert len(said) == 2 and "does not start 2 ranks: 1 on" in said[0] and said[1].startswith(f"launcher: mpiexec -n 2: {two}"), said
 with open(f"{here}/end") as file:
@@ -116,7 +116,7 @@ command("flux", f"""case "$*" in
 "run -n 2 "*) shift 3; echo "$FILTERSCOPE_END_TIME$SLURM_JOB_ID" >{here}/end; {STARTS} ;;
 *) echo "flux: no $*" >&2; exit 1 ;;
 esac""")
-before = time.time()
+before = int(time.time())
 said, _ = job("flux", script="flux.sh", FLUX_URI="local:///run/flux/local")
 assert len(said) == 2 and "flux run -n 2 -o pmi=pmix starts no ranks (exit code 1): flux-shell: ERROR" in said[0], said
 assert said[1].startswith(f"launcher: flux run -n 2: {two}"), said
