@@ -38,6 +38,18 @@ void fs_slots_fold(const fs_slots *own, double *values, size_t count);
 void fs_slots_sum(const fs_slots *own, double *values, size_t count);
 void fs_slots_sum_float(const fs_slots *own, float *values, size_t count);
 
+/* A range of the values that all ranks sum. */
+typedef struct fs_part {
+    size_t first, count;
+} fs_part;
+
+/* Collective on own->comm. The first half of fs_slots_sum_float: each total comes to lie on one rank, this one's are those of the part
+ * that is returned. Parts cover all, without overlap, and depend on ranks, slots and `count` alone. The other values are undefined. */
+fs_part fs_slots_sum_part(const fs_slots *own, float *values, size_t count);
+
+/* Collective on own->comm. The second half: values [count] has this rank's part; afterwards all parts, on every rank. */
+void fs_slots_hand_on(const fs_slots *own, float *values, size_t count);
+
 /* Collective on comm. The bits that are set in `mine` on some rank, on every rank. */
 int fs_any(MPI_Comm comm, int mine);
 

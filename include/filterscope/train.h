@@ -31,12 +31,14 @@ typedef struct fs_batch_sums {
  * normalisation uses the whole batch's statistics and updates net->statistic.
  *   smoothing  in   of labels: see fs_softmax_loss
  *   sums       out  the same on every rank
- * Afterwards fs_backprop_gradient is the gradient of the mean loss, the same bits on every rank and at any rank count.
+ * Afterwards fs_backprop_gradient is the gradient of the mean loss, the same bits at any rank count, in this rank's part of it:
+ * the steps of SGD are shared out, too.
  * Source: method, phase one; batch statistics summed over slots as in PyTorch's single process. */
 void fs_backprop_run(fs_backprop *b, int images, double smoothing, fs_batch_sums *sums);
 
-/* Not collective. [net->parameters] */
+/* Not collective. [net->parameters], of which only this rank's part (fs_slots_sum_part) is defined. */
 const float *fs_backprop_gradient(const fs_backprop *b);
+fs_part fs_backprop_part(const fs_backprop *b);
 
 /* Not collective. Of this rank's maps and their gradients. */
 fs_map_sizes fs_backprop_maps(const fs_backprop *b);
@@ -51,11 +53,12 @@ typedef struct fs_train_settings {
     int slots;
     double save_every; /* seconds after which the model is written amid an epoch, too, or a hundred times what that takes */
     uint64_t seed;
-    int mixed; /* ranks have CPUs of different kinds: each epoch begins with rank 0's weights on all of them */
+    int mixed; /* ranks have CPUs of different kinds: each epoch begins with rank 0's statistics on all of them */
 } fs_train_settings;
 
 /* Collective on own->comm. One batch of `images` images train[order[0]], train[order[1]] ... after `done` epochs (2.5 is amid
- * the third): loads this rank's, augmented; runs; takes the step of SGD on net. FS_ERROR, without a message and before the
+ * the third): loads this rank's, augmented; runs; takes the step of SGD on this rank's part of net, whose momentum
+ * stays there, and hands its weights on to all. FS_ERROR, without a message and before the
  * step, where sums->loss is not finite. */
 fs_status fs_train_batch(const fs_train_settings *settings, const fs_dataset *train, const int *order, int images, double done,
                          const fs_slots *own, fs_backprop *backprop, fs_network *net, fs_batch_sums *sums);

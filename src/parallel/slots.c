@@ -113,64 +113,98 @@ static void sum_subtree(const fs_slots *own, int first, int ranks, int slots, co
         send_to(own, first, e, values, count);
 }
 
-/* Sends values[send .. ) to `peer` and takes as many as values[take .. ) from it, or adds them there. Both in pieces. */
-static void exchange(const fs_slots *own, int peer, const struct element *e, char *values, size_t send, size_t sends,
-                     size_t take, size_t takes, int adds)
+/* Sends the range `out` of `values` to `peer` and takes the range `in` from it, or adds it there. Both in pieces. */
+static void exchange(const fs_slots *own, int peer, const struct element *e, char *values, fs_part out, fs_part in, int adds)
 {
-    for (size_t done = 0; done < sends || done < takes; done += PIECE) {
-        size_t out = done >= sends ? 0 : sends - done < PIECE ? sends - done : PIECE;
-        size_t in = done >= takes ? 0 : takes - done < PIECE ? takes - done : PIECE;
-        char *to = values + (take + done) * e->size;
-        MPI_Sendrecv(values + (send + done) * e->size, (int)out, e->type, peer, TAG_SUM, adds ? piece : to, (int)in, e->type,
-                     peer, TAG_SUM, own->comm, MPI_STATUS_IGNORE);
+    for (size_t done = 0; done < out.count || done < in.count; done += PIECE) {
+        size_t sends = done >= out.count ? 0 : out.count - done < PIECE ? out.count - done : PIECE;
+        size_t takes = done >= in.count ? 0 : in.count - done < PIECE ? in.count - done : PIECE;
+        char *to = values + (in.first + done) * e->size;
+        MPI_Sendrecv(values + (out.first + done) * e->size, (int)sends, e->type, peer, TAG_SUM, adds ? piece : to, (int)takes,
+                     e->type, peer, TAG_SUM, own->comm, MPI_STATUS_IGNORE);
         if (adds)
-            e->add(in, to, piece);
+            e->add(takes, to, piece);
     }
 }
 
-/* All ranks at once, a power of two of them: at each level of the tree, from the leaves, two neighbouring subtrees share the
- * range that they add; then the totals go back the same way. A sum of two is the same in either order, so this is the tree. */
-static void sum_by_halves(const fs_slots *own, int step, size_t first, size_t count, const struct element *e, char *values)
+/* The levels of the tree over a power of two of ranks, all at once. At each level, from the leaves, two neighbouring subtrees share
+ * the range that they add, so that the total of each part comes to lie on one rank. A sum of two is the same in either order, so this
+ * is the tree. Then parts go back the same way. */
+struct halving {
+    int levels;
+    struct {
+        int peer;
+        fs_part own, other;
+    } level[CHAR_BIT * sizeof(int)];
+    fs_part part;
+};
+
+static struct halving halve(const fs_slots *own, size_t count)
 {
-    if (step == own->ranks)
-        return;
-    size_t lower = count / 2, upper = count - lower, middle = first + lower;
-    int peer = own->rank ^ step;
-    if (own->rank & step) {
-        exchange(own, peer, e, values, first, lower, middle, upper, 1);
-        sum_by_halves(own, 2 * step, middle, upper, e, values);
-        exchange(own, peer, e, values, middle, upper, first, lower, 0);
-    } else {
-        exchange(own, peer, e, values, middle, upper, first, lower, 1);
-        sum_by_halves(own, 2 * step, first, lower, e, values);
-        exchange(own, peer, e, values, first, lower, middle, upper, 0);
+    struct halving h = {.part = {0, count}};
+    for (int step = 1; step < own->ranks; step *= 2, h.levels++) {
+        size_t lower = h.part.count / 2;
+        fs_part left = {h.part.first, lower}, right = {h.part.first + lower, h.part.count - lower};
+        int takes_right = (own->rank & step) != 0;
+        h.part = takes_right ? right : left;
+        h.level[h.levels].peer = own->rank ^ step;
+        h.level[h.levels].own = h.part;
+        h.level[h.levels].other = takes_right ? left : right;
     }
+    return h;
 }
 
-static void sum(const fs_slots *own, const struct element *e, char *values, size_t count)
+/* Whether the additions are shared: that pays from some elements on, and wants a power of two of ranks, each with slots. */
+static int is_halved(const fs_slots *own, size_t count)
 {
-    enum { LARGE = 4096 }; /* elements from which sharing the additions pays */
-    if (own->ranks == 1)
-        return;
-    if (count >= LARGE && own->slots >= own->ranks && (own->ranks & (own->ranks - 1)) == 0) {
-        sum_by_halves(own, 1, 0, count, e, values);
-        return;
-    }
-    sum_subtree(own, 0, own->ranks, own->slots, e, values, count);
-    for (size_t done = 0; done < count; done += INT_MAX / 2) {
-        size_t now = count - done < INT_MAX / 2 ? count - done : INT_MAX / 2;
-        MPI_Bcast(values + done * e->size, (int)now, e->type, 0, own->comm);
-    }
+    enum { LARGE = 4096 };
+    return count >= LARGE && own->slots >= own->ranks && (own->ranks & (own->ranks - 1)) == 0;
 }
+
+static fs_part sum_part(const fs_slots *own, const struct element *e, char *values, size_t count)
+{
+    if (!is_halved(own, count)) {
+        sum_subtree(own, 0, own->ranks, own->slots, e, values, count);
+        return (fs_part){0, own->rank == 0 ? count : 0};
+    }
+    struct halving h = halve(own, count);
+    for (int i = 0; i < h.levels; i++)
+        exchange(own, h.level[i].peer, e, values, h.level[i].other, h.level[i].own, 1);
+    return h.part;
+}
+
+static void hand_on(const fs_slots *own, const struct element *e, char *values, size_t count)
+{
+    if (!is_halved(own, count)) {
+        fs_share_bytes(own->comm, 0, values, count * e->size);
+        return;
+    }
+    struct halving h = halve(own, count);
+    for (int i = h.levels - 1; i >= 0; i--)
+        exchange(own, h.level[i].peer, e, values, h.level[i].own, h.level[i].other, 0);
+}
+
+static const struct element of_double = {MPI_DOUBLE, sizeof(double), add_double},
+                            of_float = {MPI_FLOAT, sizeof(float), add_float};
 
 void fs_slots_sum(const fs_slots *own, double *values, size_t count)
 {
-    const struct element e = {MPI_DOUBLE, sizeof(double), add_double};
-    sum(own, &e, (char *)values, count);
+    sum_part(own, &of_double, (char *)values, count);
+    hand_on(own, &of_double, (char *)values, count);
+}
+
+fs_part fs_slots_sum_part(const fs_slots *own, float *values, size_t count)
+{
+    return sum_part(own, &of_float, (char *)values, count);
+}
+
+void fs_slots_hand_on(const fs_slots *own, float *values, size_t count)
+{
+    hand_on(own, &of_float, (char *)values, count);
 }
 
 void fs_slots_sum_float(const fs_slots *own, float *values, size_t count)
 {
-    const struct element e = {MPI_FLOAT, sizeof(float), add_float};
-    sum(own, &e, (char *)values, count);
+    fs_slots_sum_part(own, values, count);
+    fs_slots_hand_on(own, values, count);
 }

@@ -43,6 +43,7 @@ struct fs_backprop {
     fs_shared prepared;    /* weights of all convolutions: of the forward pass, then of the backward pass */
     double *slot_sums;     /* [local slots][most sums] */
     float *gradient;       /* [parameters] */
+    fs_part part;          /* of the gradient: what this rank has the totals of */
     float *partial[DEPTH]; /* gradient of one operation, for each level of the tree over local slots */
 };
 
@@ -290,6 +291,11 @@ const float *fs_backprop_gradient(const fs_backprop *b)
     return b->gradient;
 }
 
+fs_part fs_backprop_part(const fs_backprop *b)
+{
+    return b->part;
+}
+
 /* Step `s` over the images of local slot `slot`; *offset: its first, from this rank's first. */
 static fs_pass pass_of(const fs_backprop *b, int s, int slot, int *offset)
 {
@@ -490,6 +496,6 @@ void fs_backprop_run(fs_backprop *b, int images, double smoothing, fs_batch_sums
     loss(b, smoothing, sums);
     prepare(b, 1);
     backward(b);
-    fs_slots_sum_float(b->own, b->gradient, b->net->parameters);
+    b->part = fs_slots_sum_part(b->own, b->gradient, b->net->parameters);
     place_totals(b);
 }

@@ -102,12 +102,24 @@ static void step_trained(fs_network *net, const float *gradient, size_t first, s
     }
 }
 
-static void step(const fs_recipe *recipe, const float *gradient, double done, fs_network *net)
+/* The parameters of `part` that lie in first .. last-1. */
+static void step_part(fs_network *net, const float *gradient, fs_part part, size_t first, size_t last,
+                      const fs_group_recipe *group, double lr)
 {
+    size_t end = part.first + part.count;
+    step_trained(net, gradient, first > part.first ? first : part.first, last < end ? last : end, group, lr);
+}
+
+/* Each rank steps its part of the parameters, and hands them on. */
+static void step(const fs_recipe *recipe, const fs_slots *own, const fs_backprop *backprop, double done, fs_network *net)
+{
+    const float *gradient = fs_backprop_gradient(backprop);
+    const fs_part part = fs_backprop_part(backprop);
     size_t conv = net->conv_parameters;
-    step_trained(net, gradient, 0, conv, &recipe->conv, fs_recipe_lr(recipe, &recipe->conv, done));
-    step_trained(net, gradient, conv, net->parameters, &recipe->fc, fs_recipe_lr(recipe, &recipe->fc, done));
+    step_part(net, gradient, part, 0, conv, &recipe->conv, fs_recipe_lr(recipe, &recipe->conv, done));
+    step_part(net, gradient, part, conv, net->parameters, &recipe->fc, fs_recipe_lr(recipe, &recipe->fc, done));
     fs_network_apply_masks(net);
+    fs_slots_hand_on(own, net->parameter, net->parameters);
 }
 
 fs_status fs_train_batch(const fs_train_settings *settings, const fs_dataset *train, const int *order, int images, double done,
@@ -117,15 +129,17 @@ fs_status fs_train_batch(const fs_train_settings *settings, const fs_dataset *tr
     fs_backprop_run(backprop, images, settings->recipe.label_smoothing, sums);
     if (!isfinite(sums->loss))
         return FS_ERROR;
-    step(&settings->recipe, fs_backprop_gradient(backprop), done, net);
+    step(&settings->recipe, own, backprop, done, net);
     return FS_OK;
 }
 
-/* Rank 0 writes; all learn how it went. A model that has diverged is not written over one that has not. */
+/* Rank 0 writes, also the momentum, of which each rank has its part; all learn how it went. A model that has diverged is not written
+ * over one that has not. */
 static fs_status save(struct loop *l)
 {
     fs_status status = FS_OK;
     double started = fs_seconds();
+    fs_slots_hand_on(&l->own, l->model->net.velocity, l->model->net.parameters);
     if (l->own.rank == 0) {
         status = fs_network_check(&l->model->net, "training has diverged (a lower --lr or --fc-lr may help)");
         if (!status)
@@ -198,15 +212,6 @@ static fs_status finish_epoch(struct loop *l, int epoch, double started)
     return FS_OK;
 }
 
-/* Each rank takes the steps of SGD by itself: where ranks round differently, their weights would drift apart. */
-static void share_weights(const struct loop *l)
-{
-    fs_network *net = &l->model->net;
-    fs_share_bytes(l->own.comm, 0, net->parameter, net->parameters * sizeof *net->parameter);
-    fs_share_bytes(l->own.comm, 0, net->velocity, net->parameters * sizeof *net->velocity);
-    fs_share_bytes(l->own.comm, 0, net->statistic, net->statistics * sizeof *net->statistic);
-}
-
 static fs_status run_epochs(struct loop *l)
 {
     fs_model *model = l->model;
@@ -220,8 +225,8 @@ static fs_status run_epochs(struct loop *l)
         fs_progress_start(&progress, what, l->own.rank == 0, model->batch * l->settings->batch,
                           (double)(l->settings->recipe.epochs - epoch) * l->train->images);
         fs_random_order(l->settings->seed, (uint32_t)epoch, l->order, l->train->images);
-        if (l->settings->mixed)
-            share_weights(l);
+        if (l->settings->mixed) /* ranks that round differently make different moments of the same sums */
+            fs_share_bytes(l->own.comm, 0, model->net.statistic, model->net.statistics * sizeof *model->net.statistic);
         status = run_batches(l, epoch, &progress);
         if (status && status != FS_STOPPED)
             return status;

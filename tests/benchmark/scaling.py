@@ -1,6 +1,6 @@
 """A model of strong scaling, 1 to 4,096 ranks, of the paper's full schedule on CIFAR-10: computation from times measured here on one
 core, a slot of the size that a rank would have at a time; communication from message sizes and a stated network. The ranks of a
-node share the transforms of weights.
+node share the transforms of weights, and all ranks the step of SGD.
 
   scaling.py [--arch vgg16-fc1] [--seconds S] [--latency SECONDS] [--bandwidth BYTES_PER_SECOND] [--node RANKS] [--only knockout]
 
@@ -34,12 +34,13 @@ PARAMETERS = 14.72e6
 
 
 def seconds_of(images):
-    """Of a slot of so many images: a training step, its transforms of weights, a batch of all probes; and of an image's silencing."""
+    """Of a slot of so many images: a training step, of it what transforms weights and SGD take, a batch of all probes; and of an image's
+    silencing."""
     text = subprocess.run([BINARY, "bench", "--arch", options.arch, "--batch", str(images), "--slots", "1", "--images", "200",
                            "--seconds", str(options.seconds)], capture_output=True, text=True, check=True).stdout
     rate = {name: float(found) for name, found in re.findall(r"^(\w+) +([0-9.]+) images/s", text, re.M)}
-    weights = float(re.search(r"of a step ([0-9.]+) ms", text)[1]) / 1e3
-    return images / rate["train"], weights, images / rate["probe"], 1 / rate["silence"]
+    weights, sgd = (float(found) / 1e3 for found in re.search(r"of a step ([0-9.]+) ms.*; ([0-9.]+) ms", text).groups())
+    return images / rate["train"], weights, sgd, images / rate["probe"], 1 / rate["silence"]
 
 
 def levels(ranks):
@@ -67,13 +68,13 @@ def schedule():
         images = math.ceil(BATCH / working)
         if images not in measured:
             measured[images] = seconds_of(images)
-        train, weights, probe, silence = measured[images]
-        train -= weights * (1 - 1 / min(working, options.node))
+        train, weights, sgd, probe, _ = measured[images]
+        train -= weights * (1 - 1 / min(working, options.node)) + sgd * (1 - 1 / working)
         norms = sum(2 * small_sum(working, 16 * filters) for filters in FILTERS) + small_sum(working, 24)
         train_messages = sum_of(working, 4 * PARAMETERS) + norms
         probe_messages = sum_of(working, 4 * LABELS * sum(FEATURES)) + small_sum(working, 16 * len(FILTERS))
         batches = EPOCHS * TRAIN / BATCH
-        silencing = TEST / LABELS * math.ceil(LABELS / min(ranks, LABELS)) * measured[BATCH][3]
+        silencing = TEST / LABELS * math.ceil(LABELS / min(ranks, LABELS)) * measured[BATCH][4]
         total = batches * (train + train_messages + probe + probe_messages) + silencing
         first = first or total
         print(f"| {ranks} | {images} | {batches * (train + train_messages) / 3600:.2f} | {batches * (probe + probe_messages) / 3600:.2f} "
@@ -112,7 +113,7 @@ def finish(jobs, ranks):
 
 
 def knockout():
-    units, chunks, pass_seconds = knockout_units(), math.ceil(TEST / BATCH), TEST * seconds_of(BATCH)[3]
+    units, chunks, pass_seconds = knockout_units(), math.ceil(TEST / BATCH), TEST * seconds_of(BATCH)[4]
     print(f"\nknock-out: {len(units)} blocks, {sum(units):.0f} passes of {TEST} images")
     print("| ranks | jobs | time | efficiency |")
     print("| --- | --- | --- | --- |")

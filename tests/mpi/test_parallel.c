@@ -66,6 +66,19 @@ static void sums_are_the_binary_tree_over_slots_whatever_the_ranks(void **state)
     fs_slots_sum_float(&own, floats, PLACES);
     for (int i = 0; i < PLACES; i += 1009)
         assert_true(floats[i] == tree_float(0, 8, i % 97));
+    for (int i = 0; i < PLACES && own.count; i++)
+        floats[i] = tree_float(own.first, own.count, i % 97);
+    const fs_part part = fs_slots_sum_part(&own, floats, PLACES);
+    size_t counts;
+    MPI_Allreduce(&part.count, &counts, 1, MPI_UNSIGNED_LONG, MPI_SUM, MPI_COMM_WORLD);
+    assert_int_equal(counts, PLACES);
+    for (size_t i = part.first; i < part.first + part.count; i++)
+        assert_true(floats[i] == tree_float(0, 8, (int)(i % 97)));
+    for (size_t i = 0; i < PLACES; i++)
+        floats[i] = i >= part.first && i < part.first + part.count ? (float)i : -1;
+    fs_slots_hand_on(&own, floats, PLACES);
+    for (size_t i = 0; i < PLACES; i++)
+        assert_true(floats[i] == (float)i);
     free(values);
     free(floats);
 }
