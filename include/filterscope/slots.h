@@ -43,8 +43,9 @@ typedef struct fs_part {
     size_t first, count;
 } fs_part;
 
-/* Collective on own->comm. The first half of fs_slots_sum_float: each total comes to lie on one rank, this one's are those of the part
- * that is returned. Parts cover all, without overlap, and depend on ranks, slots and `count` alone. The other values are undefined. */
+/* Collective on own->comm. The first half of fs_slots_sum_float: each total comes to lie on one rank, on this one those of the
+ * part that is returned; its other values are undefined. Parts cover all, without overlap, and depend on ranks, slots and
+ * `count` alone. */
 fs_part fs_slots_sum_part(const fs_slots *own, float *values, size_t count);
 
 /* Collective on own->comm. The second half: values [count] has this rank's part; afterwards all parts, on every rank. */

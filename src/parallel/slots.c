@@ -127,9 +127,9 @@ static void exchange(const fs_slots *own, int peer, const struct element *e, cha
     }
 }
 
-/* The levels of the tree over a power of two of ranks, all at once. At each level, from the leaves, two neighbouring subtrees share
- * the range that they add, so that the total of each part comes to lie on one rank. A sum of two is the same in either order, so this
- * is the tree. Then parts go back the same way. */
+/* The levels of the tree over a power of two of ranks, all at once. At each level, from the leaves, two neighbouring subtrees
+ * share the range that they add, so that the total of each part comes to lie on one rank. A sum of two is the same in either
+ * order, so this is the tree. Then parts go back the same way. */
 struct halving {
     int levels;
     struct {

@@ -133,8 +133,8 @@ fs_status fs_train_batch(const fs_train_settings *settings, const fs_dataset *tr
     return FS_OK;
 }
 
-/* Rank 0 writes, also the momentum, of which each rank has its part; all learn how it went. A model that has diverged is not written
- * over one that has not. */
+/* Rank 0 writes, also the momentum, of which each rank has its part; all learn how it went. A model that has diverged is not
+ * written over one that has not. */
 static fs_status save(struct loop *l)
 {
     fs_status status = FS_OK;
