@@ -24,7 +24,7 @@
 #   OUT               folder of the files below (the folder of submission)
 #   MODEL             model file ($OUT/$ARCH.h5); one that was trained elsewhere (analysis/import_model.py) is swept as it is
 #   RESULTS           results file ($OUT/$ARCH-sweep.h5; of a model that was trained elsewhere, its name in place of $ARCH)
-#   EPOCHS            of training (the architecture's own; of a file 200)
+#   EPOCHS            of training (the architecture's own; of a file 200); 0: MODEL is swept as it is
 #   PROBE_EPOCHS      of the probes (200)
 #   KNOCKOUT          zero or mean: the sweep then takes each filter out of the trained network, too; also of a file that is complete
 #   GROUPS_OF         with KNOCKOUT: labels, or a file of groups (sweep --groups)
@@ -261,8 +261,8 @@ was_imported() {
 }
 
 mkdir -p -- "$OUT" || finish 1
-if was_imported; then
-    echo "$MODEL was trained elsewhere: it is swept as it is"
+if [ "${EPOCHS:-}" = 0 ] || was_imported; then
+    echo "$MODEL is swept as it is"
     RESULTS=${RESULTS:-$OUT/$(basename -- "$MODEL" .h5)-sweep.h5}
 else
     RESULTS=${RESULTS:-$OUT/$ARCH-sweep.h5}

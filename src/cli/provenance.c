@@ -74,13 +74,25 @@ static void append(char *text, size_t size, const char *word)
     snprintf(text + used, size - used, "%s%s", used ? " " : "", word);
 }
 
+/* "Open MPI v4.1.4" of its first line up to a comma, "MPICH 4.2.1" of "MPICH Version:      4.2.1". */
+static void name_mpi(char text[MPI_MAX_LIBRARY_VERSION_STRING])
+{
+    int length;
+    MPI_Get_library_version(text, &length);
+    text[strcspn(text, ",\n")] = 0;
+    char *colon = strstr(text, " Version:");
+    if (colon) {
+        const char *number = colon + strlen(" Version:");
+        number += strspn(number, " \t");
+        memmove(colon + 1, number, strlen(number) + 1);
+    }
+}
+
 static void list_libraries(char *text, size_t size)
 {
     unsigned major, minor, release;
-    int length;
     char mpi[MPI_MAX_LIBRARY_VERSION_STRING];
-    MPI_Get_library_version(mpi, &length);
-    mpi[strcspn(mpi, ",\n")] = 0;
+    name_mpi(mpi);
     H5get_libversion(&major, &minor, &release);
     snprintf(text, size, "%.60s; HDF5 %u.%u.%u; %.60s", mpi, major, minor, release, fs_blas_library());
 }

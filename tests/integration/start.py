@@ -2,9 +2,12 @@
 lists, else mpirun; which one it was, and why not the others. srun here is a stand-in that says what was seen at sites. Under PBS and
 Flux likewise, in environments and by answers as they are recorded in these schedulers' manuals, with the time that is left."""
 import os
+import re
 import shutil
 import subprocess
 import time
+
+import h5py
 
 from common import BINARY, MPIRUN, folder, make_idx
 
@@ -89,10 +92,10 @@ assert len(said) == 1 and "mpirun starts no ranks (exit code 127)" in said[0] an
 said, _ = job("own", LAUNCH=REAL)
 assert not said, said
 
-# PBS: two hosts' lines in the node file; the mpirun of an MPI that knows nothing of it starts a single rank; ten hours, or three
+# PBS: a line a rank in the node file; the mpirun of an MPI that knows nothing of it starts a single rank; ten hours, or three
 # seconds more than the reserve. The script runs as a copy in a spool folder, in the home folder, until it goes to that of submission.
 with open(f"{here}/nodes", "w") as file:
-    file.write("n1\nn2\n")
+    file.write(2 * f"{os.uname().nodename}\n")
 PBS = {"script": "pbs.sh", "SLURM_JOB_ID": "", "PBS_JOBID": "1234.pbs", "PBS_NODEFILE": f"{here}/nodes", "PBS_O_WORKDIR": here,
        "PBS_ENVIRONMENT": "PBS_BATCH", "PBS_NUM_PPN": "2", "PBS_ARRAY_INDEX": "0"}
 command("qstat", "printf 'Job Id: %s\\n    Resource_List.nodect = 2\\n    Resource_List.walltime = 10:00:00\\n' \"$2\"")
@@ -122,4 +125,17 @@ assert len(said) == 2 and "flux run -n 2 -o pmi=pmix starts no ranks (exit code 
 assert said[1].startswith(f"launcher: flux run -n 2: {two}"), said
 with open(f"{here}/end") as file:
     assert 7200 <= float(file.read()) - before < 7300, "two hours"
+
+# What plan says to submit is that sweep.
+plan = subprocess.run([BINARY, "plan", "--model", f"{here}/net.h5", "--data", data, "--batch", "10", "--epochs", "2", "--knockout", "zero"],
+                      capture_output=True, text=True, check=True).stdout
+line = re.search(r"^job:   (.* sbatch --ntasks=(\d+) --time=(\d+):(\d\d):00 --mem-per-cpu=(\d+)M jobs/vgg16_sweep.sh)$", plan, re.M)
+assert line and int(line[2]) == 4 and 10 <= 60 * int(line[3]) + int(line[4]) <= 12 and 50 <= int(line[5]) <= 500, plan
+command("sbatch", "shift 3\nexec bash $1")
+done = subprocess.run(line[1], shell=True, capture_output=True, text=True, cwd=f"{JOBS}/..", timeout=300, check=True,
+                      env={**os.environ, "PATH": f"{here}/bin:{os.environ['PATH']}", "FILTERSCOPE": BINARY, "OUT": f"{here}/planned",
+                           "LAUNCH": REAL, "STATUS_EVERY": "0"})
+with h5py.File(f"{here}/planned/net-sweep.h5") as file:
+    assert "knockout" in file, list(file)
+assert "sweep: complete" in done.stdout and re.search(r"^  batch +10$", done.stdout, re.M) and "train:" not in done.stdout, done.stdout
 print("srun by PMIx, by a version of it, mpirun: the first that starts MPI on all ranks, and why not the others")
