@@ -9,7 +9,7 @@ import sys
 import h5py
 import numpy as np
 
-from common import folder, identical, launch, make_idx, run, train_small, wait_until
+from common import BUILD, folder, identical, launch, make_idx, run, train_small, wait_until
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "reference"))
 import masks  # noqa: E402
@@ -93,6 +93,27 @@ kept = {name: mask.sum() for name, mask in read(by_clusters)[0].items()}
 shares = {name: mask.mean() for name, mask in read(by_clusters)[0].items()}
 assert 0 < min(shares.values()) and max(shares.values()) < 1, shares
 print("masks: those of the second implementation; kept", {name: round(float(share), 3) for name, share in shares.items()})
+
+# Random clusters, of more labels than a word of 64 bits has, through groups, a concat, an add and channels of zeros.
+with open("joined.txt", "w") as file:
+    file.write("conv 12 3x3 pad 1\nrelu as a probe\nconv 8 3x3 pad 1\nrelu as b probe\nconcat a b\nconv 10 3x3 pad 1 groups 2\nrelu as c probe\n"
+               "conv 10 1x1\nadd c\nrelu probe\nzeropad channels 2 1\nconv 13 3x3 pad 1 groups 13\nrelu probe\nglobalavg\nfc K\n")
+JOINED = {"conv2": lambda s: (s[1], s[2], 1), "conv3": lambda s: (s[1] + s[2], s[3], 2), "conv4": lambda s: (s[3], s[4], 1),
+          "conv5": lambda s: ([set(), set(), *s[4], set()], s[5], 13), "fc1": lambda s: (s[5], s["labels"], 1)}
+CHAIN = {"conv2": lambda s: (s[1], s[2], 1), "conv3": lambda s: (s[2], s[3], 1), "fc1": lambda s: (s[3], s["labels"], 1)}
+for arch, layers in (("chain.txt", CHAIN), ("joined.txt", JOINED)):
+    for labels in (3, 64, 65, 130):
+        printed = subprocess.run([f"{BUILD}/tests/print_masks", arch, str(labels), "40"], capture_output=True, text=True, check=True).stdout
+        networks = list(masks.read_printed(printed))
+        assert len(networks) == 40
+        for sets, found, unclustered in networks:
+            sets["labels"] = [{k} for k in range(labels)]
+            assert found.keys() == layers.keys(), found.keys()
+            for name, ends in layers.items():
+                assert np.array_equal(found[name], masks.grouped_mask(*ends(sets), unclustered)), (arch, labels, name)
+        assert {unclustered for _, _, unclustered in networks} == {True, False}
+        assert 0.01 < np.mean([found[name].mean() for _, found, _ in networks for name in layers]) < 0.99
+print("random clusters of 3 to 130 labels, 320 networks, a chain and a graph: no difference")
 
 # Controls keep as many kernels.
 weight = read("model.h5")[1]["parameter/conv2.weight"]

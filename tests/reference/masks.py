@@ -26,3 +26,24 @@ def mask(inputs, outputs, keep_unclustered=False):
 def unpack(bits, inputs):
     """bool [outputs, inputs] of /mask/NAME."""
     return np.unpackbits(bits, axis=1, bitorder="little")[:, :inputs].astype(bool)
+
+
+def grouped_mask(inputs, outputs, groups, keep_unclustered=False):
+    """bool [outputs, inputs of a group]: of a grouped convolution, whose outputs read the inputs of their group alone."""
+    size, rows = len(inputs) // groups, len(outputs) // groups
+    return np.concatenate([mask(inputs[g * size:(g + 1) * size], outputs[g * rows:(g + 1) * rows], keep_unclustered)
+                           for g in range(groups)])
+
+
+def read_printed(text):
+    """Of each network that print_masks printed: ({layer: sets of labels}, {name: mask}, whether unclustered filters keep all)."""
+    sets, found = {}, {}
+    for line in text.splitlines():
+        word, name, *rows = line.split()
+        if word == "clusters":
+            sets[int(name)] = [set() if row == "-" else set(map(int, row.split(","))) for row in rows]
+        elif word == "mask":
+            found[name] = np.array([[bit == "1" for bit in row] for row in rows])
+        else:
+            yield sets, found, name == "1"
+            sets, found = {}, {}
