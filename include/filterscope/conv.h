@@ -50,10 +50,10 @@ static inline size_t fs_conv_weights(const fs_conv_shape *s)
  *   dx, dweight, dbias, dy: gradients of the loss, shaped as their namesakes
  *   scratch  [fs_conv_scratch(shape, images)], contents undefined before and after
  * Every output is overwritten. The result is a pure function of the arguments, the BLAS and the CPU: algorithm and blocking
- * depend on `shape` and `images` alone, so that every rank takes the same. 3x3 kernels of stride 1 and pad 1 whose channels
- * and filters are multiples of 16 take Winograd's algorithm, 1x1 kernels without padding a GEMM on the maps as they are,
- * filters of one channel each kernels of their own, all others im2col + GEMM, but forward, without groups, a GEMM on weights
- * packed once and, on wide maps, on windows as they lie in the map. */
+ * depend on `shape` and `images` alone, so that every rank takes the same. 3x3 kernels of stride 1 and pad 1 with 16 or more
+ * channels and filters take Winograd's algorithm (without AVX2 where both are multiples of 16), 1x1 kernels without padding
+ * a GEMM on the maps as they are, filters of one channel each kernels of their own, all others im2col + GEMM, but forward,
+ * without groups, a GEMM on weights packed once and, on wide maps, on windows as they lie in the map. */
 
 /* 1 where weights that are new for every `images` images are better not transformed: there are too few tiles to pay for it. A
  * function of the shape and the size of a slot, so that it is the same on every rank. */

@@ -27,7 +27,7 @@ int fs_conv_stands_alone(const fs_conv_shape *shape)
     int panel = fs_gemm_panel();
     if (fs_depthwise_fits(shape) || fs_pointwise_fits(shape) || fs_dense_fits(shape))
         return 1;
-    return panel && shape->filters % panel == 0 && (takes_winograd(shape) || fs_conv_im2col_takes_own_gemm(shape));
+    return panel && (takes_winograd(shape) || (shape->filters % panel == 0 && fs_conv_im2col_takes_own_gemm(shape)));
 }
 
 size_t fs_conv_prepared(const fs_conv_shape *shape)

@@ -8,9 +8,6 @@
 /* Not collective, like everything here. Columns that this CPU's kernel takes at a time: 32, 16, or 0 where there is none. */
 int fs_gemm_panel(void);
 
-/* For tests: the kernels of lesser CPUs, too. No panel is wider from now on, and what was packed before is of no use. */
-void fs_gemm_limit(int panel);
-
 /* C [rows][columns] = A B, or C += A B with `add`; fs_gemm_panel() is not 0.
  *   a  A(row, p) is a[row * a_row + p * a_depth], p = 0 .. depth - 1
  *   b  panel j holds columns j * panel .. : B(p, column) is b[j * b_panel + p * b_depth + column % panel]. A last panel of

@@ -5,8 +5,8 @@
 
 #include "filterscope/conv.h"
 
-/* Not collective, like everything here. 1 where these functions apply: the kernel above, channels and filters in multiples
- * of 16. */
+/* Not collective, like everything here. 1 where these functions apply: the kernel above, 16 channels and filters at
+ * least, and multiples of 16 where the CPU has no kernels for fs_gemm. */
 int fs_winograd_fits(const fs_conv_shape *shape);
 
 /* Floats of transformed weights, and of scratch for up to `images` images. */

@@ -5,7 +5,11 @@
 
 #include <stdint.h>
 
-enum { MOST = 6, LANES = 16 }; /* largest tile; channels of a vector */
+#ifndef LANES
+#error "LANES: how many channels a vector has, a multiple of 4"
+#endif
+
+enum { MOST = 6 }; /* largest tile */
 
 typedef float vector __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
 typedef int32_t mask __attribute__((vector_size(LANES * sizeof(int32_t)), aligned(4), may_alias));

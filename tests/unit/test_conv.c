@@ -12,6 +12,7 @@
 #include "filterscope/conv.h"
 #include "filterscope/layers.h"
 #include "nn/gemm.h"
+#include "nn/generation.h"
 #include "support.h"
 
 #define SQUARE(height, width, channels, filters, size, step, zeros)                                                            \
@@ -164,6 +165,13 @@ static const struct {
     {SQUARE(1, 5, 16, 8, 3, 1, 1), 2},
     {SQUARE(8, 8, 3, 8, 3, 1, 1), 2},
     {SQUARE(4, 4, 256, 136, 3, 1, 1), 150},
+    /* channels that are no multiple of a vector, or of a panel */
+    {SQUARE(16, 16, 66, 50, 3, 1, 1), 3},
+    {SQUARE(8, 8, 17, 31, 3, 1, 1), 40},
+    {SQUARE(7, 5, 50, 72, 3, 1, 1), 2},
+    {SQUARE(2, 2, 33, 49, 3, 1, 1), 70},
+    {SQUARE(4, 4, 16, 16, 3, 1, 1), 7},
+    {SQUARE(5, 4, 300, 21, 3, 1, 1), 3},
     IRREGULAR,
     /* 1x1 kernels on the maps as they are, and gathered */
     {SQUARE(7, 5, 3, 17, 1, 1, 0), 3},
@@ -329,12 +337,12 @@ static void an_image_has_the_same_bits_alone(void **state)
 static void narrower_kernels_agree_too(void **state)
 {
     for (int panel = 16; panel >= 0; panel -= 16) {
-        fs_gemm_limit(panel);
+        fs_generation_limit(panel);
         the_chosen_kernel_agrees_with_the_naive_one(state);
         what_follows_agrees_with_layers_of_their_own(state);
         an_image_has_the_same_bits_alone(state);
     }
-    fs_gemm_limit(32);
+    fs_generation_limit(32);
 }
 
 static void few_tiles_are_left_to_the_direct_kernel(void **state)

@@ -9,6 +9,7 @@
 #include "cli/bench.h"
 #include "filterscope/stop.h"
 #include "nn/gemm.h"
+#include "nn/generation.h"
 #include "support.h"
 
 /* The best GFLOP/s of the kernel whose panel is that wide, on matrices that stay in the nearest cache. */
@@ -34,7 +35,7 @@ static void no_kernel_is_faster(void **state)
 {
     (void)state;
     for (int panel = 32; panel >= 16; panel /= 2) { /* of two vectors */
-        fs_gemm_limit(panel);
+        fs_generation_limit(panel);
         if (fs_gemm_panel() != panel)
             continue;
         double speed = speed_of_kernel(panel), peak = fs_bench_peak_of(panel / 2);
