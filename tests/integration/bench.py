@@ -11,7 +11,7 @@ for ranks in (1, 2):
     text = run(ranks, *SMALL).stdout
     for phase in ("forward", "train", "probe", "silence"):
         assert float(re.search(rf"^{phase} +([0-9.]+) images/s", text, re.M)[1]) > 0, text
-    assert "of peak" in text and "MiB" in text, text
+    assert "of peak" in text and "of the bound of F(4x4, 3x3)" in text and "MiB" in text, text
 rows = [line.split() for line in run(1, *SMALL, "--only", "layers").stdout.splitlines() if re.match(r" +[0-9]+ ", line)]
 assert [row[0] for row in rows] == ["1", "2", "3", "4", "5"], rows
 errors = [float(row[column]) for row in rows for column in (7, 11, 15)]
