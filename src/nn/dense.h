@@ -5,7 +5,7 @@
 #include "filterscope/conv.h"
 
 /* Not collective, like everything here. 1 where these functions apply: no groups, pixels of a kernel's row side by side, a CPU
- * that has kernels for fs_gemm, and no 3x3 kernel of stride 1, whose first layers keep the order of sums that they have. */
+ * that has kernels for fs_gemm, and no 3x3 kernel of stride 1 on 16 channels or more, which is Winograd's. */
 int fs_dense_fits(const fs_conv_shape *shape);
 
 /* Floats. */
