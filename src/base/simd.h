@@ -8,4 +8,11 @@
 #define FS_SIMD
 #endif
 
+/* Before a loop of which no step needs what another has written, whatever pointers may point to: clang checks that itself. */
+#ifdef __clang__
+#define FS_INDEPENDENT
+#else
+#define FS_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
 #endif

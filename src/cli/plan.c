@@ -83,7 +83,8 @@ static double print_units(const struct fs_sweep_job *job, double rate, double *k
     return hours;
 }
 
-/* Of phase four: before anything is spared where a map is 0 or a change is hidden. Hours on one core, and more MiB on each rank. */
+/* Of phase four: before anything is spared where a map is 0 or a change is hidden. Hours on one core, and MiB on
+ * each rank. */
 static double print_knockout(const struct fs_sweep_job *job, double rate, double *more)
 {
     const fs_plan *plan = &job->plan;
@@ -127,8 +128,8 @@ static void print_quoted(const char *text)
     putchar('\'');
 }
 
-/* This sweep as a job: a rank a slot, time for twice the work and a start, and half as much memory again as this process has had,
- * which holds the same data, model and maps of a slot; what is kept on a node, shared among its ranks. */
+/* This sweep as a job: a rank a slot, time for twice the work and a start, and half as much memory again as this process
+ * has had, which holds the same data, model and maps of a slot; what is kept on a node, shared among its ranks. */
 static void print_job(int argc, char **argv, int ranks, double hours, double mebibytes)
 {
     enum { START = 10, ROUND = 50 }; /* minutes; MiB */

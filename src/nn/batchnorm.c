@@ -51,7 +51,7 @@ FS_SIMD void fs_batchnorm_forward(size_t rows, int channels, const float *x, con
 /* The slope of a clip to 0 .. ceiling, which gave y. */
 static inline float slope_of_clip(float y, float ceiling, float dy)
 {
-    return (y > 0) & (y < ceiling) ? dy : 0;
+    return ((y > 0) & (y < ceiling)) ? dy : 0;
 }
 
 FS_SIMD void fs_batchnorm_backward_sums(size_t rows, int channels, const float *x, const float *y, float ceiling, float *dy,
@@ -74,9 +74,9 @@ FS_SIMD void fs_batchnorm_backward(size_t rows, int channels, const float *x, co
                                    const float *inverse, const float *gamma, const double *sums, double batch_rows, float *dx)
 {
     float share = (float)(1.0 / batch_rows);
-    for (size_t row = 0; row < rows; row++, x += channels, dy += channels, dx += channels)
-#pragma GCC ivdep /* dx may be dy, at the same place: no dependence between channels */
-        for (int c = 0; c < channels; c++) {
+    for (size_t row = 0; row < rows; row++, x += channels, dy += channels, dx += channels) /* dx may be dy, at the same place */
+        FS_INDEPENDENT for (int c = 0; c < channels; c++)
+        {
             float xhat = (x[c] - mean[c]) * inverse[c];
             float away = share * ((float)sums[c] + xhat * (float)sums[channels + c]);
             dx[c] = gamma[c] * inverse[c] * (dy[c] - away);

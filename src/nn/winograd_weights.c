@@ -3,6 +3,9 @@
 #include "nn/winograd_weights.h"
 
 #include <string.h>
+#ifdef __SSE__
+#include <xmmintrin.h>
+#endif
 
 #include "base/simd.h"
 #include "nn/gemm.h"
@@ -56,9 +59,8 @@ INLINE void load(const float *from, size_t count, vector *to)
 INLINE void stream(float *to, const vector *value)
 {
 #ifdef __SSE__
-    typedef float quarter __attribute__((vector_size(16), may_alias));
     for (int i = 0; i < LANES; i += 4)
-        __builtin_ia32_movntps(to + i, *(const quarter *)((const float *)value + i));
+        _mm_stream_ps(to + i, _mm_loadu_ps((const float *)value + i));
 #else
     *(vector *)to = *value;
 #endif
@@ -100,6 +102,16 @@ INLINE void transform_weights(const float *weight, const fs_winograd_order *o, s
             }
 }
 
+#ifdef __clang__ /* has it for constants alone, which it will see that these are */
+INLINE void shuffle(const vector *a, const vector *b, const mask *from, vector *out)
+{
+    for (int lane = 0; lane < LANES; lane++)
+        (*out)[lane] = (*from)[lane] < LANES ? (*a)[(*from)[lane]] : (*b)[(*from)[lane] - LANES];
+}
+#else
+#define shuffle(a, b, from, out) (*(out) = __builtin_shuffle(*(a), *(b), *(from)))
+#endif
+
 /* One step of a transposition: in row pairs `step` apart, exchanges the blocks of `step` lanes off the diagonal. */
 INLINE void exchange(vector *rows, int step)
 {
@@ -113,8 +125,8 @@ INLINE void exchange(vector *rows, int step)
         if (row & step)
             continue;
         vector upper = rows[row], lower = rows[row + step];
-        rows[row] = __builtin_shuffle(upper, lower, first);
-        rows[row + step] = __builtin_shuffle(upper, lower, second);
+        shuffle(&upper, &lower, &first, &rows[row]);
+        shuffle(&upper, &lower, &second, &rows[row + step]);
     }
 }
 

@@ -137,7 +137,7 @@ const fs_kind fs_kind_prelu = {
     FS_SIMD static void value_of_##name(size_t count, float a, const float *in, float *out)                                    \
     {                                                                                                                          \
         (void)a;                                                                                                               \
-        _Pragma("GCC ivdep") for (size_t i = 0; i < count; i++)                                                                \
+        FS_INDEPENDENT for (size_t i = 0; i < count; i++)                                                                      \
         {                                                                                                                      \
             float x = in[i];                                                                                                   \
             out[i] = value;                                                                                                    \
@@ -146,7 +146,7 @@ const fs_kind fs_kind_prelu = {
     FS_SIMD static void slope_of_##name(size_t count, float a, const float *from, const float *dy, float *dx)                  \
     {                                                                                                                          \
         (void)a;                                                                                                               \
-        _Pragma("GCC ivdep") for (size_t i = 0; i < count; i++)                                                                \
+        FS_INDEPENDENT for (size_t i = 0; i < count; i++)                                                                      \
         {                                                                                                                      \
             float reads = from[i];                                                                                             \
             dx[i] = dy[i] * (slope);                                                                                           \

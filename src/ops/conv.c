@@ -1,5 +1,7 @@
 /* Convolutions. In inference one takes along what follows it, as far as one pass over its output can: a batch norm goes into
  * its weights and bias, an addition, an activation and a 2x2 max pool into the kernel's epilogue. */
+#include <stdint.h>
+
 #include "filterscope/layers.h"
 #include "ops/ops.h"
 #include "ops/words.h"
@@ -195,7 +197,7 @@ static struct folded folded_at(const fs_step *step, float *first)
 
 static size_t folded(const fs_step *step)
 {
-    return (size_t)(folded_at(step, NULL).end - (float *)NULL);
+    return (uintptr_t)folded_at(step, NULL).end / sizeof(float);
 }
 
 /* weight [taps x channels][filters] times scale, and bias times scale plus the batch norm's shift. */

@@ -42,7 +42,8 @@ static atomic_long calls;
 __attribute__((constructor)) static void read_orders(void)
 {
     static const char *const names[] = {"", "kill", "torn", "after", "stop", "short", "eio", "enospc", "alloc", "finalize"};
-    const char *rank = getenv(getenv("PMI_RANK") ? "PMI_RANK" : "OMPI_COMM_WORLD_RANK"), *wanted = getenv("FAULT_RANK"), *order = getenv("FAULT_DO");
+    const char *rank = getenv(getenv("PMI_RANK") ? "PMI_RANK" : "OMPI_COMM_WORLD_RANK"), *wanted = getenv("FAULT_RANK"),
+               *order = getenv("FAULT_DO");
     if (strcmp(rank ? rank : "0", wanted ? wanted : "0") != 0 || strcmp(program_invocation_short_name, "filterscope") != 0)
         return;
     folder = getenv("FAULT_FOLDER");

@@ -77,10 +77,11 @@ static void write_local(const char *host, long pid, const char *started, unsigne
 static pid_t start_beating(void)
 {
     pid_t child = fork();
-    for (unsigned beat = 1; child == 0; beat++) {
+    unsigned beat = 0;
+    while (child == 0) {
         int file = open(lock_path, O_WRONLY); /* in place, as a holder does: a reader never finds an empty file */
         char number[16];
-        int bytes = snprintf(number, sizeof number, "%010u\n", beat);
+        int bytes = snprintf(number, sizeof number, "%010u\n", ++beat);
         lseek(file, -bytes, SEEK_END);
         if (write(file, number, (size_t)bytes) != bytes)
             _exit(1);
