@@ -12,6 +12,7 @@ void fs_blas_start(char **argv)
 
 const char *fs_blas_core(void)
 {
+    bli_init(); /* else it ends the process where BLIS_ARCH_TYPE is set */
     return bli_arch_string(bli_arch_query_id());
 }
 
