@@ -7,6 +7,9 @@
 #   build tests|program        builds into $home/build, optimised; nothing in an installation
 #   find_program               prints the program's path: that of the source tree, of the installation, or on PATH
 #   cores                      prints the number of cores (not hardware threads) that this process may use
+#   name_job                   prints how Slurm calls this job, or element of an array, alone; nothing outside of Slurm
+#   ask PATTERN                prints what Slurm says of the job $job
+#   finish CODE                ends the script; where work is left (75), or a rank was lost (70), Slurm starts the job $job anew
 #   launch N COMMAND...        runs COMMAND on N ranks, one a core where that can be had
 
 # What users' shells are set to, and hand down, does not matter: where cd leads, what is read before a script, how words are split.
@@ -125,4 +128,57 @@ launch() {
     fi
     # shellcheck disable=SC2086 # a list of words
     mpirun $place -np "$ranks" "$@"
+}
+
+is_count() {
+    case $1 in '' | *[!0-9]* | ?????????????*) return 1 ;; esac
+}
+
+# This job alone: the last element of an array has the array's number as SLURM_JOB_ID, which scontrol takes for all elements, and the
+# first component of a heterogeneous job that of all components. (SLURM_ARRAY_JOB_ID may be left from the shell that submitted it.)
+name_job() {
+    named=
+    [ -z "${SLURM_JOB_ID:-}" ] || named=$(LC_ALL=C scontrol show job "$SLURM_JOB_ID" 2>/dev/null | sed -n \
+        -e "s/^JobId=$SLURM_JOB_ID ArrayJobId=\([0-9]*\) ArrayTaskId=\([0-9]*\) .*/\1_\2/p" \
+        -e "s/^JobId=$SLURM_JOB_ID HetJobId=\([0-9]*\) HetJobOffset=\([0-9]*\) .*/\1+\2/p")
+    say "${named:-${SLURM_JOB_ID:-}}"
+}
+
+# ask PATTERN: what Slurm says of this job where a line begins so, times in seconds since 1970; nothing where it says nothing.
+ask() {
+    LC_ALL=C SLURM_TIME_FORMAT=%s scontrol show job "$job" 2>/dev/null | sed -n "s/^ *$1.*/\1/p"
+}
+
+# requeue N WHY: N is how often in a row a rank was lost, which the job's comment keeps. Returns where Slurm does not requeue.
+requeue() {
+    state=$(ask 'JobState=\([A-Z_]*\)')
+    if [ "${state:-RUNNING}" != RUNNING ]; then
+        echo "$2, and Slurm is ending the job: where Slurm does not requeue it, submit it again to go on"
+        exit 75
+    fi
+    echo "$2: requeueing the job"
+    if ! scontrol update JobId="$job" Comment="filterscope: lost $1" && [ "$1" -gt 0 ]; then
+        echo "Slurm does not keep how often a rank was lost: submit the job again to go on"
+    elif scontrol requeue "${job%+*}"; then
+        sleep 60 # Slurm ends this script, which should not end by itself meanwhile
+        exit 75
+    else
+        echo "Slurm did not requeue the job: submit it again to go on"
+    fi
+}
+
+finish() {
+    if [ "$1" -eq 75 ] && [ -z "$job" ]; then
+        echo "work is left: run the same command again to go on"
+    elif [ "$1" -eq 75 ]; then
+        requeue 0 "work is left"
+    elif [ "$1" -eq 70 ] && [ -n "$job" ]; then
+        lost=$(ask 'Comment=filterscope: lost \([0-9]\{1,6\}\)')
+        if [ "${lost:-0}" -lt 3 ]; then
+            requeue $((${lost:-0} + 1)) "a rank was lost"
+        else
+            echo "a rank was lost for the fourth time in a row: submit the job again to go on"
+        fi
+    fi
+    exit "$1"
 }

@@ -30,6 +30,8 @@
 #                  '--lr 0.01 --lr-decay 0.975 --lr-every 1 --momentum 0.975 ...')
 #   LAUNCH         how ranks are started (mpirun)
 #   FILTERSCOPE, FILTERSCOPE_HOME, PYTHON   as in reproduce.sh
+#
+# Exit codes, and when Slurm starts the job, or this element of its array alone, anew: as vgg16_sweep.sh.
 set -u +e
 unalias -a
 
@@ -61,9 +63,20 @@ for name in MODEL SWEEP DATA; do
     [ -n "${!name:-}" ] || usage "set $name"
 done
 [ -x "$FILTERSCOPE" ] || usage "$FILTERSCOPE is not there: build it, or set FILTERSCOPE or FILTERSCOPE_HOME"
+for control in ${CONTROLS:=none random l1 clusters}; do
+    case $control in none | random | l1 | clusters | knockout) ;; *) usage "CONTROLS: '$control' is none of none, random, l1, clusters, knockout" ;; esac
+done
+for threshold in ${THRESHOLDS:=0.2 0.3 0.5}; do
+    [[ $threshold =~ ^(0?\.[0-9]+|[01](\.0*)?)$ ]] || usage "THRESHOLDS: '$threshold' is no number from 0 to 1"
+done
+for seed in ${SEEDS:=1 2 3}; do
+    is_count "$seed" || usage "SEEDS: '$seed' is no number"
+done
+is_count "${EPOCHS:=10}" || usage "EPOCHS: '$EPOCHS' is no number"
+[ -z "${SLURM_ARRAY_TASK_ID:-}" ] || is_count "$SLURM_ARRAY_TASK_ID" || usage "SLURM_ARRAY_TASK_ID: '$SLURM_ARRAY_TASK_ID' is no number"
 pairs=()
-for threshold in ${THRESHOLDS:-0.2 0.3 0.5}; do
-    for control in ${CONTROLS:-none random l1 clusters}; do
+for threshold in $THRESHOLDS; do
+    for control in $CONTROLS; do
         pairs+=("$threshold $control")
     done
 done
@@ -71,18 +84,11 @@ own=("${pairs[@]}")
 [ -z "${SLURM_ARRAY_TASK_ID:-}" ] || own=("${pairs[$SLURM_ARRAY_TASK_ID]:-}")
 [ -n "${own[0]}" ] || usage "there are ${#pairs[@]} pairs of threshold and control: --array=0-$((${#pairs[@]} - 1))"
 python=$(find_python h5py pandas matplotlib) || exit
-mkdir -p -- "$OUT" || exit
+mkdir -p -- "$OUT" || exit 1
 
+job=$(name_job)
 child=
 trap '[ -z "$child" ] || kill -USR1 "$child" 2>/dev/null' USR1 TERM INT
-
-# Where work is left, Slurm starts this job, or this element of its array, anew.
-leave() {
-    if [ "$1" -eq 75 ] && [ -n "${SLURM_JOB_ID:-}" ]; then
-        scontrol requeue "${SLURM_ARRAY_TASK_ID:+${SLURM_ARRAY_JOB_ID}_}${SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}" && sleep 60
-    fi
-    exit "$1"
-}
 
 # run COMMAND...: on all ranks. `wait` returns early when a signal comes in: then it waits on.
 run() {
@@ -98,7 +104,12 @@ run() {
     last=$?
     [ "$last" -eq 127 ] || code=$last
     child=
-    [ "$code" -eq 0 ] || leave "$code"
+    case $code in 0) ;; 1 | 2 | 3 | 75 | 126 | 127) finish "$code" >&2 ;; *) finish 70 >&2 ;; esac # others are MPI's or the launcher's own
+}
+
+# complete FILE: a launcher that starts nothing may say that all is well.
+complete() {
+    [ -s "$1" ] || { echo "prune.sh: $1 was not written" && finish 70; } >&2
 }
 
 # measure MODEL CSV: each label's SR, unless that is there. It is written by cat, which tells of a full disk: launchers do not.
@@ -108,7 +119,9 @@ measure() {
     writer=$!
     run eval --model "$1" --data "$DATA" --table labels >&3 3>&-
     exec 3>&-
-    { wait "$writer" && mv -f -- "$2.part" "$2"; } || leave 1
+    wait "$writer" || finish 1
+    complete "$2.part"
+    mv -f -- "$2.part" "$2" || finish 1
 }
 
 # take THRESHOLD CONTROL SEED
@@ -117,16 +130,18 @@ take() {
     # shellcheck disable=SC2086 # options are lists of words
     [ -e "$stem.h5" ] || run prune --model "$MODEL" --sweep "$SWEEP" --out "$stem.h5" --threshold "$1" --control "$2" --seed "$3" \
         ${PRUNE_OPTIONS:-}
+    complete "$stem.h5"
     measure "$stem.h5" "$stem-pruned.csv"
     # shellcheck disable=SC2086
     run train --init "$stem.h5" --data "$DATA" --out "$stem-retrained.h5" --train-layers "${TRAIN_LAYERS:-neighbours}" \
-        --epochs "${EPOCHS:-10}" --seed "$3" $TRAIN_OPTIONS
+        --epochs "$EPOCHS" --seed "$3" $TRAIN_OPTIONS
+    complete "$stem-retrained.h5"
     measure "$stem-retrained.h5" "$stem-retrained.csv"
 }
 
 [ -e "$OUT/before.csv" ] || measure "$MODEL" "$OUT/before.csv"
 for pair in "${own[@]}"; do
-    for seed in ${SEEDS:-1 2 3}; do
+    for seed in $SEEDS; do
         # shellcheck disable=SC2086 # a pair is two words
         take $pair "$seed"
     done

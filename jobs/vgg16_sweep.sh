@@ -54,10 +54,6 @@ usage() {
     exit 2
 }
 
-is_count() {
-    [[ $1 =~ ^[0-9]{1,12}$ ]]
-}
-
 submitted=${SLURM_SUBMIT_DIR:-$PWD}
 
 # Where jobs/common.sh is: above this script's folder; in a batch job, which runs a copy, above that of what Slurm says was submitted; in
@@ -140,23 +136,7 @@ choose_launcher() {
     exit 127
 }
 
-# This job alone: the last element of an array has the array's number as SLURM_JOB_ID, which scontrol takes for all elements, and the
-# first component of a heterogeneous job that of all components. (SLURM_ARRAY_JOB_ID may be left from the shell that submitted it.)
-name_job() {
-    LC_ALL=C scontrol show job "$SLURM_JOB_ID" 2>/dev/null | sed -n \
-        -e "s/^JobId=$SLURM_JOB_ID ArrayJobId=\([0-9]*\) ArrayTaskId=\([0-9]*\) .*/\1_\2/p" \
-        -e "s/^JobId=$SLURM_JOB_ID HetJobId=\([0-9]*\) HetJobOffset=\([0-9]*\) .*/\1+\2/p"
-}
-job=${SLURM_JOB_ID:-}
-if [ -n "$job" ]; then
-    job=$(name_job)
-    job=${job:-$SLURM_JOB_ID}
-fi
-
-# ask PATTERN: what Slurm says of this job where a line begins so, times in seconds since 1970; nothing where it says nothing.
-ask() {
-    LC_ALL=C SLURM_TIME_FORMAT=%s scontrol show job "$job" 2>/dev/null | sed -n "s/^ *$1.*/\1/p"
-}
+job=$(name_job)
 
 # Slurm sets SLURM_JOB_END_TIME from 23.02 on; before, it may be left from the shell that submitted the job.
 if [ -n "$job" ]; then
@@ -220,40 +200,6 @@ run() {
     echo "$(date '+%F %T') exit code $code"
     [[ $code =~ ^(0|1|2|3|75|126|127)$ ]] || code=70 # others are MPI's or the launcher's own; 126, 127: there is no launcher
     return "$code"
-}
-
-# requeue N WHY: N is how often in a row a rank was lost, which the job's comment keeps. Returns where Slurm does not requeue.
-requeue() {
-    state=$(ask 'JobState=\([A-Z_]*\)')
-    if [ "${state:-RUNNING}" != RUNNING ]; then
-        echo "$2, and Slurm is ending the job: where Slurm does not requeue it, submit it again to go on"
-        exit 75
-    fi
-    echo "$2: requeueing the job"
-    if ! scontrol update JobId="$job" Comment="filterscope: lost $1" && [ "$1" -gt 0 ]; then
-        echo "Slurm does not keep how often a rank was lost: submit the job again to go on"
-    elif scontrol requeue "${job%+*}"; then
-        sleep 60 # Slurm ends this script, which should not end by itself meanwhile
-        exit 75
-    else
-        echo "Slurm did not requeue the job: submit it again to go on"
-    fi
-}
-
-finish() {
-    if [ "$1" -eq 75 ] && [ -z "$job" ]; then
-        echo "work is left: run the same command again to go on"
-    elif [ "$1" -eq 75 ]; then
-        requeue 0 "work is left"
-    elif [ "$1" -eq 70 ] && [ -n "$job" ]; then
-        lost=$(ask 'Comment=filterscope: lost \([0-9]\{1,6\}\)')
-        if [ "${lost:-0}" -lt 3 ]; then
-            requeue $((${lost:-0} + 1)) "a rank was lost"
-        else
-            echo "a rank was lost for the fourth time in a row: submit the job again to go on"
-        fi
-    fi
-    exit "$1"
 }
 
 was_imported() {
