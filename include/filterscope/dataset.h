@@ -29,7 +29,7 @@ typedef struct fs_dataset {
     int images;                              /* >= 1 */
     int height;                              /* pixels; IDX images of 28x28 are padded to 32x32 with black (0) */
     int width;                               /* pixels */
-    int channels;                            /* 3 (red, green, blue), 1 (grey), or what an IDX file says */
+    int channels;                            /* 3 (red, green, blue), 1 (grey), or what an IDX or HDF5 file says */
     int labels;                              /* K >= 2; every label is in 0..K-1 */
     int set_labels;                          /* of the set as it is on disk: more where labels are left out */
     int32_t *number;                         /* [labels] rising: what the set calls each label; NULL: the same */
@@ -41,7 +41,7 @@ typedef struct fs_dataset {
 } fs_dataset;
 
 /* What fs_dataset_open reads, for help and messages. */
-#define FS_DATASET_SPECS "cifar10:DIR, cifar100:DIR, idx:DIR or idx-plain:DIR"
+#define FS_DATASET_SPECS "cifar10:DIR, cifar100:DIR, idx:DIR, idx-plain:DIR or hdf5:FILE"
 
 typedef enum fs_split { FS_TRAIN, FS_TEST } fs_split;
 
@@ -55,13 +55,15 @@ typedef enum fs_split { FS_TRAIN, FS_TEST } fs_split;
  *                    more than 256 labels or QMNIST's labels-idx2-int, whose first column counts
  *     idx:DIR/SET    one of several sets in a folder, such as emnist-letters
  *     idx-plain:DIR  the same, but 28x28 images stay 28x28
+ *     hdf5:FILE      one HDF5 file: train_images and test_images, uint8 [N][height][width][channels] or [N][height][width], and
+ *                    train_labels and test_labels, whole numbers [N]; or images and labels in groups train and test
  * DIR is the folder with these files, or one whose subfolders, or theirs, have them in one place only.
  *   limit  in   >= 0: the first `limit` images only; 0 means all. More than there are: FS_ERROR with both numbers. All
  *               files of the split must still be there with a valid size; of CIFAR, records behind the limit are not read
  *   data   out  owned by the caller after FS_OK; zeroed after any failure.
  * A CIFAR file may hold any number of records >= 1. The name files are optional; fs_label_names_read has what may be in them,
- * as many as the set has labels. K of an IDX set is (largest label of the training labels file) + 1 for both splits, so that
- * the test split needs that file, too. Both headers of a split agree before anything is unpacked; what is
+ * as many as the set has labels. K of an IDX or HDF5 set is (largest label of the training labels file) + 1 for both splits, so that
+ * the test split needs these, too. Both headers of a split agree before anything is unpacked; what is
  * no .gz behind the last part of one is ignored, as gunzip does.
  * Returns FS_OK; FS_USAGE (unknown spec, negative limit); FS_ERROR (missing, truncated or oversized file, bad magic, label
  * out of range, empty set, images and labels that differ in number, several sets, no memory), the message naming file, record
@@ -72,7 +74,7 @@ fs_status fs_dataset_open(const char *spec, fs_split split, int limit, fs_datase
 typedef struct fs_data_request {
     fs_split split;
     int limit;
-    int labels;  /* K of an IDX set without a training labels file; 0: that is an error */
+    int labels;  /* K of an IDX or HDF5 set without training labels; 0: that is an error */
     int unnamed; /* 1: leave the set's own file of label names aside, good or bad */
 } fs_data_request;
 

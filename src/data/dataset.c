@@ -11,9 +11,9 @@
 #include "readers.h"
 
 typedef struct data_format {
-    const char *prefix; /* of the spec, with its colon */
-    const char *names;  /* file with one label name a line; NULL where the format has none */
-    fs_data_holds *holds;
+    const char *prefix;   /* of the spec, with its colon */
+    const char *names;    /* file with one label name a line; NULL where the format has none */
+    fs_data_holds *holds; /* NULL: the place is the file itself */
     fs_reader *read;
 } data_format;
 
@@ -22,6 +22,7 @@ static const data_format formats[] = {
     {"cifar100:", "fine_label_names.txt", fs_holds_cifar100, fs_read_cifar100},
     {"idx:", NULL, fs_holds_idx, fs_read_idx},
     {"idx-plain:", NULL, fs_holds_idx, fs_read_idx_plain},
+    {"hdf5:", NULL, NULL, fs_read_hdf5},
 };
 
 enum { FORMATS = sizeof formats / sizeof *formats };
@@ -56,7 +57,7 @@ static const data_format *recognise(const char *place)
     char folder[FS_PATH_BYTES];
     int found;
     for (int i = 0; i < FORMATS; i++)
-        if (fs_data_find_folder(place, formats[i].holds, folder, &found) == FS_OK && found)
+        if (formats[i].holds && fs_data_find_folder(place, formats[i].holds, folder, &found) == FS_OK && found)
             return &formats[i];
     return NULL;
 }
@@ -66,6 +67,11 @@ static fs_status find_folder(const data_format *format, const char *place, char 
 {
     char parent[FS_PATH_BYTES], where[FS_PATH_BYTES];
     const char *set;
+    if (!format->holds) {
+        int length = snprintf(folder, FS_PATH_BYTES, "%s", place);
+        return length < FS_PATH_BYTES ? FS_OK
+                                      : fs_fail(FS_ERROR, "path of a data set: longer than %d bytes", FS_PATH_BYTES - 1);
+    }
     int found, splits = split_set(format, place, parent, &set);
     fs_status status = fs_data_find_folder(splits ? parent : place, format->holds, splits ? where : folder, &found);
     if (!status && !found)

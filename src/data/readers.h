@@ -15,6 +15,7 @@ fs_reader fs_read_cifar10;
 fs_reader fs_read_cifar100;
 fs_reader fs_read_idx;
 fs_reader fs_read_idx_plain;
+fs_reader fs_read_hdf5; /* its folder is the file */
 
 /* 1 where a file of this name, without its folder, is one of the set's. */
 typedef int fs_data_holds(const char *name);

@@ -97,6 +97,15 @@ with h5py.File("old_model.h5", "w", libver=("v108", "v108")) as file:
 EVAL = ["eval", "--model", "model.h5", "--data", data]
 
 # Model files with a sound CRC and a value that cannot be, as another program may write them.
+with h5py.File("float.h5", "w") as file:
+    file["train_images"] = np.zeros((8, 32, 32, 1), np.float32)
+with h5py.File("cut.h5", "w") as file:
+    for split in "train", "test":
+        file[f"{split}_images"], file[f"{split}_labels"] = np.zeros((8, 32, 32, 1), np.uint8), np.arange(8) % 4
+with h5py.File("label.h5", "w") as file:
+    for split, labels in ("train", 4), ("test", 5):
+        file[f"{split}/images"], file[f"{split}/labels"] = np.zeros((8, 32, 32, 1), np.uint8), np.arange(8) % labels
+cut("cut.h5", 9000)
 text, rows = model_file.layers(BINARY, "vgg6", "32x32x1", 4)
 with h5py.File("model.h5") as file:
     sound = {name: values[:] for group in ("parameter", "statistic") for name, values in file[group].items()}
@@ -130,6 +139,10 @@ CASES = [  # words, exit code, what the message must say
     ([*TRAIN, "--out", "new.h5", "--data", "data"], 2, "data"),
     ([*TRAIN, "--out", "new.h5", "--data", "idx:gone"], 1, "gone"),
     ([*TRAIN, "--out", "new.h5", "--data", "idx:nothing"], 1, "nothing/train-(images|labels)"),
+    ([*TRAIN, "--out", "new.h5", "--data", "hdf5:gone.h5"], 1, "gone.h5"),
+    ([*TRAIN, "--out", "new.h5", "--data", "hdf5:float.h5"], 1, r"float.h5: /train_images: images must be unsigned bytes"),
+    ([*TRAIN, "--out", "new.h5", "--data", "hdf5:cut.h5"], 1, "cut.h5: HDF5 cannot open it: truncated"),
+    ([*TRAIN, "--out", "new.h5", "--data", "hdf5:label.h5"], 1, r"label.h5: /test/labels: label 4 in record 4: expected 0..3"),
     ([*TRAIN, "--out", "new.h5", "--data", short], 1, "short/train-images.*"),
     ([*TRAIN, "--out", "new.h5", "--data", magic], 1, "magic/train-images"),
     ([*TRAIN, "--out", "new.h5", "--data", other_count], 1, "119.*120|120.*119"),

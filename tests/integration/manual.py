@@ -64,12 +64,12 @@ assert "relu" in words and "idx:" in formats, (words, formats)
 for path, pattern, names in (
         ("src/cli/man/filterscope.1", r"(?<![\w-]){}(?![\w-])", words + formats), ("include/filterscope/architecture.h", r"\b{}\b", words),
         ("analysis/README.md", r"\b{}\b", words), ("analysis/export_torch.py", '"{}"', set(words) - {"input", "flatten"}),
-        ("include/filterscope/dataset.h", "{}DIR +[^ ]", formats), ("jobs/README.md", "`{}DIR`", formats)):
+        ("include/filterscope/dataset.h", "{}(?:DIR|FILE) +[^ ]", formats), ("jobs/README.md", "`{}(?:DIR|FILE)`", formats)):
     text = manual if path.endswith(".1") else source(path)
     for name in names:
         assert re.search(pattern.format(name), text), f"{path} lacks {name}"
 for name in formats:
-    assert f"{name}DIR" in run(1, "help", "train").stdout, f"FS_DATASET_SPECS lacks {name}"
+    assert re.search(f"{name}(DIR|FILE)", run(1, "help", "train").stdout), f"FS_DATASET_SPECS lacks {name}"
 print(f"{len(words)} words of architectures, {len(formats)} formats of data sets")
 
 data = make_idx(f"{here}/data", labels=4, train=40, test=20)
