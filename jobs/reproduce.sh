@@ -23,8 +23,9 @@
 #   ARCHS          the networks (vgg6 vgg16-fc1 vgg16 avgg16)
 #   SEEDS          of the probes, a sweep each (1 2 3)
 #   SCHEDULE       paper: the architectures' own recipe and epochs. short: few epochs, a cosine of learning rate 0.1 with a tenth
-#                  of them as warm-up, momentum 0.9, weight decay 5e-4, label smoothing 0.1; where several fully connected layers
+#                  of them as warm-up, momentum 0.9, weight decay 5e-4; where several fully connected layers
 #                  end the network, 0.01 for these (paper)
+#   SMOOTHING      of labels in training (0, as in the paper)
 #   EPOCHS         of training (the architecture's own, 200; short 30)
 #   PROBE_EPOCHS   of the probes (200; short 20)
 #   VIEWS          augmented views of an image that the probes see, in turn (0: a new one every epoch); SWEEP_OPTIONS='--cache GIB' is
@@ -64,12 +65,13 @@ export FILTERSCOPE_HOME=$home FILTERSCOPE=${FILTERSCOPE:-$(find_program)}
 # shellcheck disable=SC2206 # a list of words
 archs=(${ARCHS:-vgg6 vgg16-fc1 vgg16 avgg16})
 images=${TRAIN_IMAGES:+--train-images $TRAIN_IMAGES}
+smoothing=${SMOOTHING:+--label-smoothing $SMOOTHING}
 recipe=
 case ${SCHEDULE:=paper} in
 paper) ;;
 short)
     EPOCHS=${EPOCHS:-30} PROBE_EPOCHS=${PROBE_EPOCHS:-20}
-    recipe='--schedule cosine --lr 0.1 --momentum 0.9 --weight-decay 5e-4 --label-smoothing 0.1'
+    recipe='--schedule cosine --lr 0.1 --momentum 0.9 --weight-decay 5e-4'
     recipe+=' --fc-momentum 0.9 --fc-weight-decay 5e-4'
     ;;
 *) usage "SCHEDULE: '$SCHEDULE' is neither paper nor short" ;;
@@ -89,7 +91,7 @@ trap 'signalled=1; [ -z "$child" ] || kill -USR1 "$child" 2>/dev/null' USR1 TERM
 options() {
     fc_lr=0.1
     case $1 in vgg16 | avgg16 | avgg8) fc_lr=0.01 ;; esac
-    echo "${recipe:+$recipe --fc-lr $fc_lr} $images"
+    echo "${recipe:+$recipe --fc-lr $fc_lr} $smoothing $images"
 }
 
 # sweep ARCH SEED: `wait` returns early when a signal comes in: then it waits on.

@@ -38,6 +38,7 @@ typedef struct fs_dataset {
     char (*label_name)[FS_LABEL_NAME_BYTES]; /* [labels], zero-padded; "0", "1", ... where the set names none */
     uint32_t crc;                            /* CRC-32C of pixels, then label: what a resume compares */
     float *scaled;                           /* [channels][256]: input for each pixel value; NULL: x = 2p/255 - 1 */
+    int alternating;                         /* fs_dataset_augment flips an image in every other epoch */
 } fs_dataset;
 
 /* What fs_dataset_open reads, for help and messages. */
@@ -88,6 +89,12 @@ fs_status fs_dataset_used_labels(const fs_dataset *train, const fs_dataset *test
  * their names. `data` has all its labels yet. FS_MISMATCH: the set has fewer. FS_ERROR: no memory, no image left. */
 fs_status fs_dataset_keep_labels(fs_dataset *data, int labels, const int32_t *number);
 
+/* Not collective. Moves a share of each label's images, rounded to the nearest number, from `data` into `held`, to be released
+ * with fs_dataset_close; it has neither names nor numbers of labels. Which, depends on `data` alone, never on a seed of training:
+ * the first of a random permutation of the label's images (ours). Both keep their images' order and have CRCs of their own; `data` is
+ * not scaled yet. FS_USAGE: a label would keep no training image, or no image at all would be held back. FS_ERROR: no memory. */
+fs_status fs_dataset_hold_back(fs_dataset *data, double share, fs_dataset *held);
+
 /* Not collective. Label names from a text file, one a line, for the caller to release with free(): UTF-8, with or without a
  * byte order mark, lines ending in LF, CR or both; blank lines do not count, blanks around a name neither, and what is longer
  * than 31 bytes is cut at a whole character. FS_ERROR, naming file, label and byte: no UTF-8; a character that controls a
@@ -113,8 +120,9 @@ fs_status fs_dataset_set_scaling(fs_dataset *data, const fs_scaling *scaling);
 void fs_dataset_scale(const fs_dataset *data, int image, float *x);
 
 /* Not collective. The same with the method's augmentation: horizontal flip with p = 0.5, then integer shifts uniform in
- * -4..4 along both axes (positive: to the right, down), vacated pixels 0 after scaling. A pure function of (seed, epoch,
- * image). */
+ * -4..4 along both axes (positive: to the right, down), vacated pixels 0 after scaling. Where data->alternating, a flip is drawn
+ * once for each image, for even epochs, and odd epochs have it the other way round, so that two epochs in a row see each image both
+ * ways (alternating flip: Jordan 2024, arXiv:2404.00498); shifts stay as they are. A pure function of (seed, epoch, image). */
 void fs_dataset_augment(const fs_dataset *data, int image, uint64_t seed, uint32_t epoch, float *x);
 
 #endif

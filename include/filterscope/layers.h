@@ -92,6 +92,9 @@ double fs_softmax_loss(int images, int labels, const float *logits, const uint16
 void fs_sgd_step(size_t count, float lr, float momentum, float weight_decay, const float *gradient, float *weight,
                  float *velocity);
 
+/* average[i] += share (value[i] - average[i]) */
+void fs_average_step(size_t count, float share, const float *value, float *average);
+
 /* sum[i] += addend[i] */
 void fs_add(size_t count, float *sum, const float *addend);
 

@@ -10,13 +10,14 @@
 typedef enum fs_purpose {
     FS_RANDOM_WEIGHTS = 1,   /* initial weights of the network; a = operation, b = unused */
     FS_RANDOM_SHUFFLE = 2,   /* order of the training images; a = epoch */
-    FS_RANDOM_AUGMENT = 3,   /* flip and shift; a = epoch, b = image */
+    FS_RANDOM_AUGMENT = 3,   /* flip and shift; a = epoch, 0 for the first of alternating flips, b = image */
     FS_RANDOM_PROBE = 4,     /* initial weights of a probe; a = layer */
     FS_RANDOM_BOOTSTRAP = 5, /* samples of filters; a = layer, b = sample */
     FS_RANDOM_GROUPS = 6,    /* random groups of filters; a = layer, b = FS_MOST_DRAWS x group + draw */
     FS_RANDOM_CURVES = 7,    /* random orders of filters; a = layer, b = draw */
     FS_RANDOM_KERNELS = 8,   /* which kernels of equal worth are kept; a = operation */
-    FS_RANDOM_LABELS = 9     /* labels dealt to filters; a = layer, b = filter */
+    FS_RANDOM_LABELS = 9,    /* labels dealt to filters; a = layer, b = filter */
+    FS_RANDOM_HELD = 10      /* images that are held back; a = label */
 } fs_purpose;
 
 /* Not collective. Four independent words for (seed, purpose, a, b, counter), each uniform over all 32-bit values. */

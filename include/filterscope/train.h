@@ -53,7 +53,12 @@ typedef struct fs_train_settings {
     int slots;
     double save_every; /* seconds after which the model is written amid an epoch, too, or a hundred times what that takes */
     uint64_t seed;
-    int mixed; /* ranks have CPUs of different kinds: each epoch begins with rank 0's statistics on all of them */
+    double ema; /* 0: none; else after each batch average = d average + (1 - d) weights, of parameters and of batch norm's
+                            running statistics, with d the lesser of `ema` and (1 + n) / (10 + n) after n batches
+                            (TensorFlow's ExponentialMovingAverage; averages: Polyak and Juditsky 1992) */
+    double norm_bias_lr; /* factor of the learning rate of batch norm's biases; their L2 is divided by it, so that they shrink
+                            as before (Jordan 2024, arXiv:2404.00498, has 64); 0: as 1 */
+    int mixed;           /* ranks have CPUs of different kinds: each epoch begins with rank 0's statistics on all of them */
 } fs_train_settings;
 
 /* Collective on own->comm. One batch of `images` images train[order[0]], train[order[1]] ... after `done` epochs (2.5 is amid
@@ -63,13 +68,14 @@ typedef struct fs_train_settings {
 fs_status fs_train_batch(const fs_train_settings *settings, const fs_dataset *train, const int *order, int images, double done,
                          const fs_slots *own, fs_backprop *backprop, fs_network *net, fs_batch_sums *sums);
 
-/* Collective on comm. Trains model->net from where model says to settings->recipe.epochs, writing the model file from
+/* Collective on comm. `held`: images held back, whose SR goes to the history; NULL for none. With settings->ema, model->last on
+ * rank 0 has the average when it is called and after it (fs_model_exchange), and the file has both. Trains model->net from where model says to settings->recipe.epochs, writing the model file from
  * rank 0 after every epoch, and in long ones every settings->save_every seconds, and printing progress to standard output from
  * rank 0. `target`, which rank 0 holds with its contents, is held anew after each. FS_OK: all epochs are done. FS_STOPPED:
  * fs_stop_wanted on some rank; the model file holds the state after the last batch. FS_ERROR: the loss is not finite, or the
  * file cannot be written; FS_MISMATCH: the file is no longer what was last written (fs_target_check). The same status on every
  * rank. */
-fs_status fs_train(MPI_Comm comm, const fs_train_settings *settings, const fs_dataset *train, const fs_dataset *test,
-                   fs_target *target, fs_model *model);
+fs_status fs_train(MPI_Comm comm, const fs_train_settings *settings, const fs_dataset *train, const fs_dataset *held,
+                   const fs_dataset *test, fs_target *target, fs_model *model);
 
 #endif

@@ -96,7 +96,8 @@ typedef struct fs_data_choice {
     const char *label_names; /* file; NULL: the set's own names */
     int train_images;        /* 0: all */
     int test_images;
-    int drop_empty; /* leave out labels without a training or a test image */
+    const char *keep_labels; /* of train: 0-9,12; NULL: all */
+    int drop_empty;          /* leave out labels without a training or a test image */
 } fs_data_choice;
 
 /* The options that train, sweep, plan and eval have in common, as rows of their tables. */

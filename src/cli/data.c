@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "filterscope/crc32c.h"
+#include "filterscope/memory.h"
 #include "filterscope/share.h"
 #include "filterscope/slots.h"
 
@@ -112,6 +113,43 @@ static fs_status drop_empty(const char *spec, fs_dataset *train, fs_dataset *tes
     return status;
 }
 
+/* number[] of `text`, as 0-9,12: rising numbers below FS_MAX_LABELS, and ranges of them. */
+static fs_status read_labels(const char *text, int32_t *number, int *labels)
+{
+    const char *rest = text;
+    for (*labels = 0;; rest++) {
+        int used = 0, first, last, least = *labels ? number[*labels - 1] + 1 : 0;
+        if (sscanf(rest, "%5d%n", &first, &used) != 1)
+            return fs_fail(FS_USAGE, "--keep-labels: '%s' is no list of labels, as 0-9,12 is, at '%s'", text, rest);
+        rest += used;
+        last = first;
+        used = 0;
+        if (*rest == '-' && sscanf(rest, "-%5d%n", &last, &used) != 1)
+            return fs_fail(FS_USAGE, "--keep-labels: '%s' is no list of labels, as 0-9,12 is, at '%s'", text, rest);
+        rest += used;
+        if (first < least || last < first || last >= FS_MAX_LABELS || (*rest && *rest != ','))
+            return fs_fail(FS_USAGE, "--keep-labels: '%s': labels rise, are below %d and stand between commas", text,
+                           FS_MAX_LABELS);
+        for (int label = first; label <= last; label++)
+            number[(*labels)++] = label;
+        if (!*rest)
+            return *labels > 1 ? FS_OK : fs_fail(FS_USAGE, "--keep-labels: '%s' is one label, a set has two or more", text);
+    }
+}
+
+static fs_status keep_labels(const char *text, fs_dataset *train, fs_dataset *test)
+{
+    int labels;
+    int32_t *number = fs_alloc(FS_MAX_LABELS, sizeof *number, "numbers of labels");
+    fs_status status = number ? read_labels(text, number, &labels) : FS_ERROR;
+    if (!status)
+        status = fs_dataset_keep_labels(train, labels, number);
+    if (!status)
+        status = fs_dataset_keep_labels(test, labels, number);
+    free(number);
+    return status == FS_MISMATCH ? fs_fail(FS_USAGE, "--keep-labels: %s", fs_message()) : status;
+}
+
 static fs_status choose_labels(const fs_data_choice *choice, const fs_model *model, fs_dataset *train, fs_dataset *test)
 {
     fs_status status = FS_OK;
@@ -122,6 +160,8 @@ static fs_status choose_labels(const fs_data_choice *choice, const fs_model *mod
             status = fs_dataset_keep_labels(test, model->net.labels, model->label_number);
         return status ? fs_fail(status, "%s: %s", choice->spec, fs_message()) : FS_OK;
     }
+    if (choice->keep_labels)
+        return keep_labels(choice->keep_labels, train, test);
     return choice->drop_empty ? drop_empty(choice->spec, train, test) : FS_OK;
 }
 

@@ -28,6 +28,8 @@ static fs_status print_model(const char *path, int *complete)
     else if (!status)
         printf("%s: %d of %d epochs done; %s\n", model.net.arch, model.epoch, model.epochs,
                *complete ? "complete" : "the same train command goes on");
+    if (!status && model.last.parameter)
+        printf("the weights are an average (--ema); /last has those that training goes on from\n");
     if (!status && fs_network_masked(&model.net))
         printf("pruned: %zu of %zu parameters are kept\n", model.net.parameters - fs_network_pruned(&model.net),
                model.net.parameters);

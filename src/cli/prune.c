@@ -305,6 +305,7 @@ static fs_status run(struct job *job, fs_target *target)
         status = fs_fail(FS_ERROR, "%s: exists", job->a.out);
     if (!status)
         status = fs_model_load(job->a.model, &job->model);
+    fs_model_drop_last(&job->model);
     if (!status && job->a.sweep)
         status = fs_results_open(job->a.sweep, MPI_COMM_NULL, &job->results);
     if (!status && job->a.sweep)

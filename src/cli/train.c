@@ -17,12 +17,18 @@
 #include "model/trace.h"
 
 struct arguments {
-    const char *arch, *out, *init, *layers, *pixels, *mean, *std, *schedule;
+    const char *arch, *out, *init, *layers, *pixels, *mean, *std, *schedule, *flips, *weights;
+    double hold_back; /* share of the training images; 0 for none */
     int reserve;
     double stop_at; /* seconds since 1970; 0: never */
     fs_data_choice data;
     fs_train_settings settings;
     fs_launch launch; /* this start */
+};
+
+struct splits {
+    fs_dataset train, test;
+    fs_dataset held; /* no image where none is held back */
 };
 
 static const char usage[] = "train --arch NAME|FILE|--init MODEL.h5 --data SPEC --out MODEL.h5 [options]";
@@ -44,12 +50,42 @@ static fs_status read_schedule(const char *name, fs_recipe *r)
     return FS_OK;
 }
 
+/* One of two words; the first where none is given. */
+static fs_status read_word(const char *option, const char *word, const char *first, const char *second)
+{
+    if (!word || strcmp(word, first) == 0 || strcmp(word, second) == 0)
+        return FS_OK;
+    return fs_fail(FS_USAGE, "--%s: '%s' is neither %s nor %s", option, word, first, second);
+}
+
+/* Whether `word` is the second of them. */
+static int is_second(const char *word, const char *second)
+{
+    return word && strcmp(word, second) == 0;
+}
+
+static fs_status check_words(const struct arguments *a)
+{
+    fs_status status = read_word("flips", a->flips, "random", "alternating");
+    if (!status)
+        status = read_word("first-weights", a->weights, "uniform", "identity");
+    if (!status && a->init && a->weights)
+        status = fs_fail(FS_USAGE, "--first-weights belongs to a new network, not to --init");
+    if (!status && a->data.keep_labels && a->data.drop_empty)
+        status = fs_fail(FS_USAGE, "--keep-labels and --drop-empty-labels: one of the two chooses labels");
+    if (!status && (a->settings.ema >= 1 || a->hold_back >= 1))
+        status = fs_fail(FS_USAGE, "--%s: 1 is not below 1", a->hold_back >= 1 ? "hold-back" : "ema");
+    if (!status && a->settings.norm_bias_lr <= 0)
+        status = fs_fail(FS_USAGE, "--norm-bias-lr: %g is not above 0", a->settings.norm_bias_lr);
+    return status;
+}
+
 /* NaN and 0 stand for "as the architecture's recipe says". */
 static fs_status read_arguments(int argc, char **argv, struct arguments *a)
 {
     fs_recipe *r = &a->settings.recipe;
     const double none = (double)NAN;
-    *a = (struct arguments){.reserve = 60, .settings = {.batch = 100, .save_every = 30, .seed = 1}};
+    *a = (struct arguments){.reserve = 60, .settings = {.batch = 100, .save_every = 30, .seed = 1, .norm_bias_lr = 1}};
     *r = (fs_recipe){.conv = {none, none, none, none}, .fc = {none, none, none, none}, .warmup = none};
     const fs_option options[] = {
         {"arch", FS_OPTION_TEXT, &a->arch, 0, 0, fs_architecture_names()},
@@ -77,6 +113,16 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
         {"fc-momentum", FS_OPTION_NUMBER, &r->fc.momentum, 0, 1, "their Nesterov momentum (0.982)"},
         {"fc-weight-decay", FS_OPTION_NUMBER, &r->fc.weight_decay, 0, 1e3, "their L2 (1.35e-3)"},
         {"label-smoothing", FS_OPTION_NUMBER, &r->label_smoothing, 0, 1, "share of each target spread over all labels (0)"},
+        {"flips", FS_OPTION_TEXT, &a->flips, 0, 0, "random, or alternating: each image in every other epoch (random)"},
+        {"first-weights", FS_OPTION_TEXT, &a->weights, 0, 0,
+         "uniform, or identity: of convolutions but the first, as far as it goes (uniform)"},
+        {"norm-bias-lr", FS_OPTION_NUMBER, &a->settings.norm_bias_lr, 0, 1e6,
+         "factor of the learning rate of batch norm's biases; divides their L2 (1)"},
+        {"ema", FS_OPTION_NUMBER, &a->settings.ema, 0, 1,
+         "decay a batch of an average of the weights, which is then the network (0: none)"},
+        {"hold-back", FS_OPTION_NUMBER, &a->hold_back, 0, 1,
+         "share of each label's training images that only an SR is taken on, by epoch (0)"},
+        {"keep-labels", FS_OPTION_TEXT, &a->data.keep_labels, 0, 0, "the set's labels to be used, as 0-9,12 (all)"},
         {"seed", FS_OPTION_SEED, &a->settings.seed, 0, 0, "of weights, order and augmentation (1)"},
         {"slots", FS_OPTION_INT, &a->settings.slots, 1, FS_MOST_SLOTS, "pieces of a batch, a power of two (ranks, 4 .. 16)"},
         {"train-images", FS_OPTION_INT, &a->data.train_images, 1, 2e9, "the first N training images only (all)"},
@@ -93,6 +139,8 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
     if (!status && a->layers && strlen(a->layers) >= FS_CONFIG_VALUE_BYTES)
         status = fs_fail(FS_USAGE, "--train-layers: a list of %zu characters: at most %d", strlen(a->layers),
                          FS_CONFIG_VALUE_BYTES - 1);
+    if (!status)
+        status = check_words(a);
     if (!status && a->settings.slots)
         status = fs_check_slots(a->settings.slots);
     return status ? status : read_schedule(a->schedule, r);
@@ -153,11 +201,28 @@ static void describe_recipe(fs_config *config, const fs_recipe *r)
         fs_config_set(config, "label-smoothing", "%.15g", r->label_smoothing);
 }
 
+/* What differs from the method, as far as it does. */
+static void describe_departures(const struct arguments *a, const fs_dataset *held, fs_config *config)
+{
+    const fs_train_settings *s = &a->settings;
+    if (held->images)
+        fs_describe_data(config, "held-back", held);
+    if (is_second(a->flips, "alternating"))
+        fs_config_set(config, "flips", "alternating");
+    if (is_second(a->weights, "identity"))
+        fs_config_set(config, "first-weights", "identity");
+    if (s->norm_bias_lr < 1 || s->norm_bias_lr > 1)
+        fs_config_set(config, "norm-bias-lr", "%.15g", s->norm_bias_lr);
+    if (s->ema > 0)
+        fs_config_set(config, "ema", "%.15g", s->ema);
+}
+
 /* What the weights depend on; epochs do not belong to it but with a cosine, so that a training can be made longer. `start` is
  * the model that training starts from, its network empty for none. */
 static void describe(const struct arguments *a, const fs_arch *arch, uint32_t fingerprint, const fs_model *start,
-                     const fs_dataset *train, const fs_dataset *test, fs_config *config)
+                     const struct splits *data, fs_config *config)
 {
+    const fs_dataset *train = &data->train;
     const fs_train_settings *s = &a->settings;
     fs_config_set(config, "arch", "%s", arch->name);
     fs_config_set(config, "architecture", "CRC %08x", fingerprint);
@@ -170,8 +235,9 @@ static void describe(const struct arguments *a, const fs_arch *arch, uint32_t fi
         fs_config_set(config, "train-layers", "%s", a->layers);
     fs_describe_scaling(config, train->channels, &start->scaling);
     fs_describe_data(config, "train-data", train);
-    fs_describe_data(config, "test-data", test);
+    fs_describe_data(config, "test-data", &data->test);
     describe_recipe(config, &s->recipe);
+    describe_departures(a, &data->held, config);
     fs_config_set(config, "batch", "%d", s->batch);
     fs_config_set(config, "seed", "%llu", (unsigned long long)s->seed);
     fs_config_set(config, "slots", "%d", s->slots);
@@ -237,7 +303,11 @@ static fs_status create_model(const struct arguments *a, const fs_arch *arch, co
         memcpy(net->parameter, start->net.parameter, net->parameters * sizeof *net->parameter);
         memcpy(net->statistic, start->net.statistic, net->statistics * sizeof *net->statistic);
         status = fs_network_copy_masks(&start->net, net);
+    } else if (is_second(a->weights, "identity")) {
+        fs_network_start_as_identity(net);
     }
+    if (!status && a->settings.ema > 0)
+        status = fs_model_start_average(model);
     if (status)
         return status;
     model->scaling = start->scaling;
@@ -285,9 +355,10 @@ static void note_kinds(const struct arguments *a, fs_model *model)
 }
 
 /* A new model, or the one in the file where that was made with the same configuration. On rank 0. */
-static fs_status find_model(struct arguments *a, const fs_arch *arch, const fs_target *target, const fs_dataset *train,
-                            const fs_dataset *test, fs_model *model)
+static fs_status find_model(struct arguments *a, const fs_arch *arch, const fs_target *target, const struct splits *data,
+                            fs_model *model)
 {
+    const fs_dataset *train = &data->train;
     fs_config now = {0};
     fs_model start = {0};
     uint32_t fingerprint;
@@ -302,18 +373,20 @@ static fs_status find_model(struct arguments *a, const fs_arch *arch, const fs_t
     if (!a->settings.slots)
         a->settings.slots = slots ? atoi(slots) : fs_default_slots(ranks);
     if (!status)
-        describe(a, arch, fingerprint, &start, train, test, &now);
+        describe(a, arch, fingerprint, &start, data, &now);
     if (!status)
         status = resumes ? fs_config_match(a->out, &model->config, &now) : create_model(a, arch, &start, train, model);
     fs_model_free(&start);
     if (status)
         return status;
+    if (a->settings.ema > 0 && !model->last.parameter)
+        return fs_fail(FS_MISMATCH, "%s: has no average of the weights, and was trained with --ema", a->out);
     model->config = now;
     if (model->epoch < a->settings.recipe.epochs)
         note_kinds(a, model);
     status = check_names(a, model, train);
     if (!status)
-        status = check_sweep(a, resumes, train, test, &model->net);
+        status = check_sweep(a, resumes, train, &data->test, &model->net);
     return status ? status : plan_epochs(a->out, a->settings.recipe.epochs, model);
 }
 
@@ -356,29 +429,49 @@ static fs_status freeze(const struct arguments *a, fs_network *net)
     return status;
 }
 
-static fs_status run(struct arguments *a, const fs_arch *arch, fs_target *target, fs_dataset *train, fs_dataset *test,
-                     fs_model *model)
+/* On each rank by itself: what is held back is a function of the images. */
+static fs_status load_splits(const struct arguments *a, struct splits *data)
+{
+    fs_status status = fs_load_data(&a->data, NULL, &data->train, &data->test);
+    if (!status && a->hold_back > 0)
+        status = fs_agree(MPI_COMM_WORLD, fs_dataset_hold_back(&data->train, a->hold_back, &data->held));
+    data->train.alternating = is_second(a->flips, "alternating");
+    return status;
+}
+
+static fs_status scale(const fs_scaling *scaling, struct splits *data)
+{
+    fs_status status = fs_scale_data(scaling, &data->train, &data->test);
+    if (!status && data->held.images)
+        status = fs_agree(MPI_COMM_WORLD, fs_dataset_set_scaling(&data->held, scaling));
+    return status;
+}
+
+static fs_status run(struct arguments *a, const fs_arch *arch, fs_target *target, struct splits *data, fs_model *model)
 {
     int rank;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     fs_status status = fs_agree(MPI_COMM_WORLD, rank == 0 ? fs_target_hold(target, 1) : FS_OK);
     if (!status)
-        status = fs_load_data(&a->data, NULL, train, test);
+        status = load_splits(a, data);
     if (!status)
-        status = fs_agree(MPI_COMM_WORLD, rank == 0 ? find_model(a, arch, target, train, test, model) : FS_OK);
+        status = fs_agree(MPI_COMM_WORLD, rank == 0 ? find_model(a, arch, target, data, model) : FS_OK);
     if (status)
         return status;
     MPI_Bcast(&a->settings.slots, 1, MPI_INT, 0, MPI_COMM_WORLD);
+    if (rank == 0)
+        fs_model_exchange(model); /* to train the last weights */
     status = fs_share_model(MPI_COMM_WORLD, model);
     if (!status)
         status = fs_agree(MPI_COMM_WORLD, freeze(a, &model->net));
     if (!status)
-        status = fs_scale_data(&model->scaling, train, test);
+        status = scale(&model->scaling, data);
     if (status)
         return status;
     if (rank == 0)
         announce(a, model);
-    return fs_train(MPI_COMM_WORLD, &a->settings, train, test, target, model);
+    return fs_train(MPI_COMM_WORLD, &a->settings, &data->train, data->held.images ? &data->held : NULL, &data->test, target,
+                    model);
 }
 
 /* Without --arch, that of --init. */
@@ -397,7 +490,7 @@ static fs_status open_arch(const struct arguments *a, fs_arch *arch)
 fs_status fs_cli_train(int argc, char **argv)
 {
     struct arguments a;
-    fs_dataset train = {0}, test = {0};
+    struct splits data = {0};
     fs_model model = {0};
     fs_status status = read_arguments(argc, argv, &a);
     if (status)
@@ -419,12 +512,13 @@ fs_status fs_cli_train(int argc, char **argv)
     if (!status)
         status = fs_lock_output(a.out, inputs, &target, &lock);
     if (!status)
-        status = run(&a, &arch, &target, &train, &test, &model);
+        status = run(&a, &arch, &target, &data, &model);
     fs_target_drop(&target);
     fs_lock_release(lock);
     fs_arch_close(&arch);
     fs_model_free(&model);
-    fs_dataset_close(&train);
-    fs_dataset_close(&test);
+    fs_dataset_close(&data.train);
+    fs_dataset_close(&data.test);
+    fs_dataset_close(&data.held);
     return status;
 }

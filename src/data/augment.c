@@ -76,11 +76,21 @@ static void augment_row(const fs_dataset *data, const uint8_t *row, int flip, in
         scale(data, row + (size_t)(first - shift) * channels, (size_t)(end - first), x);
 }
 
+/* `word` is what the epoch draws for the image. */
+static int flips(const fs_dataset *data, int image, uint64_t seed, uint32_t epoch, uint32_t word)
+{
+    uint32_t once[4];
+    if (!data->alternating)
+        return (int)(word & 1);
+    fs_random4(seed, FS_RANDOM_AUGMENT, 0, (uint32_t)image, 0, once);
+    return (int)((once[0] ^ epoch) & 1);
+}
+
 void fs_dataset_augment(const fs_dataset *data, int image, uint64_t seed, uint32_t epoch, float *x)
 {
     uint32_t word[4];
     fs_random4(seed, FS_RANDOM_AUGMENT, epoch, (uint32_t)image, 0, word);
-    int flip = (int)(word[0] & 1);
+    int flip = flips(data, image, seed, epoch, word[0]);
     int shift_x = (int)(word[1] % (2 * SHIFT_MOST + 1)) - SHIFT_MOST; /* bias below 2^-28 */
     int shift_y = (int)(word[2] % (2 * SHIFT_MOST + 1)) - SHIFT_MOST;
     const uint8_t *pixels = image_pixels(data, image);

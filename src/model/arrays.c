@@ -27,11 +27,12 @@ static fs_status visit_pair(const char *group, const fs_op *op, int number, floa
     return visit(&bias, context);
 }
 
-static fs_status visit_statistics(const fs_op *op, int number, float *values, fs_array_visit *visit, void *context)
+static fs_status visit_statistics(const char *group, const fs_op *op, int number, float *values, fs_array_visit *visit,
+                                  void *context)
 {
     size_t count = op->statistics / 2;
-    fs_array mean = array_of("statistic", op, number, "mean", values, count);
-    fs_array variance = array_of("statistic", op, number, "variance", values + count, count);
+    fs_array mean = array_of(group, op, number, "mean", values, count);
+    fs_array variance = array_of(group, op, number, "variance", values + count, count);
     variance.variance = 1;
     fs_status status = visit(&mean, context);
     return status ? status : visit(&variance, context);
@@ -56,7 +57,21 @@ fs_status fs_each_array(const fs_network *net, fs_array_visit *visit, void *cont
         if (!status && op->weights)
             status = visit_pair("momentum", op, number, net->velocity, visit, context);
         if (!status && op->statistics)
-            status = visit_statistics(op, number, net->statistic + op->statistic, visit, context);
+            status = visit_statistics("statistic", op, number, net->statistic + op->statistic, visit, context);
+    }
+    return status;
+}
+
+fs_status fs_each_last_array(const fs_network *net, const fs_values *last, fs_array_visit *visit, void *context)
+{
+    fs_status status = FS_OK;
+    for (int i = 0; last->parameter && i < net->ops && !status; i++) {
+        const fs_op *op = &net->op[i];
+        int number = fs_op_number(net, op);
+        if (op->weights)
+            status = visit_pair("last", op, number, last->parameter, visit, context);
+        if (!status && op->statistics)
+            status = visit_statistics("last", op, number, last->statistic + op->statistic, visit, context);
     }
     return status;
 }
@@ -89,6 +104,11 @@ static fs_status check_array(const fs_array *array, void *origin)
                        negative ? ": a variance is not negative" : "");
     }
     return FS_OK;
+}
+
+fs_status fs_check_last(const fs_network *net, const fs_values *last, const char *origin)
+{
+    return fs_each_last_array(net, last, check_array, (void *)origin);
 }
 
 fs_status fs_network_check(const fs_network *net, const char *origin)

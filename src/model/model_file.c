@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <hdf5.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +24,7 @@
 #include "model/model_sum.h"
 
 static const char format[] = "filterscope-model";
-/* A file with masks has a version of its own: a program that knows none would train pruned weights. */
-enum { FORMAT_VERSION = 3, FORMAT_VERSION_MASKED = 4, MOST_EPOCHS = 1000000 };
+enum { MOST_EPOCHS = 1000000 };
 
 static void sizes_of(const fs_array *array, hsize_t size[4])
 {
@@ -98,7 +98,8 @@ static hid_t config_type(void)
     return type;
 }
 
-static hid_t history_type(void)
+/* Behind the seconds: what format version 5 alone has. */
+static hid_t history_type(int is_long)
 {
     hid_t type = H5Tcreate(H5T_COMPOUND, sizeof(fs_train_row));
     H5Tinsert(type, "epoch", HOFFSET(fs_train_row, epoch), H5T_NATIVE_INT32);
@@ -108,6 +109,11 @@ static hid_t history_type(void)
     H5Tinsert(type, "train_sr", HOFFSET(fs_train_row, train_sr), H5T_NATIVE_DOUBLE);
     H5Tinsert(type, "test_sr", HOFFSET(fs_train_row, test_sr), H5T_NATIVE_DOUBLE);
     H5Tinsert(type, "seconds", HOFFSET(fs_train_row, seconds), H5T_NATIVE_DOUBLE);
+    if (is_long) {
+        H5Tinsert(type, "held_sr", HOFFSET(fs_train_row, held_sr), H5T_NATIVE_DOUBLE);
+        H5Tinsert(type, "last_test_sr", HOFFSET(fs_train_row, last_test_sr), H5T_NATIVE_DOUBLE);
+        H5Tinsert(type, "last_held_sr", HOFFSET(fs_train_row, last_held_sr), H5T_NATIVE_DOUBLE);
+    }
     return type;
 }
 
@@ -160,7 +166,7 @@ static fs_status write_all(hid_t file, const fs_model *model)
                         model->epoch, model->batch, model->right,  model->loss, fs_model_sum(model)};
     struct attribute list[ATTRIBUTES];
     list_attributes(&n, list);
-    int32_t version = fs_network_masked(net) ? FORMAT_VERSION_MASKED : FORMAT_VERSION;
+    int32_t version = fs_model_version(model);
     hid_t text = fs_hdf5_string(sizeof net->arch);
     char padded[sizeof net->arch] = "";
     memcpy(padded, format, sizeof format);
@@ -171,8 +177,8 @@ static fs_status write_all(hid_t file, const fs_model *model)
     for (int i = 0; i < ATTRIBUTES && done; i++)
         done = fs_hdf5_write_attribute(file, list[i].name, list[i].type, list[i].value);
     done = done && write_kinds(file, model);
-    const char *groups[] = {"/parameter", "/momentum", "/statistic", "/scaling"};
-    for (int i = 0; i < 4 && done; i++) {
+    const char *groups[] = {"/parameter", "/momentum", "/statistic", "/scaling", "/last"};
+    for (int i = 0; i < (model->last.parameter ? 5 : 4) && done; i++) {
         hid_t group = H5Gcreate2(file, groups[i], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
         done = group >= 0 && H5Gclose(group) >= 0;
     }
@@ -185,9 +191,13 @@ static fs_status write_all(hid_t file, const fs_model *model)
            fs_hdf5_write_table(file, "/label_names", fs_hdf5_string(FS_LABEL_NAME_BYTES), (hsize_t)net->labels,
                                model->label_name) &&
            fs_label_numbers_write(file, model) && fs_masks_write(file, net) &&
-           fs_hdf5_write_table(file, "/history", history_type(), (hsize_t)model->epoch, model->history) &&
+           fs_hdf5_write_table(file, "/history", history_type(version == FS_MODEL_VERSION_LONG), (hsize_t)model->epoch,
+                               model->history) &&
            write_history_crc(file, model);
-    return done ? fs_each_array(net, write_array, &file) : fs_fail(FS_ERROR, "cannot write attributes and tables");
+    fs_status status = done ? FS_OK : fs_fail(FS_ERROR, "cannot write attributes and tables");
+    if (!status)
+        status = fs_each_array(net, write_array, &file);
+    return status ? status : fs_each_last_array(net, &model->last, write_array, &file);
 }
 
 /* The file as HDF5 builds it in memory: HDF5 1.10 crashes when a disk that is full keeps it from closing a file. */
@@ -234,21 +244,21 @@ fs_status fs_model_replace(fs_target *target, const fs_model *model)
     return save(target->path, target, model);
 }
 
-static fs_status read_header(hid_t file, struct numbers *n, char *arch, size_t arch_bytes)
+static fs_status read_header(hid_t file, struct numbers *n, int32_t *version, char *arch, size_t arch_bytes)
 {
     char found[sizeof((fs_network *)0)->arch + 1] = "";
-    int32_t version = 0;
     hid_t text = fs_hdf5_string(arch_bytes);
+    *version = 0;
     int read = fs_hdf5_read_attribute(file, "format", text, found) && strcmp(found, format) == 0;
     if (!read) {
         H5Tclose(text);
         return fs_fail(FS_MISMATCH, "not a filterscope model file");
     }
-    read = fs_hdf5_read_attribute(file, "format_version", H5T_NATIVE_INT32, &version);
-    if (read && version != FORMAT_VERSION && version != FORMAT_VERSION_MASKED) {
+    read = fs_hdf5_read_attribute(file, "format_version", H5T_NATIVE_INT32, version);
+    if (read && (*version < FS_MODEL_VERSION || *version > FS_MODEL_VERSION_LONG)) {
         H5Tclose(text);
-        return fs_fail(FS_MISMATCH, "format version %d, this program reads %d and %d", version, FORMAT_VERSION,
-                       FORMAT_VERSION_MASKED);
+        return fs_fail(FS_MISMATCH, "format version %d, this program reads %d to %d", *version, FS_MODEL_VERSION,
+                       FS_MODEL_VERSION_LONG);
     }
     read = read && fs_hdf5_read_attribute(file, "arch", text, arch);
     H5Tclose(text);
@@ -297,11 +307,29 @@ static fs_status read_scaling(hid_t file, int channels, fs_scaling *scaling)
     return fs_fail(FS_MISMATCH, "/scaling is missing or does not fit %d channels", channels);
 }
 
+/* The last weights, where the file's are an average. */
+static fs_status read_last(hid_t file, fs_model *model)
+{
+    if (H5Lexists(file, "/last", H5P_DEFAULT) <= 0)
+        return FS_OK;
+    fs_status status = fs_model_start_average(model);
+    return status ? status : fs_each_last_array(&model->net, &model->last, read_array, &file);
+}
+
+/* What older files do not have. */
+static void clear_history(fs_model *model)
+{
+    const double none = (double)NAN;
+    for (int e = 0; e < model->epoch; e++)
+        model->history[e].held_sr = model->history[e].last_test_sr = model->history[e].last_held_sr = none;
+}
+
 static fs_status read_all(hid_t file, fs_model *model)
 {
     struct numbers n = {0};
+    int32_t version;
     char arch[sizeof model->net.arch + 1] = "";
-    fs_status status = read_header(file, &n, arch, sizeof model->net.arch);
+    fs_status status = read_header(file, &n, &version, arch, sizeof model->net.arch);
     if (status)
         return status;
     status = read_architecture(file, arch, &n, &model->net);
@@ -322,8 +350,10 @@ static fs_status read_all(hid_t file, fs_model *model)
     model->config.count = entries <= FS_CONFIG_ENTRIES ? (int)entries : 0;
     if (!fs_hdf5_read_table(file, "/config", config_type(), (hsize_t)model->config.count, model->config.entry) ||
         !fs_hdf5_read_table(file, "/label_names", fs_hdf5_string(FS_LABEL_NAME_BYTES), (hsize_t)n.labels, model->label_name) ||
-        !fs_hdf5_read_table(file, "/history", history_type(), (hsize_t)n.epoch, model->history))
+        !fs_hdf5_read_table(file, "/history", history_type(version == FS_MODEL_VERSION_LONG), (hsize_t)n.epoch, model->history))
         return fs_fail(FS_MISMATCH, "/config, /label_names or /history is missing or damaged");
+    if (version != FS_MODEL_VERSION_LONG)
+        clear_history(model);
     for (int i = 0; i < model->config.count; i++) /* a damaged string need not end */
         model->config.entry[i].key[FS_CONFIG_KEY_BYTES - 1] = model->config.entry[i].value[FS_CONFIG_VALUE_BYTES - 1] = 0;
     for (int k = 0; k < n.labels; k++)
@@ -334,8 +364,12 @@ static fs_status read_all(hid_t file, fs_model *model)
         status = fs_each_array(&model->net, read_array, &file);
     if (!status)
         status = fs_masks_read(file, &model->net);
+    if (!status)
+        status = read_last(file, model);
     if (status)
         return status;
+    if (version != fs_model_version(model))
+        return fs_fail(FS_MISMATCH, "damaged: format version %d with the contents of %d", version, fs_model_version(model));
     if (!history_is_sound(file, model))
         return fs_fail(FS_MISMATCH, "damaged: /history differs from its CRC");
     uint32_t crc = fs_model_sum(model);
@@ -352,9 +386,10 @@ int fs_model_is(const char *path)
 {
     struct numbers n = {0};
     char arch[sizeof((fs_network *)0)->arch + 1] = "";
+    int32_t version;
     set_up_hdf5();
     hid_t file = open_whole(path);
-    int is = file >= 0 && read_header(file, &n, arch, sizeof((fs_network *)0)->arch) == FS_OK;
+    int is = file >= 0 && read_header(file, &n, &version, arch, sizeof((fs_network *)0)->arch) == FS_OK;
     if (file >= 0)
         H5Fclose(file);
     return is;
@@ -366,6 +401,8 @@ static fs_status check_values(const char *path, const fs_model *model)
     if (status)
         return fs_fail(status, "%s: /scaling: %s", path, fs_message());
     status = fs_network_check(&model->net, path);
+    if (!status)
+        status = fs_check_last(&model->net, &model->last, path);
     return status ? status : fs_network_check_masks(&model->net, path);
 }
 
@@ -397,6 +434,7 @@ fs_status fs_model_load(const char *path, fs_model *model)
 
 void fs_model_free(fs_model *model)
 {
+    fs_model_drop_last(model);
     fs_network_free(&model->net);
     free(model->label_name);
     free(model->label_number);

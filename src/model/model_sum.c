@@ -20,13 +20,23 @@ static uint32_t sum_text(uint32_t crc, const char *text)
     return fs_crc32c(crc, text, strlen(text) + 1);
 }
 
+int fs_model_version(const fs_model *model)
+{
+    if (model->last.parameter || fs_config_get(&model->config, "held-back"))
+        return FS_MODEL_VERSION_LONG;
+    return fs_network_masked(&model->net) ? FS_MODEL_VERSION_MASKED : FS_MODEL_VERSION;
+}
+
 uint32_t fs_model_sum_history(const fs_model *model)
 {
+    int is_long = fs_model_version(model) == FS_MODEL_VERSION_LONG;
     uint32_t crc = 0;
     for (int e = 0; e < model->epoch; e++) {
         const fs_train_row *r = &model->history[e];
         const double row[] = {r->epoch, r->lr, r->fc_lr, r->train_loss, r->train_sr, r->test_sr, r->seconds};
+        const double more[] = {r->held_sr, r->last_test_sr, r->last_held_sr};
         crc = fs_crc32c(crc, row, sizeof row);
+        crc = is_long ? fs_crc32c(crc, more, sizeof more) : crc;
     }
     return crc;
 }
@@ -51,5 +61,7 @@ uint32_t fs_model_sum(const fs_model *model)
         crc = sum_text(crc, model->label_name[k]);
     crc = fs_label_numbers_sum(crc, model);
     fs_each_array(net, sum_array, &crc);
-    return fs_network_mask_crc(crc, net);
+    crc = fs_network_mask_crc(crc, net);
+    fs_each_last_array(net, &model->last, sum_array, &crc);
+    return crc;
 }

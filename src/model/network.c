@@ -274,6 +274,35 @@ static void initialise(fs_network *net, uint64_t seed)
     }
 }
 
+/* The middle of the kernel; of an even one, the later of the two, as PyTorch's dirac_ has it. */
+static int middle_of(const fs_op *op)
+{
+    return op->kernel.height / 2 * op->kernel.width + op->kernel.width / 2;
+}
+
+static void start_as_identity(const fs_op *op, float *weight)
+{
+    fs_kernels k;
+    op->kind->kernels(op, &k);
+    int filters = k.outputs / op->groups; /* of a group */
+    for (int o = 0; o < k.outputs; o++) {
+        float *kernel = weight + (size_t)o * k.output;
+        int own = o % filters;
+        if (own >= k.inputs)
+            continue;
+        for (int i = 0; i < k.inputs; i++)
+            for (int p = 0; p < k.places; p++)
+                kernel[(size_t)i * k.input + (size_t)p * k.place] = i == own && p == middle_of(op);
+    }
+}
+
+void fs_network_start_as_identity(fs_network *net)
+{
+    for (int i = 1; i < net->ops; i++) /* the first is a convolution */
+        if (net->op[i].kind->counts)
+            start_as_identity(&net->op[i], net->parameter + net->op[i].weight);
+}
+
 static fs_status allocate(fs_network *net)
 {
     net->parameter = fs_alloc(net->parameters, sizeof(float), "the network's parameters");

@@ -50,6 +50,7 @@ static fs_status build_as(const fs_model *root, const char *text, fs_model *mode
     const fs_arch arch = {.name = net->arch, .text = text, .silent_floor = 1};
     *model = *root;
     model->net = (fs_network){0}; /* the pointers are rank 0's */
+    model->last = (fs_values){0}; /* training alone wants it */
     model->label_number = NULL;   /* rank 0 alone reads data */
     model->label_name = fs_alloc((size_t)net->labels, sizeof *model->label_name, "label names");
     model->history = fs_alloc((size_t)root->epochs, sizeof *model->history, "the history");

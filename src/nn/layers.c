@@ -159,6 +159,12 @@ FS_SIMD void fs_sgd_step(size_t count, float lr, float momentum, float weight_de
     }
 }
 
+FS_SIMD void fs_average_step(size_t count, float share, const float *restrict value, float *restrict average)
+{
+    for (size_t i = 0; i < count; i++)
+        average[i] += share * (value[i] - average[i]);
+}
+
 void fs_sum_rows(size_t rows, int columns, const float *matrix, float *sum)
 {
     memset(sum, 0, columns * sizeof *sum);

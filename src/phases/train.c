@@ -49,7 +49,7 @@ enum { STOP = 1, SAVE = 2 }; /* what a rank may ask for between batches */
 /* Everything the loop hands around. */
 struct loop {
     const fs_train_settings *settings;
-    const fs_dataset *train, *test;
+    const fs_dataset *train, *held, *test; /* held: NULL for none */
     fs_target *target;
     fs_model *model;
     fs_slots own;
@@ -72,52 +72,42 @@ static void load_batch(const fs_train_settings *settings, const fs_dataset *trai
     }
 }
 
-static void step_group(fs_network *net, const float *gradient, size_t first, size_t last, const fs_group_recipe *group,
-                       double lr)
-{
-    fs_sgd_step(last - first, (float)lr, (float)group->momentum, (float)group->weight_decay, gradient + first,
-                net->parameter + first, net->velocity + first);
-}
+/* How a batch's step goes: its group's settings, and a factor of its learning rate, which divides its L2. */
+struct pace {
+    const fs_group_recipe *group;
+    double lr, factor;
+};
 
-/* Where the parameters from `first` on that all train, or are all frozen, end: at `last` at the latest. */
-static size_t end_of_stretch(const fs_network *net, size_t first, size_t last, int *frozen)
+/* What of first .. first+count-1 lies in `part`. */
+static void step_array(fs_network *net, const float *gradient, fs_part part, size_t first, size_t count,
+                       const struct pace *pace)
 {
-    const fs_op *op = net->op, *end = net->op + net->ops;
-    while (op->weight + op->weights + op->biases <= first)
-        op++;
-    *frozen = op->frozen;
-    while (op < end && op->weight < last && (op->frozen == *frozen || !op->weights))
-        op++;
-    return op < end && op->weight < last ? op->weight : last;
-}
-
-static void step_trained(fs_network *net, const float *gradient, size_t first, size_t last, const fs_group_recipe *group,
-                         double lr)
-{
-    for (size_t end; first < last; first = end) {
-        int frozen;
-        end = end_of_stretch(net, first, last, &frozen);
-        if (!frozen)
-            step_group(net, gradient, first, end, group, lr);
-    }
-}
-
-/* The parameters of `part` that lie in first .. last-1. */
-static void step_part(fs_network *net, const float *gradient, fs_part part, size_t first, size_t last,
-                      const fs_group_recipe *group, double lr)
-{
-    size_t end = part.first + part.count;
-    step_trained(net, gradient, first > part.first ? first : part.first, last < end ? last : end, group, lr);
+    size_t last = first + count, end = part.first + part.count;
+    first = first > part.first ? first : part.first;
+    last = last < end ? last : end;
+    if (first < last)
+        fs_sgd_step(last - first, (float)(pace->lr * pace->factor), (float)pace->group->momentum,
+                    (float)(pace->group->weight_decay / pace->factor), gradient + first, net->parameter + first,
+                    net->velocity + first);
 }
 
 /* Each rank steps its part of the parameters, and hands them on. */
-static void step(const fs_recipe *recipe, const fs_slots *own, const fs_backprop *backprop, double done, fs_network *net)
+static void step(const fs_train_settings *settings, const fs_slots *own, const fs_backprop *backprop, double done,
+                 fs_network *net)
 {
+    const fs_recipe *r = &settings->recipe;
+    const struct pace conv = {&r->conv, fs_recipe_lr(r, &r->conv, done), 1}, fc = {&r->fc, fs_recipe_lr(r, &r->fc, done), 1};
     const float *gradient = fs_backprop_gradient(backprop);
     const fs_part part = fs_backprop_part(backprop);
-    size_t conv = net->conv_parameters;
-    step_part(net, gradient, part, 0, conv, &recipe->conv, fs_recipe_lr(recipe, &recipe->conv, done));
-    step_part(net, gradient, part, conv, net->parameters, &recipe->fc, fs_recipe_lr(recipe, &recipe->fc, done));
+    for (const fs_op *op = net->op; op < net->op + net->ops; op++) {
+        struct pace pace = op->weight < net->conv_parameters ? conv : fc;
+        if (op->frozen)
+            continue;
+        step_array(net, gradient, part, op->weight, op->weights, &pace);
+        if (op->statistics && settings->norm_bias_lr > 0)
+            pace.factor = settings->norm_bias_lr;
+        step_array(net, gradient, part, op->bias, op->biases, &pace);
+    }
     fs_network_apply_masks(net);
     fs_slots_hand_on(own, net->parameter, net->parameters);
 }
@@ -129,7 +119,7 @@ fs_status fs_train_batch(const fs_train_settings *settings, const fs_dataset *tr
     fs_backprop_run(backprop, images, settings->recipe.label_smoothing, sums);
     if (!isfinite(sums->loss))
         return FS_ERROR;
-    step(&settings->recipe, own, backprop, done, net);
+    step(settings, own, backprop, done, net);
     return FS_OK;
 }
 
@@ -142,8 +132,10 @@ static fs_status save(struct loop *l)
     fs_slots_hand_on(&l->own, l->model->net.velocity, l->model->net.parameters);
     if (l->own.rank == 0) {
         status = fs_network_check(&l->model->net, "training has diverged (a lower --lr or --fc-lr may help)");
+        fs_model_exchange(l->model);
         if (!status)
             status = fs_model_replace(l->target, l->model);
+        fs_model_exchange(l->model);
     }
     l->saved = fs_seconds();
     l->cost = l->saved - started;
@@ -155,6 +147,15 @@ static int is_due(const struct loop *l)
 {
     double wait = l->settings->save_every > 100 * l->cost ? l->settings->save_every : 100 * l->cost;
     return l->own.rank == 0 && fs_seconds() - l->saved >= wait;
+}
+
+/* The average, in model->last, goes on after a batch. */
+static void follow(const fs_train_settings *settings, int images, fs_model *model)
+{
+    double an_epoch = ceil((double)images / settings->batch), batches = model->epoch * an_epoch + model->batch;
+    double decay = fmin(settings->ema, (1 + batches) / (10 + batches));
+    fs_average_step(model->net.parameters, (float)(1 - decay), model->net.parameter, model->last.parameter);
+    fs_average_step(model->net.statistics, (float)(1 - decay), model->net.statistic, model->last.statistic);
 }
 
 /* The batches of one epoch from model->batch on. FS_STOPPED after a batch, with the model brought up to it. */
@@ -170,6 +171,8 @@ static fs_status run_batches(struct loop *l, int epoch, fs_progress *progress)
             return fs_fail(FS_ERROR, "the loss is %g in epoch %d, batch %d: a lower --lr or --fc-lr may help", fabs(sums.loss),
                            epoch, first / batch);
         model->batch++;
+        if (l->settings->ema > 0)
+            follow(l->settings, images, model);
         model->loss += sums.loss;
         model->right += (long long)sums.right;
         fs_progress_batch(progress, first + count, images, model->loss, (double)model->right);
@@ -183,33 +186,93 @@ static fs_status run_batches(struct loop *l, int epoch, fs_progress *progress)
     return FS_OK;
 }
 
+/* *sr: of the network on `data`; NaN where there is none. */
+static fs_status measure_on(struct loop *l, const fs_dataset *data, double *sr)
+{
+    long long right = 0;
+    *sr = (double)NAN;
+    fs_status status = data ? fs_evaluate(l->own.comm, &l->model->net, data, &l->space, &right) : FS_OK;
+    if (data && !status)
+        *sr = (double)right / data->images;
+    return status;
+}
+
+static fs_status measure_both(struct loop *l, double *held_sr, double *test_sr)
+{
+    fs_status status = measure_on(l, l->held, held_sr);
+    return status ? status : measure_on(l, l->test, test_sr);
+}
+
+/* Of the average, where there is one, and then of the last weights, too. */
+static fs_status measure(struct loop *l, fs_train_row *row)
+{
+    fs_status status = FS_OK;
+    row->last_held_sr = row->last_test_sr = (double)NAN;
+    if (l->settings->ema > 0)
+        status = measure_both(l, &row->last_held_sr, &row->last_test_sr);
+    fs_model_exchange(l->model);
+    if (!status)
+        status = measure_both(l, &row->held_sr, &row->test_sr);
+    fs_model_exchange(l->model);
+    return status;
+}
+
+static void print_epoch(const struct loop *l, const fs_train_row *row)
+{
+    printf("train: epoch %d/%d  loss %.4f  train SR %.4f", row->epoch, l->settings->recipe.epochs, row->train_loss,
+           row->train_sr);
+    if (l->held)
+        printf("  held back SR %.4f", row->held_sr);
+    printf("  test SR %.4f  %.0f s (%.0f images/s)\n", row->test_sr, row->seconds, l->train->images / row->seconds);
+    fflush(stdout);
+}
+
 /* FS_STOPPED while testing: the model stays after its last batch, and the next start begins with the test. */
 static fs_status finish_epoch(struct loop *l, int epoch, double started)
 {
     fs_model *model = l->model;
     const fs_recipe *recipe = &l->settings->recipe;
-    long long right;
-    fs_status status = fs_evaluate(l->own.comm, &model->net, l->test, &l->space, &right);
+    fs_train_row row = {.epoch = epoch,
+                        .lr = fs_recipe_lr(recipe, &recipe->conv, epoch - 0.5),
+                        .fc_lr = fs_recipe_lr(recipe, &recipe->fc, epoch - 0.5),
+                        .train_loss = model->loss / l->train->images,
+                        .train_sr = (double)model->right / l->train->images};
+    fs_status status = measure(l, &row);
     if (status)
         return status;
-    fs_train_row *row = &model->history[epoch - 1];
-    *row = (fs_train_row){.epoch = epoch,
-                          .lr = fs_recipe_lr(recipe, &recipe->conv, epoch - 0.5),
-                          .fc_lr = fs_recipe_lr(recipe, &recipe->fc, epoch - 0.5),
-                          .train_loss = model->loss / l->train->images,
-                          .train_sr = (double)model->right / l->train->images,
-                          .test_sr = (double)right / l->test->images,
-                          .seconds = fs_seconds() - started};
+    row.seconds = fs_seconds() - started;
+    model->history[epoch - 1] = row;
     model->epoch = epoch;
     model->batch = 0;
     model->right = 0;
     model->loss = 0;
-    if (l->own.rank == 0) {
-        printf("train: epoch %d/%d  loss %.4f  train SR %.4f  test SR %.4f  %.0f s (%.0f images/s)\n", epoch, recipe->epochs,
-               row->train_loss, row->train_sr, row->test_sr, row->seconds, l->train->images / row->seconds);
-        fflush(stdout);
-    }
+    if (l->own.rank == 0)
+        print_epoch(l, &row);
     return FS_OK;
+}
+
+static void share_values(MPI_Comm comm, const fs_network *net, const fs_values *values)
+{
+    fs_share_bytes(comm, 0, values->parameter, net->parameters * sizeof *values->parameter);
+    fs_share_bytes(comm, 0, values->statistic, net->statistics * sizeof *values->statistic);
+}
+
+/* Ranks that round differently make different moments of the same sums, and averages. */
+static void share_drifting(const struct loop *l)
+{
+    const fs_model *model = l->model;
+    fs_share_bytes(l->own.comm, 0, model->net.statistic, model->net.statistics * sizeof *model->net.statistic);
+    if (l->settings->ema > 0)
+        share_values(l->own.comm, &model->net, &model->last);
+}
+
+/* Rank 0 has the average from the file, or has begun it. */
+static fs_status share_average(struct loop *l)
+{
+    fs_status status = fs_agree(l->own.comm, l->own.rank == 0 ? FS_OK : fs_model_start_average(l->model));
+    if (!status)
+        share_values(l->own.comm, &l->model->net, &l->model->last);
+    return status;
 }
 
 static fs_status run_epochs(struct loop *l)
@@ -225,8 +288,8 @@ static fs_status run_epochs(struct loop *l)
         fs_progress_start(&progress, what, l->own.rank == 0, model->batch * l->settings->batch,
                           (double)(l->settings->recipe.epochs - epoch) * l->train->images);
         fs_random_order(l->settings->seed, (uint32_t)epoch, l->order, l->train->images);
-        if (l->settings->mixed) /* ranks that round differently make different moments of the same sums */
-            fs_share_bytes(l->own.comm, 0, model->net.statistic, model->net.statistics * sizeof *model->net.statistic);
+        if (l->settings->mixed)
+            share_drifting(l);
         status = run_batches(l, epoch, &progress);
         if (status && status != FS_STOPPED)
             return status;
@@ -244,16 +307,23 @@ static fs_status run_epochs(struct loop *l)
     return status;
 }
 
-fs_status fs_train(MPI_Comm comm, const fs_train_settings *settings, const fs_dataset *train, const fs_dataset *test,
-                   fs_target *target, fs_model *model)
+fs_status fs_train(MPI_Comm comm, const fs_train_settings *settings, const fs_dataset *train, const fs_dataset *held,
+                   const fs_dataset *test, fs_target *target, fs_model *model)
 {
-    struct loop l = {
-        .settings = settings, .train = train, .test = test, .target = target, .model = model, .saved = fs_seconds()};
+    struct loop l = {.settings = settings,
+                     .train = train,
+                     .held = held,
+                     .test = test,
+                     .target = target,
+                     .model = model,
+                     .saved = fs_seconds()};
     fs_slots_create(comm, settings->slots, &l.own);
     fs_status status = fs_workspace_create(&model->net, settings->batch, FS_FOR_ANSWERS, &l.space);
     l.backprop = fs_backprop_create(&model->net, &l.own, settings->batch);
     l.order = fs_alloc((size_t)train->images, sizeof *l.order, "the order of the images");
     status = fs_agree(comm, status || !l.backprop || !l.order ? FS_ERROR : FS_OK);
+    if (!status && settings->ema > 0)
+        status = share_average(&l);
     if (!status)
         status = run_epochs(&l);
     free(l.order);

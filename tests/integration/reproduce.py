@@ -47,7 +47,7 @@ here = folder()
 out = f"{here}/out"
 few = "--batch 20 --slots 4"
 settings = {"DATA": make_idx(f"{here}/data"), "OUT": out, "ARCHS": "vgg16 vgg6", "SEEDS": "1 2", "SCHEDULE": "short", "EPOCHS": "2",
-            "PROBE_EPOCHS": "30", "TRAIN_IMAGES": "80", "TRAIN_OPTIONS": few, "SWEEP_OPTIONS": f"{few} --layers 4,5 --test-every 5",
+            "SMOOTHING": "0.05", "PROBE_EPOCHS": "30", "TRAIN_IMAGES": "80", "TRAIN_OPTIONS": few, "SWEEP_OPTIONS": f"{few} --layers 4,5 --test-every 5",
             "FILTERSCOPE": BINARY, "LAUNCH": " ".join([*MPIRUN, "-np", "2"]), "PYTHON": sys.executable,
             "STATUS_EVERY": "0", "SLURM_ARRAY_TASK_ID": "1"}  # an element of a job array, as it were
 
@@ -82,7 +82,7 @@ assert not os.path.exists(f"{out}/reproduce.md")
 text = script(0)
 assert text.count("all 2 epochs are done") == 2 and "epoch 5/30" not in text, text
 
-recipe = ["--schedule", "cosine", "--warmup", 0.2, "--label-smoothing", 0.1]
+recipe = ["--schedule", "cosine", "--warmup", 0.2, "--label-smoothing", 0.05]
 for group in ("", "fc-"):
     recipe += [f"--{group}lr", 0.1, f"--{group}momentum", 0.9, f"--{group}weight-decay", 5e-4]
 run(1, "train", "--arch", "vgg6", "--data", settings["DATA"], "--out", f"{here}/vgg6.h5", "--epochs", 2, "--train-images", 80,

@@ -56,6 +56,10 @@ static void naive_augment(const fs_dataset *data, int image, uint64_t seed, uint
     uint32_t word[4];
     fs_random4(seed, FS_RANDOM_AUGMENT, epoch, (uint32_t)image, 0, word);
     int flip = word[0] & 1, shift_x = (int)(word[1] % 9) - 4, shift_y = (int)(word[2] % 9) - 4;
+    if (data->alternating) {
+        fs_random4(seed, FS_RANDOM_AUGMENT, 0, (uint32_t)image, 0, word);
+        flip = (word[0] & 1) != (epoch & 1);
+    }
     for (int y = 0; y < data->height; y++)
         for (int column = 0; column < data->width; column++)
             for (int c = 0; c < data->channels; c++) {
@@ -85,6 +89,21 @@ static void augmentation_equals_its_definition_on_any_shape(void **state)
         free(expected);
         fs_dataset_close(&data);
     }
+}
+
+static void an_image_is_flipped_in_every_other_epoch_where_flips_alternate(void **state)
+{
+    (void)state;
+    fs_dataset data = make_set(100, 8, 6, 3);
+    float x[144], expected[144];
+    data.alternating = 1;
+    for (uint32_t epoch = 1; epoch < 4; epoch++)
+        for (int image = 0; image < data.images; image++) {
+            fs_dataset_augment(&data, image, 5, epoch, x);
+            naive_augment(&data, image, 5, epoch, expected);
+            assert_memory_equal(x, expected, sizeof x);
+        }
+    fs_dataset_close(&data);
 }
 
 /* No byte is scaled to 0, since 255 is odd: the zeros are exactly the vacated pixels. */
@@ -161,6 +180,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_are_scaled_to_minus_one_to_one),
         cmocka_unit_test(augmentation_equals_its_definition_on_any_shape),
+        cmocka_unit_test(an_image_is_flipped_in_every_other_epoch_where_flips_alternate),
         cmocka_unit_test(vacated_pixels_are_exactly_zero),
         cmocka_unit_test(augmentation_is_a_pure_function_of_seed_epoch_and_image),
         cmocka_unit_test(flips_come_in_half_and_all_81_shifts_alike),

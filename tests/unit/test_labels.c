@@ -302,6 +302,66 @@ static void labels_that_a_set_does_not_have_cannot_be_used(void **state)
     fs_dataset_close(&test);
 }
 
+/* ---- Images held back ---- */
+
+/* 20 images of label 0, 10 of label 1, alternately as far as they go; the first pixel is the image's number. */
+static fs_dataset make_labelled(void)
+{
+    static char name[2][FS_LABEL_NAME_BYTES] = {"a", "b"};
+    fs_dataset data = {.images = 30, .height = 1, .width = 2, .channels = 1, .labels = 2};
+    data.pixels = calloc(30, 2);
+    data.label = calloc(30, sizeof *data.label);
+    data.label_name = calloc(2, sizeof *data.label_name);
+    memcpy(data.label_name, name, sizeof name);
+    for (int i = 0; i < 30; i++) {
+        data.pixels[2 * i] = (uint8_t)i;
+        data.label[i] = i % 3 == 1;
+    }
+    return data;
+}
+
+static void a_share_of_each_label_is_held_back_whatever_comes(void **state)
+{
+    (void)state;
+    fs_dataset data = make_labelled(), again = make_labelled(), held, held_again;
+    int seen[30] = {0}, of_label[2] = {0};
+    assert_int_equal(fs_dataset_hold_back(&data, 0.2, &held), FS_OK);
+    assert_int_equal(fs_dataset_hold_back(&again, 0.2, &held_again), FS_OK);
+    assert_int_equal(data.images, 24);
+    assert_int_equal(held.images, 6);
+    assert_memory_equal(held.pixels, held_again.pixels, 12);
+    for (int i = 0; i < 6; i++)
+        of_label[held.label[i]]++;
+    assert_int_equal(of_label[0], 4);
+    assert_int_equal(of_label[1], 2);
+    for (int i = 0; i < 30; i++) {
+        const fs_dataset *part = i < 24 ? &data : &held;
+        int place = i < 24 ? i : i - 24, image = part->pixels[2 * place];
+        seen[image]++;
+        assert_int_equal(part->label[place], image % 3 == 1);
+        assert_true(place == 0 || part->pixels[2 * (place - 1)] < image); /* in their order */
+    }
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(seen[i], 1);
+    assert_int_not_equal(data.crc, held.crc);
+    fs_dataset_close(&data);
+    fs_dataset_close(&again);
+    fs_dataset_close(&held);
+    fs_dataset_close(&held_again);
+}
+
+static void a_share_that_takes_all_or_nothing_is_refused(void **state)
+{
+    (void)state;
+    fs_dataset data = make_labelled(), held;
+    assert_int_equal(fs_dataset_hold_back(&data, 0.96, &held), FS_USAGE);
+    message_has("a share of 0.96 holds back all of the 10 training images of label 1 (b)");
+    assert_int_equal(fs_dataset_hold_back(&data, 0.01, &held), FS_USAGE);
+    message_has("a share of 0.01 holds back none of the 30 training images");
+    assert_int_equal(data.images, 30);
+    fs_dataset_close(&data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -318,6 +378,8 @@ int main(void)
         in_folder(labels_without_a_training_or_a_test_image_are_left_out),
         in_folder(names_are_given_to_the_labels_that_are_used_or_to_all),
         in_folder(labels_that_a_set_does_not_have_cannot_be_used),
+        cmocka_unit_test(a_share_of_each_label_is_held_back_whatever_comes),
+        cmocka_unit_test(a_share_that_takes_all_or_nothing_is_refused),
     };
     return cmocka_run_group_tests_name("labels", tests, NULL, NULL);
 }

@@ -91,6 +91,30 @@ static void assert_refused(fs_model *model, float *place, float value, const cha
     assert_null(read.net.parameter);
 }
 
+static void an_average_comes_back_with_the_last_weights_and_their_history(void **state)
+{
+    (void)state;
+    fs_model model = make_model(), read;
+    assert_int_equal(fs_model_start_average(&model), FS_OK);
+    model.last.parameter[3] += 1;
+    model.history[1].last_test_sr = 0.75;
+    fs_config_set(&model.config, "held-back", "some");
+    assert_int_equal(fs_model_save(path, &model), FS_OK);
+    assert_int_equal(fs_model_load(path, &read), FS_OK);
+    assert_memory_equal(read.net.parameter, model.net.parameter, model.net.parameters * sizeof(float));
+    assert_memory_equal(read.last.parameter, model.last.parameter, model.net.parameters * sizeof(float));
+    assert_memory_equal(read.last.statistic, model.last.statistic, model.net.statistics * sizeof(float));
+    assert_true(read.history[1].last_test_sr == 0.75);
+    fs_model_exchange(&read);
+    assert_true(read.net.parameter[3] == model.last.parameter[3]);
+    fs_model_free(&read);
+    model.last.statistic[0] = NAN;
+    assert_int_equal(fs_model_save(path, &model), FS_OK);
+    assert_int_equal(fs_model_load(path, &read), FS_ERROR);
+    assert_non_null(strstr(fs_message(), "/last/bn1.mean[0] is nan"));
+    fs_model_free(&model);
+}
+
 static void a_value_that_cannot_be_is_named_with_array_and_element(void **state)
 {
     (void)state;
@@ -253,6 +277,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_model_comes_back_as_it_was, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_average_comes_back_with_the_last_weights_and_their_history, setup, teardown),
         cmocka_unit_test_setup_teardown(a_value_that_cannot_be_is_named_with_array_and_element, setup, teardown),
         cmocka_unit_test_setup_teardown(a_scaling_that_cannot_be_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pool_of_an_older_file_leaves_its_rest_out, setup, teardown),
