@@ -110,7 +110,7 @@ def constructor(row):
     """Of all that is one module."""
     kind, numbers = row["kind"], words_of(row["text"])[0][1:]
     if kind == "bn":
-        return f"nn.BatchNorm{'2d' if row['layer'] else '1d'}({row['channels']})"
+        return f"nn.BatchNorm{'1d' if row['dense'] else '2d'}({row['channels']})"
     if kind in ("globalmax", "globalavg"):
         return f"nn.Adaptive{'Max' if kind == 'globalmax' else 'Avg'}Pool2d(1)"
     if kind == "fc":
@@ -169,7 +169,7 @@ def graph(text, rows):
         elif words[0] in ("add", "concat", "scale"):
             lines.append(f"here = {join(row, words)}")
         elif row or words[0] == "dropout":
-            flat = ".flatten(1)" if row and (row["kind"] == "fc" or (row["kind"] == "bn" and not row["layer"])) else ""
+            flat = ".flatten(1)" if row and (row["kind"] == "fc" or (row["kind"] == "bn" and row["dense"])) else ""
             for module in modules_of(row) if row else [(f"nn.Dropout({words[1] if len(words) > 1 else 0.5})", None)]:
                 lines.append(f"here = self[{len(listing)}](here{flat})")
                 listing.append(module)

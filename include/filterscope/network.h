@@ -14,8 +14,9 @@ typedef struct fs_network {
     char *text;                  /* the architecture, one layer a line, without comments: what its fingerprint is of */
     int height, width, channels; /* of the input */
     int labels;                  /* K */
-    int layers;                  /* convolutions */
-    int dropouts;                /* in the text; there is no operation for them */
+    int convolutions;
+    int layers;   /* numbers 1 .. layers: the convolutions, then the hidden fully connected layers */
+    int dropouts; /* in the text; there is no operation for them */
     int ops;
     fs_op *op; /* [ops] */
     size_t parameters;
@@ -39,10 +40,14 @@ void fs_network_free(fs_network *net);
  * arXiv:1706.00388; in part and after the first convolution: Jordan 2024, arXiv:2404.00498). Biases stay as they are. */
 void fs_network_start_as_identity(fs_network *net);
 
-/* The operation whose output the probe of convolution layer 1 .. net->layers sees; NULL where that is not probed. */
+/* The operation that layer 1 .. net->layers begins with: a convolution, or a fully connected layer that is not on a branch and
+ * whose units others read. */
+const fs_op *fs_network_layer(const fs_network *net, int layer);
+
+/* The operation whose output the probe of that layer sees; NULL where that is not probed. */
 const fs_op *fs_network_probed(const fs_network *net, int layer);
 
-/* Multiply-adds for one image, forward, of convolutions and linear layers up to convolution `layer` (0: the whole network). */
+/* Multiply-adds for one image, forward, of convolutions and linear layers up to `layer` (0: the whole network). */
 double fs_network_macs(const fs_network *net, int layer);
 
 /* CRC-32C of the text: the architecture's fingerprint. */

@@ -51,10 +51,13 @@ typedef struct fs_op {
     const struct fs_op *input[FS_MOST_INPUTS]; /* whose outputs they are; NULL for the images */
     int readers;                               /* how many inputs of operations its output is */
     const struct fs_op *reader;                /* the last of these */
-    int layer;                               /* number of the convolution it belongs to, from 1; 0 for fully connected layers */
-    int branch;                              /* stands between a "from" and where its branch meets another */
-    int probed;                              /* its output is what the probe of `layer` sees */
-    int height, width, channels;             /* of the first input */
+    int layer;                   /* number of the convolution it belongs to, from 1, or of the hidden fully connected
+                                                layer, from net->convolutions + 1; 0 for what gives the logits */
+    int begins;                  /* is that convolution or fully connected layer */
+    int dense;                   /* it, or what it reads, is a fully connected layer */
+    int branch;                  /* stands between a "from" and where its branch meets another */
+    int probed;                  /* its output is what the probe of `layer` sees */
+    int height, width, channels; /* of the first input */
     int out_height, out_width, out_channels; /* of the output */
     fs_size kernel, stride, pad, pad_end;    /* of convolutions and pools */
     fs_size dilation;                        /* of convolutions */

@@ -26,14 +26,14 @@ typedef enum fs_prune_control {
     FS_PRUNE_KNOCKOUT
 } fs_prune_control;
 
-/* What the sweep knows of one probed convolution; borrowed. */
+/* What the sweep knows of one probed layer; borrowed. */
 typedef struct fs_prune_layer {
     const int32_t *cluster; /* [filters][labels], as fs_measure_filter; NULL: the sweep has not this layer */
     const double *drop;     /* [filters][labels]: right answers that are lost without it; NULL: not knocked out */
 } fs_prune_layer;
 
 typedef struct fs_prune_settings {
-    const fs_prune_layer *layer; /* [net->layers + 1], by the convolution's number from 1 */
+    const fs_prune_layer *layer; /* [net->layers + 1], by the layer's number from 1 */
     const uint8_t *chosen;       /* [net->ops]: operations that may be pruned */
     fs_prune_control control;
     double keep;          /* share of kernels that a control keeps of each operation; NaN: as many as the clusters do */

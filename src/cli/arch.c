@@ -32,7 +32,7 @@ static void each_line(const fs_network *net, print_line *print)
 /* The operation that joins branches between a probe's point and the convolution before it; NULL for none. */
 static const fs_op *join_before(const fs_op *op)
 {
-    while (op && op->inputs == 1 && !op->kind->counts)
+    while (op && op->inputs == 1 && !op->begins)
         op = op->input[0];
     return op && op->inputs > 1 ? op : NULL;
 }
@@ -62,8 +62,8 @@ static void print_row(const fs_op *op, int line, const char *text, int length)
 {
     if (!op)
         return;
-    printf("%d,%.*s,%d,%d,%d,%d,%d,%d,%d,%d,", line, (int)strcspn(text, " \n"), text, op->layer, op->probed, op->height,
-           op->width, op->channels, op->out_height, op->out_width, op->out_channels);
+    printf("%d,%.*s,%d,%d,%d,%d,%d,%d,%d,%d,%d,", line, (int)strcspn(text, " \n"), text, op->layer, op->dense, op->probed,
+           op->height, op->width, op->channels, op->out_height, op->out_width, op->out_channels);
     printf("%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,", op->kernel.height, op->kernel.width, op->stride.height, op->stride.width,
            op->pad.height, op->pad.width, op->pad_end.height, op->pad_end.width, op->dilation.height, op->dilation.width,
            op->groups);
@@ -72,8 +72,8 @@ static void print_row(const fs_op *op, int line, const char *text, int length)
 
 static void print_shapes(const fs_network *net)
 {
-    printf("%s: %d convolutions, %dx%dx%d images, %d labels\n", net->arch, net->layers, net->height, net->width, net->channels,
-           net->labels);
+    printf("%s: %d convolutions, %dx%dx%d images, %d labels\n", net->arch, net->convolutions, net->height, net->width,
+           net->channels, net->labels);
     printf("   #  layer                                   output   parameters   MACs an image\n");
     each_line(net, print_shape);
     printf("      %-32s %14s %12zu %14.0f\n", "all", "", net->parameters, fs_network_macs(net, 0));
@@ -87,9 +87,10 @@ static fs_status print_table(const fs_network *net, const char *table)
     } else if (strcmp(table, "text") == 0) {
         each_line(net, print_text);
     } else if (strcmp(table, "layers") == 0) {
-        printf("line,kind,layer,probed,height,width,channels,out_height,out_width,out_channels,kernel_height,kernel_width,"
-               "stride_height,stride_width,pad_height,pad_width,pad_bottom,pad_right,dilation_height,dilation_width,groups,"
-               "bias,parameters,macs,text\n");
+        printf(
+            "line,kind,layer,dense,probed,height,width,channels,out_height,out_width,out_channels,kernel_height,kernel_width,"
+            "stride_height,stride_width,pad_height,pad_width,pad_bottom,pad_right,dilation_height,dilation_width,groups,"
+            "bias,parameters,macs,text\n");
         each_line(net, print_row);
     } else {
         return fs_fail(FS_USAGE, "--table: '%s' is none of shapes, text, layers", table);

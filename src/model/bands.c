@@ -20,7 +20,7 @@ static double floats_of_an_image(const fs_step *step)
 static int is_divisible(const fs_step *step)
 {
     const fs_op *op = step->op;
-    return op->layer && (!op->kind->stands_alone || op->kind->stands_alone(op));
+    return !op->dense && (!op->kind->stands_alone || op->kind->stands_alone(op));
 }
 
 /* Floats of weights that a pass reads: Winograd's are four times those of the kernel. */

@@ -113,7 +113,9 @@ static fs_op *append(struct builder *b, fs_op op, const struct map *map)
 {
     fs_network *net = b->net;
     fs_op *own = &net->op[net->ops++];
-    op.layer = map->dense ? 0 : b->branch ? net->layers : b->trunk;
+    op.layer = map->dense ? 0 : b->branch ? net->convolutions : b->trunk;
+    op.begins = op.kind->counts;
+    op.dense = map->dense;
     op.branch = b->branch;
     op.weight = net->parameters;
     op.bias = op.weight + op.weights;
@@ -139,23 +141,10 @@ static fs_status check_place(const struct builder *b)
     const fs_kind *kind = b->now.kind;
     if (b->place.flat && kind->maps_only)
         return complain(b, "no such layer may follow a flatten or fc");
-    if (!b->net->layers && !kind->begins)
+    if (!b->net->convolutions && !kind->begins)
         return complain(b, "the first layer must be a conv");
     if (b->now.probe && !kind->forward)
         return complain(b, "'probe' belongs to a line that computes");
-    return FS_OK;
-}
-
-/* Marks the output of `op` as what the probe of its convolution sees. */
-static fs_status mark(struct builder *b, fs_op *op)
-{
-    if (!op->layer)
-        return complain(b, "a probe sees maps, not what an fc gives");
-    for (const fs_op *other = b->net->op; other < op; other++)
-        if (other->probed && other->layer == op->layer)
-            return complain(b, "the probe of convolution %d is on line %d", op->layer, b->line[other->line]);
-    op->probed = 1;
-    b->marks++;
     return FS_OK;
 }
 
@@ -168,7 +157,7 @@ static fs_status add_layer(struct builder *b)
     if (status)
         return status;
     b->place.flat = map.flat;
-    b->place.convolutions = b->net->layers;
+    b->place.convolutions = b->net->convolutions;
     status = check_place(b);
     if (status)
         return status;
@@ -178,13 +167,14 @@ static fs_status add_layer(struct builder *b)
     map.flat |= kind->flattens;
     map.dense |= kind->dense;
     b->branch = (b->branch || kind->branches) && !kind->joins;
-    b->net->layers += kind->counts;
-    b->trunk = kind->counts && !b->branch ? b->net->layers : b->trunk;
+    b->net->convolutions += kind->counts;
+    b->trunk = kind->counts && !b->branch ? b->net->convolutions : b->trunk;
     b->net->dropouts += kind->ignored;
     if (kind->forward) {
         fs_op *own = append(b, op, &map);
         map.op = own;
-        status = b->now.probe ? mark(b, own) : FS_OK;
+        own->probed = b->now.probe;
+        b->marks += b->now.probe;
     }
     b->here = map;
     return !status && *b->now.name ? add_name(b) : status;
@@ -200,26 +190,70 @@ static const char *line_of(const fs_network *net, int number, int *length)
     return text;
 }
 
+static fs_status complain_of(const struct builder *b, const fs_op *op, const char *what)
+{
+    int length;
+    const char *text = line_of(b->net, op->line, &length);
+    return fs_fail(FS_USAGE, "%s: line %d: '%.*s': %s", b->net->arch, b->line[op->line], length, text, what);
+}
+
 static fs_status check_readers(const struct builder *b)
 {
     const fs_network *net = b->net;
-    for (const fs_op *op = net->op; op < net->op + net->ops; op++) {
-        int length;
-        const char *text = line_of(net, op->line, &length);
+    for (const fs_op *op = net->op; op < net->op + net->ops; op++)
         if (!op->readers && op != b->here.op)
-            return fs_fail(FS_USAGE, "%s: line %d: '%.*s': nothing uses its map", net->arch, b->line[op->line], length, text);
+            return complain_of(b, op, "nothing uses its map");
+    return FS_OK;
+}
+
+/* Each layer has one probe, which sees its map or units. */
+static fs_status check_marks(const struct builder *b)
+{
+    int line[FS_ARCH_MOST_LAYERS + 1] = {0}; /* of each layer's probe */
+    for (const fs_op *op = b->net->op; op < b->net->op + b->net->ops; op++) {
+        char what[64];
+        if (!op->probed)
+            continue;
+        if (!op->layer)
+            return complain_of(b, op, "a probe sees maps or hidden units, not what the last fc gives");
+        snprintf(what, sizeof what, "the probe of layer %d is on line %d", op->layer, line[op->layer]);
+        if (line[op->layer])
+            return complain_of(b, op, what);
+        line[op->layer] = b->line[op->line];
     }
     return FS_OK;
+}
+
+/* Whether others read the units of a fully connected layer. */
+static int is_hidden(const fs_op *op)
+{
+    while (op->readers == 1 && op->reader->inputs == 1 && !op->reader->kind->dense)
+        op = op->reader;
+    return op->readers > 0;
+}
+
+/* The hidden fully connected layers behind all maps take the numbers behind those of the convolutions; what stands behind one
+ * belongs to it. */
+static void number_dense(fs_network *net)
+{
+    fs_op *end = net->op + net->ops, *first = end;
+    while (first > net->op && first[-1].dense)
+        first--;
+    net->layers = net->convolutions;
+    for (fs_op *op = first; op < end; op++) {
+        op->begins = op->kind->dense && !op->branch && is_hidden(op);
+        op->layer = op->begins ? ++net->layers : op->kind->dense ? 0 : op->input[0]->layer;
+    }
 }
 
 static fs_status check_end(const struct builder *b)
 {
     const fs_network *net = b->net;
     fs_op map = output_of(b, b->here.op);
-    if (!net->layers)
+    if (!net->convolutions)
         return fs_fail(FS_USAGE, "%s: has no conv", net->arch);
     if (map.out_height == 1 && map.out_width == 1 && map.out_channels == net->labels)
-        return check_readers(b);
+        return FS_OK;
     return complain(b, "the last map is %dx%dx%d, for %d labels it must be 1x1x%d ('fc K' gives that)", map.out_height,
                     map.out_width, map.out_channels, net->labels, net->labels);
 }
@@ -246,22 +280,22 @@ static fs_status add_layers(struct builder *b, const char *text)
     }
 }
 
-/* The end of the chain behind a convolution: before the next one, the first fc, or where a branch begins or ends. */
+/* The end of the chain behind a layer: before the next one, the fc of the logits, or where a branch begins or ends. */
 static fs_op *end_of_chain(fs_network *net, fs_op *op)
 {
     const fs_op *next = op->reader;
-    while (op->readers == 1 && next->inputs == 1 && next->layer && !next->kind->counts) {
+    while (op->readers == 1 && next->inputs == 1 && next->layer && !next->begins) {
         op = &net->op[next - net->op];
         next = op->reader;
     }
     return op;
 }
 
-/* Where no line says what is probed: each convolution that is on no branch, at the end of its chain. */
+/* Where no line says what is probed: each layer that is on no branch, at the end of its chain. */
 static void mark_probed(fs_network *net)
 {
     for (fs_op *op = net->op; op < net->op + net->ops; op++)
-        if (op->kind->counts && !op->branch)
+        if (op->begins && !op->branch)
             end_of_chain(net, op)->probed = 1;
 }
 
@@ -328,11 +362,16 @@ fs_status fs_network_create(const fs_arch *arch, int height, int width, int chan
                                     .labels = labels,
                                     .silent_floor = arch->silent_floor}};
     status = add_layers(b, arch->text);
+    if (!status)
+        status = check_readers(b);
     if (status)
         goto cleanup;
+    number_dense(net);
     if (!b->marks)
         mark_probed(net);
-    status = allocate(net);
+    status = check_marks(b);
+    if (!status)
+        status = allocate(net);
     if (status)
         goto cleanup;
     initialise(net, seed);
@@ -353,6 +392,14 @@ void fs_network_free(fs_network *net)
     free(net->velocity);
     free(net->statistic);
     *net = (fs_network){0};
+}
+
+const fs_op *fs_network_layer(const fs_network *net, int layer)
+{
+    const fs_op *op = net->op;
+    while (!op->begins || op->layer != layer)
+        op++;
+    return op;
 }
 
 const fs_op *fs_network_probed(const fs_network *net, int layer)

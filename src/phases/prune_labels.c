@@ -155,19 +155,11 @@ static int see_from(const fs_op *op, const fs_op *map, struct view *view)
     return seen == op->out_channels;
 }
 
-static int number_of_convolution(const fs_network *net, const fs_op *op)
-{
-    int number = 0;
-    for (const fs_op *other = net->op; other <= op; other++)
-        number += other->kind->counts;
-    return op->kind->counts ? number : 0;
-}
-
 static int take_view(fs_known *known, int i)
 {
     const fs_op *op = &known->net->op[i], *last = &known->net->op[known->net->ops - 1];
     struct view *view = &known->view[i];
-    int layer = number_of_convolution(known->net, op);
+    int layer = op->begins ? op->layer : 0;
     if (!op->kind->kernels)
         return 1;
     view->channel = fs_alloc((size_t)op->out_channels, sizeof *view->channel, "channels");

@@ -74,11 +74,12 @@ static fs_status read_layer(const struct reader *r, const char *word, size_t len
 {
     int number = number_of(word, length);
     for (*index = 0; *index < r->plan->layers; ++*index)
-        if (r->plan->layer[*index].layer == number)
+        if (r->plan->layer[*index].layer == number ||
+            (strlen(r->plan->layer[*index].name) == length && memcmp(r->plan->layer[*index].name, word, length) == 0))
             return fs_plan_has_knockout(r->plan, *index)
                        ? FS_OK
-                       : fs_fail(FS_ERROR, "%s: line %d: layer %d: its filters are not knocked out (--knockout-layers)",
-                                 r->name, r->line, number);
+                       : fs_fail(FS_ERROR, "%s: line %d: layer %s: its filters are not knocked out (--knockout-layers)",
+                                 r->name, r->line, r->plan->layer[*index].name);
     return fs_fail(FS_ERROR, "%s: line %d: '%.*s' is no layer that is probed", r->name, r->line, cut(length), word);
 }
 
@@ -87,8 +88,8 @@ static fs_status read_filter(struct reader *r, const fs_group *group, const char
     const fs_layer_row *layer = &r->plan->layer[group->index];
     int number = number_of(word, length);
     if (number < 0 || number >= layer->filters)
-        return fs_fail(FS_ERROR, "%s: line %d: '%.*s' is no filter of layer %d, which has 0 to %d", r->name, r->line,
-                       cut(length), word, layer->layer, layer->filters - 1);
+        return fs_fail(FS_ERROR, "%s: line %d: '%.*s' is no filter of layer %s, which has 0 to %d", r->name, r->line,
+                       cut(length), word, layer->name, layer->filters - 1);
     if (r->taken[number])
         return fs_fail(FS_ERROR, "%s: line %d: filter %d twice", r->name, r->line, number);
     r->taken[number] = 1;

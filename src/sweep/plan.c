@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "filterscope/mask.h"
 #include "filterscope/memory.h"
 #include "filterscope/sets.h"
 
@@ -25,36 +26,63 @@ static void add_layer(const fs_network *net, int number, fs_plan *plan)
                           .height = op->out_height,
                           .width = op->out_width,
                           .pooled = has_pool(net, number)};
-    snprintf(row->name, sizeof row->name, "conv%d", number);
+    fs_op_name(net, fs_network_layer(net, number), row->name);
 }
 
-/* The number that all characters up to the next comma or the end, *end, are; 0 where that is no layer. */
-static int read_layer(const char *word, int layers, const char **end)
+/* The layer that a word of so many characters names, by its number or as conv7 or fc1; 0 for none. */
+static int find_layer(const fs_network *net, const char *word, size_t length)
 {
-    int number = 0;
-    *end = word + strcspn(word, ",");
-    for (const char *digit = word; digit < *end; digit++) {
-        if (*digit < '0' || *digit > '9' || number > layers)
-            return 0;
-        number = 10 * number + *digit - '0';
+    for (int number = 1; number <= net->layers && length; number++) {
+        char digits[16], name[FS_OP_NAME_BYTES];
+        snprintf(digits, sizeof digits, "%d", number);
+        fs_op_name(net, fs_network_layer(net, number), name);
+        if ((strlen(digits) == length && memcmp(digits, word, length) == 0) ||
+            (strlen(name) == length && memcmp(name, word, length) == 0))
+            return number;
     }
-    return number <= layers ? number : 0;
+    return 0;
 }
 
-/* wanted[number] becomes 1 for each layer of the list; a comma at its end is harmless. */
+static fs_status read_layer(const fs_network *net, const char *option, const char *word, size_t length, int *number)
+{
+    *number = find_layer(net, word, length);
+    if (*number)
+        return FS_OK;
+    return fs_fail(FS_USAGE, "%s: '%.*s' is no layer of %s, which has layers 1 to %d", option, (int)length, word, net->arch,
+                   net->layers);
+}
+
+/* wanted[number] becomes 1 for the layer, or those that are probed from one to another, as in 4-7. */
+static fs_status read_word(const fs_network *net, const char *option, const char *word, size_t length,
+                           char wanted[FS_ARCH_MOST_LAYERS + 1])
+{
+    size_t before = strcspn(word, "-,");
+    int first, last;
+    fs_status status = read_layer(net, option, word, before, &first);
+    last = first;
+    if (!status && before < length)
+        status = read_layer(net, option, word + before + 1, length - before - 1, &last);
+    if (!status && first > last)
+        status = fs_fail(FS_USAGE, "%s: '%.*s' goes backwards", option, (int)length, word);
+    if (!status && first == last && !fs_network_probed(net, first))
+        status = fs_fail(FS_USAGE, "%s: %s %d of %s is not probed (filterscope arch tells which are)", option,
+                         first > net->convolutions ? "fully connected layer" : "convolution",
+                         first > net->convolutions ? first - net->convolutions : first, net->arch);
+    for (int number = first; !status && number <= last; number++)
+        wanted[number] = fs_network_probed(net, number) != NULL;
+    return status;
+}
+
+/* A comma at the end of the list is harmless. */
 static fs_status read_layers(const fs_network *net, const char *option, const char *list, char wanted[FS_ARCH_MOST_LAYERS + 1])
 {
-    const char *word = list, *end;
+    const char *word = list;
     do {
-        int number = read_layer(word, net->layers, &end);
-        if (!number)
-            return fs_fail(FS_USAGE, "%s: '%.*s' is no layer of %s, which has layers 1 to %d", option, (int)(end - word), word,
-                           net->arch, net->layers);
-        if (!fs_network_probed(net, number))
-            return fs_fail(FS_USAGE, "%s: convolution %d of %s is not probed (filterscope arch tells which are)", option,
-                           number, net->arch);
-        wanted[number] = 1;
-        word = end + (*end != 0);
+        size_t length = strcspn(word, ",");
+        fs_status status = read_word(net, option, word, length, wanted);
+        if (status)
+            return status;
+        word += length + (word[length] != 0);
     } while (*word);
     return FS_OK;
 }

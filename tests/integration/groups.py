@@ -215,12 +215,12 @@ def group_file(text):
 
 for text, said in ((b"", "bad.txt: no group"), (b"# none\n\n", "bad.txt: no group"),
                    (b"1 2\n4 0\n", "line 2: '4' is no layer that is probed"),
-                   (b"1 2\n\n1 0 12\n", "line 3: '12' is no filter of layer 1, which has 0 to 11"), (b"1 3 4 3", "line 1: filter 3 twice"),
+                   (b"1 2\n\n1 0 12\n", "line 3: '12' is no filter of layer conv1, which has 0 to 11"), (b"1 3 4 3", "line 1: filter 3 twice"),
                    (b"2\n", "line 1: layer 2 without a filter"), (b"2 # 1\n", "line 1: layer 2 without a filter"),
-                   (b"1 -1\n", "'-1' is no filter"), (b"1 1.5\n", "'1.5' is no filter"), (b"conv1 2\n", "'conv1' is no layer"),
-                   (b"1 99999999999999999999\n", "is no filter of layer 1"), (b"1 0\x00\n", "is no filter of layer 1"),
+                   (b"1 -1\n", "'-1' is no filter"), (b"1 1.5\n", "'1.5' is no filter"), (b"conv9 2\n", "'conv9' is no layer"),
+                   (b"1 99999999999999999999\n", "is no filter of layer conv1"), (b"1 0\x00\n", "is no filter of layer conv1"),
                    (b"# one\r1 0\r1 12\r", "line 3: '12' is no filter"), (b"1 0\r\n\r\n1 12\r\n", "line 3: '12' is no filter"),
-                   (b"\xff\xfe1\x00", "UTF-16"), (b"1 " + b"x" * 100000, "is no filter of layer 1"),
+                   (b"\xff\xfe1\x00", "UTF-16"), (b"1 " + b"x" * 100000, "is no filter of layer conv1"),
                    (b"#" * (1 << 24) + b"#", "larger than")):
     for ranks in (1, 2) if not text else (1,):
         error = run(ranks, *ZERO, *group_file(text), "--out", "no.h5", expect=1).stderr
@@ -229,7 +229,7 @@ for text, said in ((b"", "bad.txt: no group"), (b"# none\n\n", "bad.txt: no grou
 for words, code, text in (
         ([*ZERO, "--groups", "nowhere.txt"], 1, "nowhere.txt: cannot be read: No such file"),
         ([*ZERO, "--groups", "."], 1, ".: cannot be read: not a regular file"),
-        ([*ZERO, "--knockout-layers", "1", "--groups", "groups.txt"], 1, "line 3: layer 3: its filters are not knocked out"),
+        ([*ZERO, "--knockout-layers", "1", "--groups", "groups.txt"], 1, "line 3: layer conv3: its filters are not knocked out"),
         ([*ZERO, "--curve", "noise,size"], 2, "--curve: 'size' is no column to go by; there are: clusters"),
         ([*ZERO, "--curve", "-random"], 2, "--curve: '-random' is no column"), ([*ZERO, "--curve", ""], 2, "--curve: '' is no"),
         ([*ZERO, "--curve", "noise,noise"], 2, "--curve: noise twice"),

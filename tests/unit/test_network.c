@@ -27,7 +27,8 @@ static void the_architectures_have_the_maps_of_the_method(void **state)
         fs_network net;
         int linear = 0;
         assert_int_equal(fs_network_create(fs_arch_find(expected[i].name), 32, 32, 3, 10, 1, &net), FS_OK);
-        assert_int_equal(net.layers, expected[i].layers);
+        assert_int_equal(net.convolutions, expected[i].layers);
+        assert_int_equal(net.layers, expected[i].layers + (expected[i].hidden ? 2 : 0));
         for (int op = 0; op < net.ops; op++) {
             if (strcmp(net.op[op].kind->word, "fc") != 0)
                 continue;
@@ -59,8 +60,8 @@ static void the_other_architectures_have_the_published_numbers_of_parameters(voi
         {"resnet56-b", 32, 10, 57, 55, 855770},       {"resnet110-b", 32, 10, 111, 109, 1730714},
         {"resnet18", 32, 10, 20, 17, 11173962},       {"resnet18-224", 224, 1000, 20, 17, 11689512},
         {"mobilenetv2", 224, 1000, 52, 19, 3504872},  {"efficientnet-b0", 224, 1000, 81, 18, 5288548},
-        {"densenet40-12", 32, 10, 39, 39, 1019722},   {"vgg16-bn", 224, 1000, 13, 13, 138365992},
-        {"vgg16-bn-cifar", 32, 10, 13, 13, 15253578},
+        {"densenet40-12", 32, 10, 39, 39, 1019722},   {"vgg16-bn", 224, 1000, 15, 15, 138365992},
+        {"vgg16-bn-cifar", 32, 10, 15, 15, 15253578},
     };
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
         fs_network net;
@@ -305,7 +306,7 @@ static void inference_visits_every_layer_and_stops_where_it_is_told(void **state
     fs_workspace space;
     assert_int_equal(fs_workspace_create(&b->net, BATCH, FS_FOR_PROBES, &space), FS_OK);
     fs_network_infer(&b->net, BATCH, fs_backprop_input(b->backprop), 0, see, &all, &space);
-    assert_true(all.count == 2 && all.layers[0] == 1 && all.layers[1] == 2);
+    assert_true(all.count == 3 && all.layers[0] == 1 && all.layers[1] == 2 && all.layers[2] == 3);
     const float *map = fs_network_infer(&b->net, BATCH, fs_backprop_input(b->backprop), 1, see, &first, &space);
     assert_true(first.count == 1 && first.layers[0] == 1 && first.sum == map[0] * BATCH);
     fs_workspace_free(&space);

@@ -52,6 +52,37 @@ static void a_layer_that_is_none_is_named(void **state)
     fs_network_free(&net);
 }
 
+/* Hidden fully connected layers come behind the convolutions, which names and runs of layers tell apart. */
+static void layers_have_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *list;
+        int layers, first, last;
+        const char *name;
+    } good[] = {
+        {"all", 15, 1, 15, "fc2"},        {"fc1", 1, 14, 14, "fc1"}, {"conv3,13-14", 3, 3, 14, "fc1"},
+        {"conv12-fc1", 3, 12, 14, "fc1"}, {"15,1", 2, 1, 15, "fc2"}, {"conv13-13", 1, 13, 13, "conv13"},
+    };
+    static const char *const bad[] = {"fc3", "conv14", "fc", "conv", "3-1", "fc1-conv2", "1-", "-2", "1-2-3", "conv01", "fc1 "};
+    fs_network net;
+    fs_plan plan;
+    assert_int_equal(fs_network_create(fs_arch_find("vgg16"), 32, 32, 3, 10, 1, &net), FS_OK);
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        assert_int_equal(fs_plan_create(&net, good[i].list, 64, &plan), FS_OK);
+        const fs_layer_row *last = &plan.layer[plan.layers - 1];
+        assert_true(plan.layers == good[i].layers && plan.layer[0].layer == good[i].first && last->layer == good[i].last);
+        assert_string_equal(last->name, good[i].name);
+        assert_true(last->layer < 14 || (last->filters == 4096 && last->height == 1 && last->width == 1 && !last->pooled));
+        fs_plan_free(&plan);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(fs_plan_create(&net, bad[i], 64, &plan), FS_USAGE);
+        assert_non_null(strstr(fs_message(), "--layers: "));
+    }
+    fs_network_free(&net);
+}
+
 /* The shortcuts of option B are convolutions that no probe sees, and whose multiply-adds count. */
 static void a_network_with_branches_is_planned_by_what_is_probed(void **state)
 {
@@ -158,6 +189,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_plan_has_a_probe_and_blocks_for_each_layer),
         cmocka_unit_test(a_layer_that_is_none_is_named),
+        cmocka_unit_test(layers_have_names),
         cmocka_unit_test(a_network_with_branches_is_planned_by_what_is_probed),
         cmocka_unit_test(more_layers_than_a_sweep_takes_are_refused),
         cmocka_unit_test(bundles_cover_all_layers_and_the_dearest_is_as_cheap_as_can_be),
