@@ -63,8 +63,8 @@ typedef enum fs_split { FS_TRAIN, FS_TEST } fs_split;
  *               files of the split must still be there with a valid size; of CIFAR, records behind the limit are not read
  *   data   out  owned by the caller after FS_OK; zeroed after any failure.
  * A CIFAR file may hold any number of records >= 1. The name files are optional; fs_label_names_read has what may be in them,
- * as many as the set has labels. K of an IDX or HDF5 set is (largest label of the training labels file) + 1 for both splits, so that
- * the test split needs these, too. Both headers of a split agree before anything is unpacked; what is
+ * as many as the set has labels. K of an IDX or HDF5 set is (largest label of the training labels file) + 1 for both splits, so
+ * that the test split needs these, too. Both headers of a split agree before anything is unpacked; what is
  * no .gz behind the last part of one is ignored, as gunzip does.
  * Returns FS_OK; FS_USAGE (unknown spec, negative limit); FS_ERROR (missing, truncated or oversized file, bad magic, label
  * out of range, empty set, images and labels that differ in number, several sets, no memory), the message naming file, record
@@ -90,9 +90,10 @@ fs_status fs_dataset_used_labels(const fs_dataset *train, const fs_dataset *test
 fs_status fs_dataset_keep_labels(fs_dataset *data, int labels, const int32_t *number);
 
 /* Not collective. Moves a share of each label's images, rounded to the nearest number, from `data` into `held`, to be released
- * with fs_dataset_close; it has neither names nor numbers of labels. Which, depends on `data` alone, never on a seed of training:
- * the first of a random permutation of the label's images (ours). Both keep their images' order and have CRCs of their own; `data` is
- * not scaled yet. FS_USAGE: a label would keep no training image, or no image at all would be held back. FS_ERROR: no memory. */
+ * with fs_dataset_close; it has neither names nor numbers of labels. Which, depends on `data` alone, never on a seed of
+ * training: the first of a random permutation of the label's images (ours). Both keep their images' order and have CRCs of
+ * their own; `data` is not scaled yet. FS_USAGE: a label would keep no training image, or no image at all would be held back.
+ * FS_ERROR: no memory. */
 fs_status fs_dataset_hold_back(fs_dataset *data, double share, fs_dataset *held);
 
 /* Not collective. Label names from a text file, one a line, for the caller to release with free(): UTF-8, with or without a
@@ -120,9 +121,10 @@ fs_status fs_dataset_set_scaling(fs_dataset *data, const fs_scaling *scaling);
 void fs_dataset_scale(const fs_dataset *data, int image, float *x);
 
 /* Not collective. The same with the method's augmentation: horizontal flip with p = 0.5, then integer shifts uniform in
- * -4..4 along both axes (positive: to the right, down), vacated pixels 0 after scaling. Where data->alternating, a flip is drawn
- * once for each image, for even epochs, and odd epochs have it the other way round, so that two epochs in a row see each image both
- * ways (alternating flip: Jordan 2024, arXiv:2404.00498); shifts stay as they are. A pure function of (seed, epoch, image). */
+ * -4..4 along both axes (positive: to the right, down), vacated pixels 0 after scaling. Where data->alternating, a flip is
+ * drawn once for each image, for even epochs, and odd epochs have it the other way round, so that two epochs in a row see each
+ * image both ways (alternating flip: Jordan 2024, arXiv:2404.00498); shifts stay as they are. A pure function of (seed, epoch,
+ * image). */
 void fs_dataset_augment(const fs_dataset *data, int image, uint64_t seed, uint32_t epoch, float *x);
 
 #endif

@@ -21,8 +21,8 @@
  *                        weights and statistics that training stands at, by the same names, and /momentum is theirs; in the CRC
  *                        behind the masks
  *
- * The version is 3, with masks 4; 5 where there is an average or images were held back (`held-back` in /config), so that programs
- * that know neither refuse it. */
+ * The version is 3, with masks 4; 5 where there is an average or images were held back (`held-back` in /config), so that
+ * programs that know neither refuse it. */
 #ifndef FILTERSCOPE_MODEL_FILE_H
 #define FILTERSCOPE_MODEL_FILE_H
 

@@ -35,9 +35,9 @@ fs_status fs_network_create(const fs_arch *arch, int height, int width, int chan
                             fs_network *net);
 void fs_network_free(fs_network *net);
 
-/* Makes all convolutions but the first begin as identities as far as they go: in each group, filter i gives channel i on, for as many
- * as there are of both; the other filters keep their random weights (Dirac initialisation: Zagoruyko and Komodakis 2017,
- * arXiv:1706.00388; in part and after the first convolution: Jordan 2024, arXiv:2404.00498). Biases stay as they are. */
+/* Makes all convolutions but the first begin as identities as far as they go: in each group, filter i gives channel i on, for
+ * as many as there are of both; the other filters keep their random weights (Dirac initialisation: Zagoruyko and Komodakis
+ * 2017, arXiv:1706.00388; in part and after the first convolution: Jordan 2024, arXiv:2404.00498). Biases stay as they are. */
 void fs_network_start_as_identity(fs_network *net);
 
 /* The operation that layer 1 .. net->layers begins with: a convolution, or a fully connected layer that is not on a branch and

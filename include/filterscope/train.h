@@ -69,12 +69,12 @@ fs_status fs_train_batch(const fs_train_settings *settings, const fs_dataset *tr
                          const fs_slots *own, fs_backprop *backprop, fs_network *net, fs_batch_sums *sums);
 
 /* Collective on comm. `held`: images held back, whose SR goes to the history; NULL for none. With settings->ema, model->last on
- * rank 0 has the average when it is called and after it (fs_model_exchange), and the file has both. Trains model->net from where model says to settings->recipe.epochs, writing the model file from
- * rank 0 after every epoch, and in long ones every settings->save_every seconds, and printing progress to standard output from
- * rank 0. `target`, which rank 0 holds with its contents, is held anew after each. FS_OK: all epochs are done. FS_STOPPED:
- * fs_stop_wanted on some rank; the model file holds the state after the last batch. FS_ERROR: the loss is not finite, or the
- * file cannot be written; FS_MISMATCH: the file is no longer what was last written (fs_target_check). The same status on every
- * rank. */
+ * rank 0 has the average when it is called and after it (fs_model_exchange), and the file has both. Trains model->net from
+ * where model says to settings->recipe.epochs, writing the model file from rank 0 after every epoch, and in long ones every
+ * settings->save_every seconds, and printing progress to standard output from rank 0. `target`, which rank 0 holds with its
+ * contents, is held anew after each. FS_OK: all epochs are done. FS_STOPPED: fs_stop_wanted on some rank; the model file holds
+ * the state after the last batch. FS_ERROR: the loss is not finite, or the file cannot be written; FS_MISMATCH: the file is no
+ * longer what was last written (fs_target_check). The same status on every rank. */
 fs_status fs_train(MPI_Comm comm, const fs_train_settings *settings, const fs_dataset *train, const fs_dataset *held,
                    const fs_dataset *test, fs_target *target, fs_model *model);
 

@@ -1,7 +1,8 @@
-/* A data set in one HDF5 file, such as h5py writes: for each split, images [N][height][width][channels] or [N][height][width] of
- * unsigned bytes, and labels [N] of whole numbers. They are datasets train_images, train_labels, test_images and test_labels, or
- * images and labels in groups train and test; contiguous or in chunks, plain or packed with HDF5's own filters. What leads out of
- * the file, or was not written to its end, is refused before memory is allocated for what the shapes promise. */
+/* A data set in one HDF5 file, such as h5py writes: for each split, images [N][height][width][channels] or [N][height][width]
+ * of unsigned bytes, and labels [N] of whole numbers. They are datasets train_images, train_labels, test_images and
+ * test_labels, or images and labels in groups train and test; contiguous or in chunks, plain or packed with HDF5's own filters.
+ * What leads out of the file, or was not written to its end, is refused before memory is allocated for what the shapes
+ * promise. */
 #include <hdf5.h>
 #include <limits.h>
 #include <stdio.h>

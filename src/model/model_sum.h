@@ -6,8 +6,8 @@
 
 #include "filterscope/model_file.h"
 
-/* A file with masks has a version of its own: a program that knows none would train pruned weights. And so has one with an average of the
- * weights, which such a program would go on from, or with images held back, on which it would train. */
+/* A file with masks has a version of its own: a program that knows none would train pruned weights. And so has one with an
+ * average of the weights, which such a program would go on from, or with images held back, on which it would train. */
 enum { FS_MODEL_VERSION = 3, FS_MODEL_VERSION_MASKED = 4, FS_MODEL_VERSION_LONG = 5 };
 
 /* Not collective. The version that the model's file has. */

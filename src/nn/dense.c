@@ -29,7 +29,8 @@ static size_t depth_of(const fs_conv_shape *s)
 
 int fs_dense_fits(const fs_conv_shape *s)
 {
-    /* Winograd's, or where its weights do not pay, im2col's: packing weights that are new for few pixels does not pay either. */
+    /* Winograd's, or where its weights do not pay, im2col's: packing weights that are new for few pixels does not pay
+     * either. */
     int deep =
         s->kernel.height == 3 && s->kernel.width == 3 && s->stride.height == 1 && s->stride.width == 1 && s->channels >= 16;
     return fs_gemm_panel() && s->groups == 1 && s->dilation.width == 1 && !deep;

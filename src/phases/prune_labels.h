@@ -27,8 +27,8 @@ void fs_known_free(fs_known *known);
 fs_status fs_channels_create(const fs_known *known, const fs_op *op, fs_channels *c);
 void fs_channels_free(fs_channels *c);
 
-/* Fills in labels and drops; with `dealt` the labels that the control FS_PRUNE_DEALT gave. 0, and why in `why` [bytes], where those of
- * one channel are not known. */
+/* Fills in labels and drops; with `dealt` the labels that the control FS_PRUNE_DEALT gave. 0, and why in `why` [bytes], where
+ * those of one channel are not known. */
 int fs_channels_find(const fs_known *known, const fs_op *op, int dealt, fs_channels *c, char *why, size_t bytes);
 
 /* The channel of the input that input `i` of output `o`'s kernels is. */
