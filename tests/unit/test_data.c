@@ -22,7 +22,7 @@ static void an_unknown_spec_is_a_usage_error(void **state)
         fs_dataset data = {.images = 1};
         assert_int_equal(fs_dataset_open(spec[i], FS_TRAIN, 0, &data), FS_USAGE);
         message_has(spec[i]);
-        message_has("cifar10:DIR, cifar100:DIR, idx:DIR or idx-plain:DIR");
+        message_has(FS_DATASET_SPECS);
         assert_zeroed(&data);
     }
     fs_dataset data;
