@@ -184,7 +184,7 @@ CASES = [  # words, exit code, what the message must say
     ([*TRAIN, "--out", "new.h5", "--mean", "x"], 2, "--mean: 'x' has no number at 'x'"),
     ([*TRAIN, "--out", "model.h5", "--pixels", "0,1"], 3, "scaling: file has pixels -1 .. 1, mean 0, std 1"),
     ([*TRAIN, "--out", "new.h5", "--init", "gone.h5"], 1, "gone.h5: No such file"),
-    ([*TRAIN, "--out", "old_model.h5"], 3, "old_model.h5: format version 2, this program reads 3 and 4"),
+    ([*TRAIN, "--out", "old_model.h5"], 3, "old_model.h5: format version 2, this program reads 3 to 5"),
     ([*EVAL, "--split", "both"], 2, "--split: 'both' is none of test, train"),
     ([*EVAL, "--table", "all"], 2, "--table: 'all' is none of confusion, labels, logits"),
     ([*EVAL, "--images", "61"], 1, "61.*60|60.*61"),
