@@ -26,10 +26,10 @@ if ! printf 'int LLVMFuzzerTestOneInput(const char *d, long n);\nint LLVMFuzzerT
     exit 77
 fi
 
-# What the readers are made of but for their CRC, then what the fuzzers share; what these want to compute with, which clang does not
+# What the readers are made of but for their CRC and the choice of a BLAS, then what the fuzzers share; what these want to compute with, which clang does not
 # compile, is taken from the built library.
 cd "$home"
-find src/base src/data src/model src/ops src/store src/parallel/agree.c src/phases/clusters.c -name '*.c' ! -name crc32c.c ! -name infer.c >"$out/sources"
+find src/base src/data src/model src/ops src/store src/parallel/agree.c src/phases/clusters.c -name '*.c' ! -name crc32c.c ! -name infer.c ! -name 'blas_*.c' >"$out/sources"
 printf 'tests/%s.c\n' fuzz/scratch fuzz/edit fuzz/dataset fuzz/crc_constant unit/keep_modules >>"$out/sources"
 # shellcheck disable=SC2086,SC2016
 xargs -P "$(cores)" -I SOURCE sh -c 'clang -fsanitize=fuzzer-no-link "$@" -c SOURCE -o "'"$out"'/objects/$(echo SOURCE | tr / _).o"' \
