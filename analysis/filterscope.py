@@ -31,7 +31,7 @@ PROBE, SILENCE, BASELINE, KNOCKOUT, GROUPS, CURVES = range(1, 7)  # kinds of uni
 RUN = {"file": ("", "results file"), "arch": ("", "architecture"), "model": ("", "CRC of the trained network"),
        "seed": ("", "seed of the probes")}
 
-_LAYER = {"layer": ("", "number of the convolution, from 1"), "name": ("", "its name")}
+_LAYER = {"layer": ("", "number of the convolution, from 1, or of the hidden fully connected layer, behind those"), "name": ("", "its name")}
 _TRAINING = {"train_loss": ("nats an image", "mean cross-entropy on the epoch's augmented images"),
              "train_sr": ("share of images", "right answers among those images"),
              "test_sr": ("share of images", "SR on the test set after the epoch; NaN where it was not measured")}

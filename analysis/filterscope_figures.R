@@ -27,7 +27,7 @@ suppressPackageStartupMessages(library(ggplot2))
 
 .fs_by_layer <- function(table) {
   plot <- ggplot(table, aes(layer, value, colour = network, shape = network)) + geom_line() + geom_point(size = 2.5) +
-    scale_colour_manual(values = .fs_colours) + scale_x_continuous("convolution layer", breaks = sort(unique(table$layer))) +
+    scale_colour_manual(values = .fs_colours) + scale_x_continuous("layer", breaks = sort(unique(table$layer))) +
     labs(colour = NULL, shape = NULL) + .fs_look()
   if (nlevels(table$network) == 1) plot + guides(colour = "none", shape = "none") else plot
 }
@@ -123,7 +123,7 @@ fs_plot_share <- function(results) {
   table <- table[table$dead == 0, ]
   plot <- ggplot(table, aes(factor(layer), share, colour = network)) + geom_boxplot(outlier.size = 0.6) +
     scale_colour_manual(values = .fs_colours) + scale_y_continuous("share of the test images (ours)", limits = c(0, 1)) +
-    labs(x = "convolution layer", colour = NULL, title = "How often a filter selects its unit") + .fs_look()
+    labs(x = "layer", colour = NULL, title = "How often a filter selects its unit") + .fs_look()
   if (nlevels(table$network) == 1) plot + guides(colour = "none") else plot
 }
 
@@ -138,7 +138,7 @@ fs_plot_history <- function(results) {
   table <- table[!is.nan(table$value), ]
   ggplot(table, aes(epoch, value, colour = layer, group = layer)) + geom_line() + geom_point(size = 1) +
     facet_grid(panel ~ network, scales = "free_y", labeller = label_wrap_gen(24)) +
-    scale_colour_viridis_c("convolution layer", direction = -1, breaks = sort(unique(table$layer))) +
+    scale_colour_viridis_c("layer", direction = -1, breaks = sort(unique(table$layer))) +
     scale_x_continuous(breaks = function(limits) unique(round(pretty(limits)))) +
     labs(x = "epoch", y = NULL, title = "The probes while they learned") + .fs_look() +
     theme(legend.key.width = unit(0.1, "npc"))
@@ -148,7 +148,7 @@ fs_plot_history <- function(results) {
 .fs_kinds <- function(table, colours) {
   plot <- ggplot(table, aes(layer, value, colour = kind, linetype = kind, shape = network)) + geom_line() + geom_point(size = 2.2) +
     scale_colour_manual(NULL, values = colours) + scale_linetype_discrete(NULL) + facet_wrap(~panel, scales = "free_y") +
-    scale_x_continuous("convolution layer", breaks = sort(unique(table$layer))) + labs(y = NULL, shape = NULL) + .fs_look()
+    scale_x_continuous("layer", breaks = sort(unique(table$layer))) + labs(y = NULL, shape = NULL) + .fs_look()
   if (nlevels(table$network) == 1) plot + guides(shape = "none") else plot
 }
 

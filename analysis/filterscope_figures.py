@@ -87,7 +87,7 @@ def _title(figure, results):
 
 
 def _layer_axis(axes, table):
-    axes.set_xlabel("convolution layer")
+    axes.set_xlabel("layer")
     axes.set_xticks(sorted(table["layer"].unique()))
     axes.grid(axis="y", color="0.9")
     axes.set_axisbelow(True)
@@ -253,7 +253,7 @@ def _share_units(figure, axes, table, labels):
     shares = counts.div(counts.sum(axis=1), axis=0)
     image = axes.imshow(shares.T, aspect="auto", cmap="cividis", interpolation="nearest", vmin=0)
     figure.colorbar(image, ax=axes, label="share of the layer's filters")
-    axes.set(xlabel="convolution layer", ylabel="selected output unit", title="Which unit the filters select")
+    axes.set(xlabel="layer", ylabel="selected output unit", title="Which unit the filters select")
     axes.set_xticks(range(len(shares)), shares.index)
     if len(labels) <= MOST_NAMES:
         axes.set_yticks(range(len(labels)), labels)
@@ -302,7 +302,7 @@ def history(results):
         for style, text in (("o-", "test"), (".--", "training, augmented")):
             right.plot([], [], style, color="0.3", label=text)
         right.legend()
-        bar = figure.colorbar(shades, ax=[left, right], label="convolution layer", ticks=sorted(table["layer"].unique()))
+        bar = figure.colorbar(shades, ax=[left, right], label="layer", ticks=sorted(table["layer"].unique()))
         bar.ax.invert_yaxis()
     _title(figure, results)
     return figure

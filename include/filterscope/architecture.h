@@ -54,12 +54,12 @@
  *
  * A convolution's number is its place among the convolutions, from 1: what --layers wants. Hidden fully connected layers behind
  * all maps have the numbers that follow, and are probed likewise, at the end of their chains. A convolution's probe sees the
- * map after all
- * that stands between it and the next conv or the first fc, a global pool included: after conv + bn + relu and the pool that
- * follows, as in method, phase two; for other orders this is the rule (ours). It also ends where another line reads the map or
- * branches meet, and a convolution on a branch, from "from" to where that meets another, has no probe. Where a line says
- * "probe", those lines alone are probed, each by the number of the last convolution before it that is on no branch (on a
- * branch, of the last one): a filter's map behind an add is the sum, not what its convolution gives (ours). A residual block:
+ * map after all that stands between it and the next conv or the first fc, a global pool included: after conv + bn + relu and
+ * the pool that follows, as in method, phase two; for other orders this is the rule (ours). It also ends where another line
+ * reads the map or branches meet, and a convolution on a branch, from "from" to where that meets another, has no probe. Where
+ * a line says "probe", those lines alone are probed, each by the number of the last convolution before it that is on no
+ * branch (on a branch, of the last one): a filter's map behind an add is the sum, not what its convolution gives (ours). A
+ * residual block:
  *
  *     relu as a
  *     conv 16 3x3 pad 1

@@ -34,7 +34,7 @@ typedef struct fs_knockout_input {
     int batch;  /* images or experiments at a time; last bits depend on it */
     fs_replacement replacement;
     int layers;             /* whose filters are knocked out */
-    const int *layer;       /* [layers], ascending: numbers of probed convolutions */
+    const int *layer;       /* [layers], ascending: numbers of probed layers */
     int begin;              /* filters are knocked out on images begin .. images-1 only; a multiple of `batch` */
     fs_knockout_room *room; /* NULL: each call makes its own */
 } fs_knockout_input;

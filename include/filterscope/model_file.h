@@ -54,9 +54,9 @@ typedef struct fs_values {
 /* A network, how far its training is, and what it was trained with. */
 typedef struct fs_model {
     fs_network net;
-    fs_values
-        last; /* NULL unless training keeps an average: net is the average, and this where training stands; amid training the
-                       other way round (fs_model_exchange) */
+    /* NULL unless training keeps an average: net is the average, and this where training stands; amid training the other way
+     * round (fs_model_exchange). */
+    fs_values last;
     fs_scaling scaling; /* how the images were scaled that it was trained with */
     fs_config config;
     char kinds[256]; /* of the CPUs and BLAS kernels that it was trained on, the distinct ones with "; "; "": not known */

@@ -107,7 +107,7 @@ void fs_workspace_prepare(const fs_network *net, fs_workspace *space);
 typedef void fs_feature_hook(void *context, int layer, int images, const float *features);
 
 /* Forward pass in inference mode over x [images][height][width][channels], images <= space->images. Runs up to and
- * including convolution layer `until` (0: the whole network), calling `hook` (NULL: none) at every convolution layer on the
+ * including layer `until` (0: the whole network), calling `hook` (NULL: none) at every probed layer on the
  * way. Returns the last map: the logits [images][labels] for until = 0. Owned by `space`, valid until its next use. */
 const float *fs_network_infer(const fs_network *net, int images, const float *x, int until, fs_feature_hook *hook,
                               void *context, fs_workspace *space);

@@ -23,7 +23,7 @@ typedef struct fs_probe_settings {
 
 /* One probe in training. */
 typedef struct fs_probe {
-    int layer;            /* number of the convolution */
+    int layer;            /* number of the layer */
     size_t features;      /* height x width x filters of the probed map */
     fs_probe_state state; /* where it is; weight and momentum are owned by the caller */
 } fs_probe;

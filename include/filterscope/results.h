@@ -99,7 +99,7 @@ typedef struct fs_unit {
 enum { FS_MOST_SETS = 1 << 20 }; /* of groups, or of curves, of a layer */
 
 typedef struct fs_layer_row {
-    int32_t layer; /* number of the convolution in the network, from 1 */
+    int32_t layer; /* number of the layer in the network, from 1 (fs_network.layers) */
     char name[FS_LABEL_NAME_BYTES];
     int32_t filters; /* N_f */
     int32_t height;  /* of the probed map, after the pool where one follows */

@@ -11,7 +11,7 @@
 
 /* One probed layer with its trained probe. */
 typedef struct fs_silence_layer {
-    int layer;           /* number of the convolution */
+    int layer;           /* number of the layer */
     int filters;         /* N_f */
     int pixels;          /* height x width of the probed map */
     const float *weight; /* [K][pixels][filters]; borrowed */

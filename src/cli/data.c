@@ -119,12 +119,12 @@ static fs_status read_labels(const char *text, int32_t *number, int *labels)
     const char *rest = text;
     for (*labels = 0;; rest++) {
         int used = 0, first, last, least = *labels ? number[*labels - 1] + 1 : 0;
-        if (sscanf(rest, "%5d%n", &first, &used) != 1)
+        if (strspn(rest, "0123456789") == 0 || sscanf(rest, "%5d%n", &first, &used) != 1)
             return fs_fail(FS_USAGE, "--keep-labels: '%s' is no list of labels, as 0-9,12 is, at '%s'", text, rest);
         rest += used;
         last = first;
         used = 0;
-        if (*rest == '-' && sscanf(rest, "-%5d%n", &last, &used) != 1)
+        if (*rest == '-' && (strspn(rest + 1, "0123456789") == 0 || sscanf(rest, "-%5d%n", &last, &used) != 1))
             return fs_fail(FS_USAGE, "--keep-labels: '%s' is no list of labels, as 0-9,12 is, at '%s'", text, rest);
         rest += used;
         if (first < least || last < first || last >= FS_MAX_LABELS || (*rest && *rest != ','))

@@ -64,7 +64,7 @@ enum { FS_MOST_EXTENT = 65535, FS_MOST_PLAN_LAYERS = 1024, FS_MOST_PLAN_EPOCHS =
 /* Rows that only the store knows; the other tables' rows are in results.h. */
 typedef struct fs_unit_row {
     int32_t kind;
-    int32_t layer; /* number of the convolution */
+    int32_t layer; /* number of the layer */
     int32_t first;
     int32_t count;
     int32_t state; /* 1: done */

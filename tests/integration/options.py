@@ -130,6 +130,7 @@ for words, said in ((("--flips", "odd"), "--flips: 'odd' is neither random nor a
                     (("--hold-back", 0.999), "holds back all of the 50 training images of label 0"),
                     (("--norm-bias-lr", 0), "--norm-bias-lr: 0 is not above 0"),
                     (("--keep-labels", "3,1"), "'3,1': labels rise"), (("--keep-labels", "1-"), "no list of labels"),
+                    (("--keep-labels", "1, 3"), "no list of labels"), (("--keep-labels", "0-+2"), "no list of labels"),
                     (("--keep-labels", "2"), "is one label"), (("--keep-labels", "2,4"), "label 4 is used, but this set has 4"),
                     (("--keep-labels", "0-1", "--drop-empty-labels"), "one of the two chooses")):
     text = train("refused.h5", *words, ranks=2, expect=2).stderr

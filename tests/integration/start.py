@@ -1,6 +1,6 @@
 """How the job scripts find a launcher in a Slurm job: srun by PMIx where that starts MPI on all ranks, by another version that Slurm
 lists, else mpirun; which one it was, and why not the others. srun here is a stand-in that says what was seen at sites. Under PBS and
-Flux likewise, in environments and by answers as they are recorded in these schedulers' manuals, with the time that is left."""
+Flux likewise, in environments and by answers as we expect them of these schedulers, none recorded, with the time that is left."""
 import os
 import re
 import shutil

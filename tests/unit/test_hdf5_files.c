@@ -190,7 +190,7 @@ static void what_was_not_written_is_refused_before_allocation(void **state)
     H5Pset_chunk(creation, 4, fat);
     with_images(4, fat, H5T_STD_U8LE, creation, "0 bytes are stored");
     H5Pclose(creation);
-    creation = H5Pcreate(H5P_DATASET_CREATE); /* the last of 12 chunks is missing */
+    creation = H5Pcreate(H5P_DATASET_CREATE); /* all chunks written, of one image fewer than there are labels */
     H5Pset_chunk(creation, 4, one);
     H5Pset_deflate(creation, 1);
     write_set('_', H5P_DEFAULT, H5T_STD_U8LE);
