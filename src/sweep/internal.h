@@ -61,9 +61,6 @@ fs_status fs_sweep_hand_out(fs_sweep_run *run, fs_job *jobs, int count, fs_run_u
  * one a rank, half. */
 double fs_sweep_share(const fs_sweep_run *run, const fs_job *jobs, int count);
 
-/* Not collective. What phase four knocks out of: the run's network and images, borrowed, as are `layer` and `room`. */
-fs_knockout_input fs_sweep_knockout_input(const fs_sweep_run *run, const int *layer, fs_knockout_room *room);
-
 /* Not collective. An fs_poll whose context is the run: serves the desk on rank 0. */
 int fs_sweep_poll(void *context);
 

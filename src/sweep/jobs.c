@@ -66,15 +66,3 @@ double fs_sweep_share(const fs_sweep_run *run, const fs_job *jobs, int count)
     }
     return done / all;
 }
-
-fs_knockout_input fs_sweep_knockout_input(const fs_sweep_run *run, const int *layer, fs_knockout_room *room)
-{
-    const fs_sweep_input *in = run->input;
-    return (fs_knockout_input){.net = in->net,
-                               .test = in->test,
-                               .images = in->settings->knockout_images,
-                               .batch = in->settings->probe.batch,
-                               .replacement = in->settings->replacement,
-                               .layer = layer,
-                               .room = room};
-}

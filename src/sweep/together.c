@@ -1,26 +1,10 @@
-/* Phase four's second part: sets of filters that are knocked out together, in blocks, each on one rank. */
-#include <math.h>
+/* Phase four's second part: blocks of sets of filters that are knocked out together. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "filterscope/knockout.h"
 #include "filterscope/memory.h"
-#include "filterscope/slots.h"
-#include "phases/progress.h"
-#include "sweep/internal.h"
-
-struct work {
-    fs_sweep_run *run;
-    int layer[FS_MOST_LAYERS]; /* numbers of the layers that have sets */
-    int which[FS_MOST_LAYERS]; /* of the plan's layers: place among these */
-    fs_knockout_input input;
-    fs_untouched untouched;
-    fs_knockout_room room;
-    fs_job *jobs;
-    int count;
-    double groups, points; /* of all jobs */
-    fs_progress progress;
-};
+#include "sweep/experiments.h"
 
 /* What of the file the sets of a layer are made of. */
 struct source {
@@ -29,21 +13,12 @@ struct source {
     fs_knockout single; /* right alone */
 };
 
-static int is_set(const fs_unit *u)
-{
-    return u->kind == FS_UNIT_GROUPS || u->kind == FS_UNIT_CURVES;
-}
-
-static int poll(void *context)
-{
-    struct work *work = context;
-    if (work->run->desk && work->run->rank == 0) {
-        double images = (work->groups + work->points) * work->input.images;
-        double share = fs_sweep_share(work->run, work->jobs, work->count);
-        fs_progress_batch(&work->progress, images * share, images, (double)NAN, 0);
-    }
-    return fs_sweep_poll(work->run);
-}
+/* The sets of a unit. */
+struct block {
+    int32_t *member;    /* [count][filters]: which filters they have */
+    fs_filter_set *set; /* [count] */
+    int *list;          /* [count x filters]: their numbers */
+};
 
 static fs_status read_source(fs_sweep_run *run, int index, struct source *s)
 {
@@ -64,129 +39,106 @@ static void free_source(struct source *s)
     free(s->single.right);
 }
 
-/* Which filters the unit's sets have, member [count][filters], and their numbers: set [count], list [count x filters]. */
-static fs_status make_sets(fs_sweep_run *run, const fs_unit *u, int32_t *member, fs_filter_set *set, int *list)
+static void free_block(struct block *b)
+{
+    free(b->member);
+    free(b->set);
+    free(b->list);
+}
+
+static fs_status fill_block(fs_sweep_run *run, const fs_unit *u, const struct source *s, struct block *b)
 {
     const fs_plan *plan = run->input->plan;
-    int filters = plan->layer[u->index].filters;
-    struct source s;
-    fs_status status = read_source(run, u->index, &s);
+    int filters = plan->layer[u->index].filters, *list = b->list;
+    int32_t *member = b->member;
     const fs_set_source source = {.plan = plan,
                                   .index = u->index,
                                   .labels = run->input->net->labels,
-                                  .cluster = s.cluster,
-                                  .row = s.row,
-                                  .right = s.single.right};
+                                  .cluster = s->cluster,
+                                  .row = s->row,
+                                  .right = s->single.right};
+    fs_status status = FS_OK;
     for (int n = 0; n < u->count && !status; n++, member += filters) {
         status = fs_set_members(&run->input->settings->sets, &source, (fs_unit_kind)u->kind, u->first + n, member);
-        set[n] = (fs_filter_set){list, 0};
+        b->set[n] = (fs_filter_set){list, 0};
         for (int f = 0; f < filters && !status; f++)
             if (member[f])
-                list[set[n].count++] = f;
-        list += set[n].count;
+                list[b->set[n].count++] = f;
+        list += b->set[n].count;
     }
+    return status;
+}
+
+/* To be released in any case. */
+static fs_status make_block(fs_sweep_run *run, const fs_unit *u, struct block *b)
+{
+    size_t count = (size_t)u->count, filters = (size_t)run->input->plan->layer[u->index].filters;
+    struct source s = {0};
+    *b = (struct block){.member = fs_alloc(count * filters, sizeof *b->member, "sets of filters"),
+                        .set = fs_alloc(count, sizeof *b->set, "sets of filters"),
+                        .list = fs_alloc(count * filters, sizeof *b->list, "sets of filters")};
+    fs_status status = b->member && b->set && b->list ? read_source(run, u->index, &s) : FS_ERROR;
+    if (!status)
+        status = fill_block(run, u, &s, b);
     free_source(&s);
     return status;
 }
 
-static void tell(const struct work *work, const fs_unit *u, const fs_knockout *counts)
+static fs_status run_block(fs_experiments *e, const fs_knockout_input *input, int unit, fs_knockout *counts)
 {
-    double same = 0;
-    for (int n = 0; n < u->count; n++)
-        same += counts->work[n][FS_WORK_SAME];
-    printf("knock-out: layer %d  %s %d to %d  spared: %.1f %% with no map\n", work->layer[work->which[u->index]],
+    const fs_unit *u = &e->run->input->plan->unit[unit];
+    struct block b;
+    fs_status status = make_block(e->run, u, &b);
+    if (!status)
+        status = (e->run->input->settings->literal ? fs_knockout_literal_sets : fs_knockout_sets)(
+            input, &e->untouched, fs_experiments_which(e, u->index), b.set, u->count, fs_experiments_poll, e, counts);
+    free_block(&b);
+    return status;
+}
+
+static fs_status record_block(fs_experiments *e, int unit, const fs_knockout *counts)
+{
+    const fs_plan *plan = e->run->input->plan;
+    const fs_unit *u = &plan->unit[unit];
+    struct block b;
+    fs_status status = make_block(e->run, u, &b);
+    if (!status)
+        status = fs_results_write_sets(e->run->results, unit, b.member, counts);
+    free_block(&b);
+    if (status)
+        return status;
+    printf("knock-out: layer %d  %s %d to %d  spared: %.1f %% with no map\n", plan->layer[u->index].layer,
            u->kind == FS_UNIT_GROUPS ? "groups, sets" : "curves, points", u->first, u->first + u->count - 1,
-           100 * same / ((double)u->count * work->input.images));
+           fs_experiments_percent(e, counts, u->count, FS_WORK_SAME));
     fflush(stdout);
+    return FS_OK;
 }
 
-static fs_status run_sets(struct work *work, int unit, int32_t *member, fs_filter_set *set, int *list, fs_knockout *counts)
+static fs_status run_sets(fs_experiments *e)
 {
-    fs_sweep_run *run = work->run;
-    const fs_unit *u = &run->input->plan->unit[unit];
-    fs_status status = make_sets(run, u, member, set, list);
-    if (!status)
-        status = fs_results_write_start(run->results, unit, run->launch, run->rank);
-    if (!status)
-        status = (run->input->settings->literal ? fs_knockout_literal_sets : fs_knockout_sets)(
-            &work->input, &work->untouched, work->which[u->index], set, u->count, poll, work, counts);
-    if (!status)
-        status = fs_results_write_sets(run->results, unit, member, counts);
-    if (!status)
-        tell(work, u, counts);
-    return status;
-}
-
-static fs_status run_block(void *context, int unit)
-{
-    struct work *work = context;
-    const fs_unit *u = &work->run->input->plan->unit[unit];
-    size_t count = (size_t)u->count, filters = (size_t)work->run->input->plan->layer[u->index].filters;
-    int32_t *member = fs_alloc(count * filters, sizeof *member, "sets of filters");
-    fs_filter_set *set = fs_alloc(count, sizeof *set, "sets of filters");
-    int *list = fs_alloc(count * filters, sizeof *list, "sets of filters");
-    fs_knockout counts = {0};
-    fs_status status = member && set && list ? fs_knockout_create(u->count, work->run->input->net->labels, &counts) : FS_ERROR;
-    if (!status)
-        status = run_sets(work, unit, member, set, list, &counts);
-    fs_knockout_free(&counts);
-    free(member);
-    free(set);
-    free(list);
-    return status;
-}
-
-/* The same on every rank. */
-static void list_work(struct work *work)
-{
-    const fs_sweep_run *run = work->run;
-    const fs_plan *plan = run->input->plan;
-    for (int i = 0; i < plan->layers; i++)
-        if (fs_plan_has_knockout(plan, i)) {
-            work->which[i] = work->input.layers;
-            work->layer[work->input.layers++] = plan->layer[i].layer;
-        }
-    for (int unit = plan->own_units; unit < plan->units; unit++) {
-        const fs_unit *u = &plan->unit[unit];
-        if (!is_set(u) || run->done[unit])
-            continue;
-        work->jobs[work->count++] = (fs_job){unit, fs_plan_knockout_cost(plan, unit)};
-        *(u->kind == FS_UNIT_GROUPS ? &work->groups : &work->points) += u->count;
-    }
-}
-
-static fs_status run_work(struct work *work)
-{
-    fs_sweep_run *run = work->run;
-    fs_slots own;
-    list_work(work);
-    if (!work->count)
+    if (!e->count)
         return FS_OK;
-    if (run->rank == 0) {
+    if (e->run->rank == 0) {
         printf(
             "phase four: filters knocked out together: %.0f groups, complements and random groups, %.0f points of curves, %d "
             "test images\n",
-            work->groups, work->points, work->input.images);
+            e->sets[FS_UNIT_GROUPS], e->sets[FS_UNIT_CURVES], e->input.images);
         fflush(stdout);
     }
-    fs_slots_create(run->world, run->input->settings->slots, &own);
-    fs_status status = fs_untouched_measure(&own, &work->input, poll, work, &work->untouched);
-    fs_progress_start(&work->progress, "knock-out", run->rank == 0, 0, 0);
-    return status ? status : fs_sweep_hand_out(run, work->jobs, work->count, run_block, work);
+    fs_status status = fs_experiments_measure(e);
+    return status ? status : fs_experiments_run(e);
 }
 
 fs_status fs_sweep_sets(fs_sweep_run *run)
 {
+    static const fs_experiments_kind kind = {run_block, record_block};
+    fs_experiments e;
     if (run->input->settings->replacement == FS_REPLACE_NONE)
         return FS_OK;
-    struct work work = {.run = run, .jobs = fs_alloc((size_t)run->input->plan->units, sizeof *work.jobs, "jobs")};
-    work.input = fs_sweep_knockout_input(run, work.layer, &work.room);
-    fs_status status = fs_agree(run->world, work.jobs ? FS_OK : FS_ERROR);
+    fs_status status = fs_experiments_open(run, &kind, FS_UNIT_GROUPS, FS_UNIT_CURVES, &e);
     if (!status)
-        status = run_work(&work);
-    fs_untouched_free(&work.untouched);
-    fs_knockout_room_free(&work.room);
-    free(work.jobs);
+        status = run_sets(&e);
+    fs_experiments_close(&e);
     return status;
 }
 

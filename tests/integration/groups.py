@@ -164,7 +164,8 @@ def by_list(layer, covered):
 
 # Any number of ranks; at once, or one after the other; the sets are those of the definition.
 for ranks in (1, 3):
-    run(ranks, *ZERO, *BOTH, "--out", f"both{ranks}.h5")
+    said = run(ranks, *ZERO, *BOTH, "--out", f"both{ranks}.h5").stdout
+    assert ("cut by images" in said.split("knocked out together")[1]) == (ranks > 1), said
 assert same("both1.h5", "both3.h5")
 groups, curves = check("both1.h5", by_label)
 assert len(groups) == len(curves) == 3
