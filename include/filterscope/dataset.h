@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "filterscope/status.h"
+#include "filterscope/stream.h"
 
 enum { FS_LABEL_NAME_BYTES = 32, FS_MAX_LABELS = 65535, FS_MOST_CHANNELS = 64 };
 
@@ -34,6 +35,9 @@ typedef struct fs_dataset {
     int set_labels;                          /* of the set as it is on disk: more where labels are left out */
     int32_t *number;                         /* [labels] rising: what the set calls each label; NULL: the same */
     uint8_t *pixels;                         /* [images][height][width][channels], 0..255 */
+    size_t mapped;                           /* bytes of pixels in memory that other ranks of the node share; 0: none does */
+    int file;                                /* where mapped: that memory's (fs_alloc_shareable); -1: it is handed on */
+    fs_stream *stream;                       /* pixels stay in their file, and this is how they come; NULL: pixels has them */
     uint16_t *label;                         /* [images] */
     char (*label_name)[FS_LABEL_NAME_BYTES]; /* [labels], zero-padded; "0", "1", ... where the set names none */
     uint32_t crc;                            /* CRC-32C of pixels, then label: what a resume compares */
@@ -57,7 +61,8 @@ typedef enum fs_split { FS_TRAIN, FS_TEST } fs_split;
  *     idx:DIR/SET    one of several sets in a folder, such as emnist-letters
  *     idx-plain:DIR  the same, but 28x28 images stay 28x28
  *     hdf5:FILE      one HDF5 file: train_images and test_images, uint8 [N][height][width][channels] or [N][height][width], and
- *                    train_labels and test_labels, whole numbers [N]; or images and labels in groups train and test
+ *                    train_labels and test_labels, whole numbers [N]; or images and labels in groups train and test; names
+ *                    in label_names, text of one length [K], if it is there
  * DIR is the folder with these files, or one whose subfolders, or theirs, have them in one place only.
  *   limit  in   >= 0: the first `limit` images only; 0 means all. More than there are: FS_ERROR with both numbers. All
  *               files of the split must still be there with a valid size; of CIFAR, records behind the limit are not read
@@ -75,8 +80,10 @@ fs_status fs_dataset_open(const char *spec, fs_split split, int limit, fs_datase
 typedef struct fs_data_request {
     fs_split split;
     int limit;
-    int labels;  /* K of an IDX or HDF5 set without training labels; 0: that is an error */
-    int unnamed; /* 1: leave the set's own file of label names aside, good or bad */
+    int labels;      /* K of an IDX or HDF5 set without training labels; 0: that is an error */
+    int unnamed;     /* 1: leave the set's own file of label names aside, good or bad */
+    int shared;      /* 1: pixels in memory that can be shared, where there is such */
+    uint64_t memory; /* bytes of pixels; images of an HDF5 file that take more stay there (data->stream). 0: no limit */
 } fs_data_request;
 
 fs_status fs_dataset_open_as(const char *spec, const fs_data_request *request, fs_dataset *data);
@@ -115,6 +122,10 @@ void fs_dataset_close(fs_dataset *data);
 
 /* Not collective. How images are scaled from now on. FS_ERROR: no memory; what fs_scaling_check refuses. */
 fs_status fs_dataset_set_scaling(fs_dataset *data, const fs_scaling *scaling);
+
+/* Not collective. Where data->stream, images first .. first+count-1 become what fs_dataset_scale and fs_dataset_augment find;
+ * of others these know nothing then. FS_ERROR: they cannot be read. */
+fs_status fs_dataset_fetch(const fs_dataset *data, int first, int count);
 
 /* Not collective. Input of the network for one image: x = 2p/255 - 1 (method, phase one) or as fs_dataset_set_scaling said,
  * [height][width][channels]. */

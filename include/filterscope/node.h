@@ -25,4 +25,17 @@ void fs_shared_meet(const fs_shared *shared);
 /* Collective on shared->comm. Does nothing to a zeroed one. */
 void fs_shared_free(fs_shared *shared);
 
+/* Bytes that are the same on all ranks and change no more. */
+typedef struct fs_common {
+    void *data;
+    size_t bytes;
+    size_t mapped; /* to be released with munmap, so many bytes; 0: with free() */
+    int file;      /* where mapped: fs_alloc_shareable's; -1: closed */
+} fs_common;
+
+/* Collective on comm. `common` is complete on rank 0 and zeroed elsewhere; afterwards all ranks have the bytes: those of a node
+ * in common, read only but on the first, where the system lets them, else each its own. Takes no copy of rank 0's where these
+ * are mapped. FS_ERROR on every rank where one has no memory; what a rank has by then stays its own. */
+fs_status fs_common_share(MPI_Comm comm, const char *what, fs_common *common);
+
 #endif

@@ -1,11 +1,13 @@
-#define _DEFAULT_SOURCE /* madvise */
+#define _GNU_SOURCE /* madvise, memfd_create */
 
 #include "filterscope/memory.h"
 
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "filterscope/status.h"
 
@@ -41,4 +43,19 @@ void *fs_alloc(size_t count, size_t size, const char *what)
     if (alignment == HUGE_PAGE)
         madvise(memory, rounded, MADV_HUGEPAGE); /* fewer address translations; where there are none, nothing is lost */
     return memset(memory, 0, rounded);
+}
+
+void *fs_alloc_shareable(size_t bytes, int *file)
+{
+    void *memory = MAP_FAILED;
+    *file = bytes < fs_memory_available() ? memfd_create("filterscope", MFD_CLOEXEC) : -1; /* else the kernel would kill */
+    if (*file < 0)
+        return NULL;
+    if (posix_fallocate(*file, 0, (off_t)bytes) == 0) /* no SIGBUS later */
+        memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, *file, 0);
+    if (memory != MAP_FAILED)
+        return memory;
+    close(*file);
+    *file = -1;
+    return NULL;
 }

@@ -98,6 +98,8 @@ typedef struct fs_data_choice {
     int test_images;
     const char *keep_labels; /* of train: 0-9,12; NULL: all */
     int drop_empty;          /* leave out labels without a training or a test image */
+    double hold_back;        /* of train: share of the training images; 0: none */
+    double memory;           /* GiB of training images on a node; more stay in their file. 0: half of what is free */
 } fs_data_choice;
 
 /* The options that train, sweep, plan and eval have in common, as rows of their tables. */
@@ -109,16 +111,26 @@ typedef struct fs_data_choice {
          0,                                                                                                                    \
          0,                                                                                                                    \
          "file with the labels' names, one a line (the set's own, else numbers)"},                                             \
+        {"drop-empty-labels",                                                                                                  \
+         FS_OPTION_FLAG,                                                                                                       \
+         &(choice)->drop_empty,                                                                                                \
+         0,                                                                                                                    \
+         0,                                                                                                                    \
+         "leave out labels without a training or a test image"},                                                               \
     {                                                                                                                          \
-        "drop-empty-labels", FS_OPTION_FLAG, &(choice)->drop_empty, 0, 0,                                                      \
-            "leave out labels without a training or a test image"                                                              \
+        "data-memory", FS_OPTION_NUMBER, &(choice)->memory, 0, 1e6,                                                            \
+            "GiB of a node for hdf5:FILE's training images; of more they stay in the file (half of what is free)"              \
     }
 
 /* Collective on MPI_COMM_WORLD. The splits that are not NULL, on rank 0, then everywhere; the same status on every rank.
  *   model  in, out  NULL, or complete on rank 0: where it was trained on some of the set's labels, these are used; it takes the
  *                   names of choice->label_names
- * choice->drop_empty wants both splits. */
-fs_status fs_load_data(const fs_data_choice *choice, fs_model *model, fs_dataset *train, fs_dataset *test);
+ *   held   out      with choice->hold_back, the images that are held back; else NULL is allowed
+ * choice->drop_empty wants both splits, choice->hold_back the first. */
+fs_status fs_load_data(const fs_data_choice *choice, fs_model *model, fs_dataset *train, fs_dataset *held, fs_dataset *test);
+
+/* Not collective. Prints a line, which begins with `command`, where training images stay in their file. */
+void fs_print_stream_note(const char *command, const fs_dataset *train);
 
 /* Not collective. FS_ERROR, naming the first label without a training or a test image. */
 fs_status fs_check_all_labels(const char *spec, const fs_dataset *train, const fs_dataset *test);

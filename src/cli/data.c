@@ -183,14 +183,30 @@ static fs_status name_labels(const char *path, fs_model *model, fs_dataset *trai
     return status;
 }
 
+static uint64_t memory_for(const fs_data_choice *choice)
+{
+    return choice->memory > 0 ? (uint64_t)(choice->memory * (1 << 30)) + 1 : fs_memory_available() / 2;
+}
+
+static int has_company(void)
+{
+    int ranks;
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    return ranks > 1;
+}
+
 /* On rank 0. */
-static fs_status read_splits(const fs_data_choice *choice, fs_model *model, fs_dataset *train, fs_dataset *test)
+static fs_status read_splits(const fs_data_choice *choice, fs_model *model, fs_dataset *train, fs_dataset *held,
+                             fs_dataset *test)
 {
     fs_status status = FS_OK;
-    fs_data_request request = {.split = FS_TRAIN, .limit = choice->train_images, .unnamed = choice->label_names != NULL};
+    fs_data_request request = {
+        .split = FS_TRAIN, .limit = choice->train_images, .unnamed = choice->label_names != NULL, .shared = has_company()};
+    request.memory = memory_for(choice);
     if (train)
         status = fs_dataset_open_as(choice->spec, &request, train);
     request.split = FS_TEST;
+    request.memory = 0;
     request.limit = choice->test_images;
     if (train)
         request.labels = train->labels;
@@ -204,19 +220,29 @@ static fs_status read_splits(const fs_data_choice *choice, fs_model *model, fs_d
         status = choose_labels(choice, model, train, test);
     if (!status && choice->label_names)
         status = name_labels(choice->label_names, model, train, test);
+    if (!status && choice->hold_back > 0)
+        status = fs_dataset_hold_back(train, choice->hold_back, held);
     return status;
 }
 
-fs_status fs_load_data(const fs_data_choice *choice, fs_model *model, fs_dataset *train, fs_dataset *test)
+fs_status fs_load_data(const fs_data_choice *choice, fs_model *model, fs_dataset *train, fs_dataset *held, fs_dataset *test)
 {
     int rank;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    fs_status status = fs_agree(MPI_COMM_WORLD, rank == 0 ? read_splits(choice, model, train, test) : FS_OK);
-    if (!status && train)
-        status = fs_share_dataset(MPI_COMM_WORLD, train);
-    if (!status && test)
-        status = fs_share_dataset(MPI_COMM_WORLD, test);
+    fs_status status = fs_agree(MPI_COMM_WORLD, rank == 0 ? read_splits(choice, model, train, held, test) : FS_OK);
+    fs_dataset *splits[] = {train, choice->hold_back > 0 ? held : NULL, test};
+    for (int i = 0; i < 3 && !status; i++)
+        if (splits[i])
+            status = fs_share_dataset(MPI_COMM_WORLD, splits[i]);
     return status;
+}
+
+void fs_print_stream_note(const char *command, const fs_dataset *train)
+{
+    if (train->stream)
+        printf("%s: %.1f GiB of training images stay in %s and are read as they are needed\n", command,
+               (double)fs_stream_stored(train->stream)->image * train->images / (1 << 30),
+               fs_stream_stored(train->stream)->path);
 }
 
 fs_status fs_check_all_labels(const char *spec, const fs_dataset *train, const fs_dataset *test)

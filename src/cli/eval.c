@@ -74,7 +74,8 @@ static fs_status load(struct job *job)
     *(train ? &a->data.train_images : &a->data.test_images) = a->images;
     fs_status status = fs_agree(MPI_COMM_WORLD, rank == 0 ? fs_model_load(a->model, &job->model) : FS_OK);
     if (!status)
-        status = fs_load_data(&a->data, &job->model, train || both ? &job->train : NULL, !train || both ? &job->test : NULL);
+        status =
+            fs_load_data(&a->data, &job->model, train || both ? &job->train : NULL, NULL, !train || both ? &job->test : NULL);
     if (!status)
         status = fs_share_model(MPI_COMM_WORLD, &job->model);
     if (!status)

@@ -128,14 +128,23 @@ static void print_quoted(const char *text)
     putchar('\'');
 }
 
+/* MiB of images, which the ranks of a node have in common. */
+static double images_of(const struct fs_sweep_job *job)
+{
+    const fs_dataset *test = &job->test;
+    return ((job->train.stream ? 0.0 : job->train.images) + test->images) * test->height * test->width * test->channels /
+           (1 << 20);
+}
+
 /* This sweep as a job: a rank a slot, time for twice the work and a start, and half as much memory again as this process
- * has had, which holds the same data, model and maps of a slot; what is kept on a node, shared among its ranks. */
-static void print_job(int argc, char **argv, int ranks, double hours, double mebibytes)
+ * has had, which holds the same model and maps of a slot; of `common` MiB, which it has, and of `kept`, each rank its part. */
+static void print_job(int argc, char **argv, int ranks, double hours, double common, double kept, double more)
 {
     enum { START = 10, ROUND = 50 }; /* minutes; MiB */
     struct rusage used;
     getrusage(RUSAGE_SELF, &used);
-    double minutes = ceil(START + 2 * 60 * hours / ranks), memory = 1.5 * (double)used.ru_maxrss / 1024 + mebibytes;
+    double minutes = ceil(START + 2 * 60 * hours / ranks), own = (double)used.ru_maxrss / 1024 - common,
+           memory = 1.5 * (own + common / ranks) + kept / ranks + more;
     printf("job:   EPOCHS=0 ");
     for (int i = 1; i + 1 < argc; i++) {
         const char *setting = setting_of(argv[i]);
@@ -175,7 +184,7 @@ fs_status fs_cli_plan(int argc, char **argv)
         if (job.a.knockout)
             hours += print_knockout(&job, rate, &more);
         printf("file:  %.1f MiB\n", (double)fs_results_bytes(&plan) / (1 << 20));
-        print_job(argc, argv, job.a.settings.slots, hours, kept / job.a.settings.slots + more);
+        print_job(argc, argv, job.a.settings.slots, hours, images_of(&job), kept, more);
     }
     fs_sweep_release(&job);
     return status;

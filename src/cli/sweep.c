@@ -349,7 +349,7 @@ fs_status fs_sweep_load(struct fs_sweep_job *job)
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     fs_status status = fs_agree(MPI_COMM_WORLD, rank == 0 ? fs_model_load(a->model, &job->model) : FS_OK);
     if (!status)
-        status = fs_load_data(&a->data, &job->model, &job->train, &job->test);
+        status = fs_load_data(&a->data, &job->model, &job->train, NULL, &job->test);
     if (!status)
         status = fs_share_model(MPI_COMM_WORLD, &job->model);
     if (!status)
@@ -378,6 +378,7 @@ static void announce(const struct fs_sweep_job *job)
     fs_print_config("filterscope " FS_VERSION " sweep", &job->config);
     fs_print_name_notes("sweep", job->model.net.labels, (const char(*)[FS_LABEL_NAME_BYTES])job->model.label_name);
     printf("  %-18s %d\n  %-18s %s\n", "ranks", ranks, "out", job->a.out);
+    fs_print_stream_note("sweep", &job->train);
     fflush(stdout);
 }
 

@@ -18,7 +18,6 @@
 
 struct arguments {
     const char *arch, *out, *init, *layers, *pixels, *mean, *std, *schedule, *flips, *weights;
-    double hold_back; /* share of the training images; 0 for none */
     int reserve;
     double stop_at; /* seconds since 1970; 0: never */
     fs_data_choice data;
@@ -73,8 +72,8 @@ static fs_status check_words(const struct arguments *a)
         status = fs_fail(FS_USAGE, "--first-weights belongs to a new network, not to --init");
     if (!status && a->data.keep_labels && a->data.drop_empty)
         status = fs_fail(FS_USAGE, "--keep-labels and --drop-empty-labels: one of the two chooses labels");
-    if (!status && (a->settings.ema >= 1 || a->hold_back >= 1))
-        status = fs_fail(FS_USAGE, "--%s: 1 is not below 1", a->hold_back >= 1 ? "hold-back" : "ema");
+    if (!status && (a->settings.ema >= 1 || a->data.hold_back >= 1))
+        status = fs_fail(FS_USAGE, "--%s: 1 is not below 1", a->data.hold_back >= 1 ? "hold-back" : "ema");
     if (!status && a->settings.norm_bias_lr <= 0)
         status = fs_fail(FS_USAGE, "--norm-bias-lr: %g is not above 0", a->settings.norm_bias_lr);
     return status;
@@ -120,7 +119,7 @@ static fs_status read_arguments(int argc, char **argv, struct arguments *a)
          "factor of the learning rate of batch norm's biases; divides their L2 (1)"},
         {"ema", FS_OPTION_NUMBER, &a->settings.ema, 0, 1,
          "decay a batch of an average of the weights, which is then the network (0: none)"},
-        {"hold-back", FS_OPTION_NUMBER, &a->hold_back, 0, 1,
+        {"hold-back", FS_OPTION_NUMBER, &a->data.hold_back, 0, 1,
          "share of each label's training images that only an SR is taken on, by epoch (0)"},
         {"keep-labels", FS_OPTION_TEXT, &a->data.keep_labels, 0, 0, "the set's labels to be used, as 0-9,12 (all)"},
         {"seed", FS_OPTION_SEED, &a->settings.seed, 0, 0, "of weights, order and augmentation (1)"},
@@ -390,7 +389,7 @@ static fs_status find_model(struct arguments *a, const fs_arch *arch, const fs_t
     return status ? status : plan_epochs(a->out, a->settings.recipe.epochs, model);
 }
 
-static void announce(const struct arguments *a, const fs_model *model)
+static void announce(const struct arguments *a, const fs_dataset *train, const fs_model *model)
 {
     int ranks;
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
@@ -398,6 +397,7 @@ static void announce(const struct arguments *a, const fs_model *model)
     printf("  %-18s %d\n  %-18s %d\n  %-18s %zu\n  %-18s %s\n", "epochs", a->settings.recipe.epochs, "ranks", ranks,
            "parameters", model->net.parameters, "out", a->out);
     fs_print_name_notes("train", model->net.labels, (const char(*)[FS_LABEL_NAME_BYTES])model->label_name);
+    fs_print_stream_note("train", train);
     if (model->net.dropouts)
         printf("train: dropout does nothing here\n");
     if (ranks > a->settings.slots)
@@ -429,12 +429,9 @@ static fs_status freeze(const struct arguments *a, fs_network *net)
     return status;
 }
 
-/* On each rank by itself: what is held back is a function of the images. */
 static fs_status load_splits(const struct arguments *a, struct splits *data)
 {
-    fs_status status = fs_load_data(&a->data, NULL, &data->train, &data->test);
-    if (!status && a->hold_back > 0)
-        status = fs_agree(MPI_COMM_WORLD, fs_dataset_hold_back(&data->train, a->hold_back, &data->held));
+    fs_status status = fs_load_data(&a->data, NULL, &data->train, &data->held, &data->test);
     data->train.alternating = is_second(a->flips, "alternating");
     return status;
 }
@@ -469,7 +466,7 @@ static fs_status run(struct arguments *a, const fs_arch *arch, fs_target *target
     if (status)
         return status;
     if (rank == 0)
-        announce(a, model);
+        announce(a, &data->train, model);
     return fs_train(MPI_COMM_WORLD, &a->settings, &data->train, data->held.images ? &data->held : NULL, &data->test, target,
                     model);
 }

@@ -35,6 +35,8 @@ static void scale(const fs_dataset *data, const uint8_t *pixels, size_t count, f
 static const uint8_t *image_pixels(const fs_dataset *data, int image)
 {
     assert(image >= 0 && image < data->images);
+    if (data->stream)
+        return fs_stream_pixels(data->stream, image);
     return data->pixels + (size_t)image * data->height * data->width * data->channels;
 }
 

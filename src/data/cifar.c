@@ -122,7 +122,7 @@ static fs_status read_cifar(const cifar_layout *layout, const char *folder, cons
     data->width = SIDE;
     data->channels = CHANNELS;
     data->labels = layout->labels;
-    if (fs_data_allocate(folder, available, request->limit, data) != FS_OK)
+    if (fs_data_allocate(folder, available, request, data) != FS_OK)
         return FS_ERROR;
     for (int i = 0; i < files && image < data->images; i++) {
         int left = data->images - image;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@ typedef struct data_format {
     const char *names;    /* file with one label name a line; NULL where the format has none */
     fs_data_holds *holds; /* NULL: the place is the file itself */
     fs_reader *read;
+    int streams; /* pixels may stay there */
 } data_format;
 
 static const data_format formats[] = {
@@ -22,7 +24,7 @@ static const data_format formats[] = {
     {"cifar100:", "fine_label_names.txt", fs_holds_cifar100, fs_read_cifar100},
     {"idx:", NULL, fs_holds_idx, fs_read_idx},
     {"idx-plain:", NULL, fs_holds_idx, fs_read_idx_plain},
-    {"hdf5:", NULL, NULL, fs_read_hdf5},
+    {"hdf5:", NULL, NULL, fs_read_hdf5, 1},
 };
 
 enum { FORMATS = sizeof formats / sizeof *formats };
@@ -99,6 +101,8 @@ static fs_status read_names(const char *folder, const char *file, fs_dataset *da
 
 static fs_status name_labels(const char *folder, const data_format *format, int unnamed, fs_dataset *data)
 {
+    if (data->label_name)
+        return FS_OK;
     data->label_name = fs_alloc(data->labels, sizeof *data->label_name, "the label names of a data set");
     if (!data->label_name)
         return FS_ERROR;
@@ -117,17 +121,20 @@ fs_status fs_dataset_open_as(const char *spec, const fs_data_request *request, f
         return fs_fail(FS_USAGE, "data set '%s': expected " FS_DATASET_SPECS, spec);
     if (request->limit < 0)
         return fs_fail(FS_USAGE, "limit of %d images: expected a positive number, or 0 for all", request->limit);
+    fs_data_request own = *request;
+    own.memory = format->streams ? request->memory : 0;
     fs_status status = find_folder(format, place, folder);
     if (!status)
-        status = format->read(folder, request, data);
+        status = format->read(folder, &own, data);
     if (!status)
         status = name_labels(folder, format, request->unnamed, data);
+    if (!status)
+        status = fs_data_sum(data);
     if (status) {
         fs_dataset_close(data);
         return status;
     }
     data->set_labels = data->labels;
-    data->crc = fs_data_checksum(data);
     return FS_OK;
 }
 
@@ -137,9 +144,21 @@ fs_status fs_dataset_open(const char *spec, fs_split split, int limit, fs_datase
     return fs_dataset_open_as(spec, &request, data);
 }
 
+static void release_pixels(fs_dataset *data)
+{
+    if (!data->mapped) {
+        free(data->pixels);
+        return;
+    }
+    munmap(data->pixels, data->mapped);
+    if (data->file >= 0)
+        close(data->file);
+}
+
 void fs_dataset_close(fs_dataset *data)
 {
-    free(data->pixels);
+    release_pixels(data);
+    fs_stream_close(data->stream);
     free(data->label);
     free(data->number);
     free(data->label_name);

@@ -34,25 +34,34 @@ static fs_status choose(const fs_dataset *data, double share, int *image, int *o
     return FS_OK;
 }
 
-/* Moves image `from` of `data` to place `to` of `into`, which may be `data`. */
-static void move(const fs_dataset *data, int from, fs_dataset *into, int to)
+/* The chosen images, into `held`; also of a set whose images stay in their file. */
+static fs_status copy(const fs_dataset *data, const uint8_t *chosen, int *image, fs_dataset *held)
 {
     size_t bytes = (size_t)data->height * data->width * data->channels;
-    memmove(into->pixels + to * bytes, data->pixels + from * bytes, bytes);
-    into->label[to] = data->label[from];
-}
-
-static void split(fs_dataset *data, const uint8_t *chosen, fs_dataset *held)
-{
-    int kept = 0, moved = 0;
+    int held_back = 0;
     for (int i = 0; i < data->images; i++)
         if (chosen[i])
-            move(data, i, held, moved++);
-        else
-            move(data, i, data, kept++);
+            image[held_back++] = i;
+    for (int i = 0; i < held_back; i++)
+        held->label[i] = data->label[image[i]];
+    if (data->stream)
+        return fs_stream_read(data->stream, held_back, image, held->pixels);
+    for (int i = 0; i < held_back; i++)
+        memcpy(held->pixels + i * bytes, data->pixels + image[i] * bytes, bytes);
+    return FS_OK;
+}
+
+static fs_status split(fs_dataset *data, const uint8_t *chosen, int *image, fs_dataset *held)
+{
+    int kept = 0;
+    fs_status status = copy(data, chosen, image, held);
+    for (int i = 0; i < data->images; i++)
+        if (!chosen[i])
+            fs_data_move(data, i, kept++);
     data->images = kept;
-    data->crc = fs_data_checksum(data);
-    held->crc = fs_data_checksum(held);
+    if (!status)
+        status = fs_data_sum(data);
+    return status ? status : fs_data_sum(held);
 }
 
 static fs_status allocate(const fs_dataset *data, const uint8_t *chosen, fs_dataset *held)
@@ -61,6 +70,8 @@ static fs_status allocate(const fs_dataset *data, const uint8_t *chosen, fs_data
     held->number = NULL;
     held->label_name = NULL;
     held->scaled = NULL;
+    held->stream = NULL;
+    held->mapped = 0;
     held->images = 0;
     for (int i = 0; i < data->images; i++)
         held->images += chosen[i];
@@ -81,8 +92,8 @@ fs_status fs_dataset_hold_back(fs_dataset *data, double share, fs_dataset *held)
     if (!status && !held->images)
         status = fs_fail(FS_USAGE, "a share of %g holds back none of the %d training images", share, data->images);
     if (!status)
-        split(data, chosen, held);
-    else
+        status = split(data, chosen, image, held);
+    if (status)
         fs_dataset_close(held);
     free(image);
     free(order);

@@ -307,7 +307,7 @@ static fs_status read_idx(const char *folder, const fs_data_request *request, in
         status = count_labels(&set, request->labels, &data->labels);
     if (!status) {
         set_shape(&split.images, plain, data);
-        status = fs_data_allocate(folder, (int)split.images.size[0], request->limit, data);
+        status = fs_data_allocate(folder, (int)split.images.size[0], request, data);
     }
     if (!status)
         status = read_labels(&split.labels, data->images, data->label, &largest);

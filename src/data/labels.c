@@ -38,18 +38,15 @@ static int32_t *invert(int labels, const int32_t *number, int set_labels)
 /* Moves the images whose labels are kept to the front. */
 static void keep_images(fs_dataset *data, const int32_t *kept)
 {
-    size_t bytes = (size_t)data->height * data->width * data->channels;
     int images = 0;
     for (int i = 0; i < data->images; i++) {
         int32_t label = kept[data->label[i]];
         if (label < 0)
             continue;
-        data->label[images] = (uint16_t)label;
-        if (images < i)
-            memcpy(data->pixels + images * bytes, data->pixels + i * bytes, bytes);
-        images++;
+        fs_data_move(data, i, images);
+        data->label[images++] = (uint16_t)label;
     }
-    data->images = images;
+    data->images = images; /* of a stream's rows, the first */
 }
 
 fs_status fs_dataset_keep_labels(fs_dataset *data, int labels, const int32_t *number)
@@ -69,6 +66,7 @@ fs_status fs_dataset_keep_labels(fs_dataset *data, int labels, const int32_t *nu
     free(kept);
     data->set_labels = data->labels;
     data->labels = labels;
-    data->crc = fs_data_checksum(data);
-    return data->images ? FS_OK : fs_fail(FS_ERROR, "no image has one of the %d labels that are used", labels);
+    if (!data->images)
+        return fs_fail(FS_ERROR, "no image has one of the %d labels that are used", labels);
+    return fs_data_sum(data);
 }

@@ -65,8 +65,7 @@ static int next_line(const names_text *file, size_t *at, const char **line, size
     return 1;
 }
 
-/* Copies a name, cut to what fits, but never inside a character. */
-static void set_name(const char *name, size_t length, char entry[FS_LABEL_NAME_BYTES])
+void fs_data_set_name(const char *name, size_t length, char entry[FS_LABEL_NAME_BYTES])
 {
     if (length >= FS_LABEL_NAME_BYTES) {
         length = FS_LABEL_NAME_BYTES - 1;
@@ -95,7 +94,7 @@ static fs_status each_name(const names_text *file, size_t first, char (*name)[FS
         if (length == 0)
             continue;
         if (name)
-            set_name(line, length, name[*count]);
+            fs_data_set_name(line, length, name[*count]);
         else
             status = check_name(file, *count, line, length);
         ++*count;

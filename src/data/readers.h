@@ -7,8 +7,9 @@
 #include "filterscope/dataset.h"
 #include "filterscope/path.h"
 
-/* A reader takes the folder's path and the request as fs_dataset_open_as does, and fills everything in `data` but label_name,
- * set_labels and crc. What it allocated before a failure stays in `data`, for the caller to release. FS_OK or FS_ERROR. */
+/* A reader takes the folder's path and the request as fs_dataset_open_as does, and fills everything in `data` but set_labels,
+ * crc and, where no name is in the file itself or the request is unnamed, label_name. What it allocated before a failure stays
+ * in `data`, for the caller to release. FS_OK or FS_ERROR. */
 typedef fs_status fs_reader(const char *folder, const fs_data_request *request, fs_dataset *data);
 
 fs_reader fs_read_cifar10;
@@ -39,11 +40,17 @@ fs_status fs_data_path(const char *folder, const char *name, char *path);
  * a file is opened, since opening a pipe would wait for ever. */
 fs_status fs_data_file_size(const char *path, uint64_t *bytes);
 
-/* Sets data->images from `available` (>= 1) and `limit`, then allocates pixels and label; the shape is in `data`
- * already. FS_ERROR where limit is larger than available, or without memory. */
-fs_status fs_data_allocate(const char *folder, int available, int limit, fs_dataset *data);
+/* Sets data->images from `available` (>= 1) and the request's limit, then allocates label and, unless they take more than
+ * request->memory, pixels; the shape is in `data` already. FS_ERROR where limit is larger than available, or without memory. */
+fs_status fs_data_allocate(const char *folder, int available, const fs_data_request *request, fs_dataset *data);
 
-/* CRC-32C of pixels, then label. */
-uint32_t fs_data_checksum(const fs_dataset *data);
+/* Copies a name of `length` bytes, cut to what fits, but never inside a character. */
+void fs_data_set_name(const char *name, size_t length, char entry[FS_LABEL_NAME_BYTES]);
+
+/* data->crc: CRC-32C of pixels, then label. FS_ERROR where pixels stay in their file, and cannot be read. */
+fs_status fs_data_sum(fs_dataset *data);
+
+/* Image `from` becomes image `to`, which is not behind it; pixels and label. */
+void fs_data_move(fs_dataset *data, int from, int to);
 
 #endif

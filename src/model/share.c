@@ -5,7 +5,9 @@
 
 #include "filterscope/mask.h"
 #include "filterscope/memory.h"
+#include "filterscope/node.h"
 #include "filterscope/slots.h"
+#include "filterscope/stream.h"
 
 static int rank_of(MPI_Comm comm)
 {
@@ -14,33 +16,73 @@ static int rank_of(MPI_Comm comm)
     return rank;
 }
 
+/* Each rank opens the file itself. */
+static fs_status share_stream(MPI_Comm comm, fs_dataset *data)
+{
+    fs_stored at = {0};
+    fs_status status = FS_OK;
+    int owns = rank_of(comm) == 0;
+    if (owns)
+        at = *fs_stream_stored(data->stream);
+    fs_share_bytes(comm, 0, &at, sizeof at);
+    if (!owns) {
+        at.row = fs_alloc((size_t)at.images, sizeof *at.row, "rows of images");
+        at.offset = fs_alloc((size_t)at.chunks, sizeof *at.offset, "places of chunks");
+        status = at.row && at.offset ? FS_OK : FS_ERROR;
+    }
+    status = fs_agree(comm, status);
+    if (!status) {
+        fs_share_bytes(comm, 0, at.row, (size_t)at.images * sizeof *at.row);
+        fs_share_bytes(comm, 0, at.offset, (size_t)at.chunks * sizeof *at.offset);
+        status = fs_agree(comm, owns ? FS_OK : fs_stream_open(&at, &data->stream));
+    } else if (!owns) {
+        free(at.row);
+        free(at.offset);
+    }
+    return status;
+}
+
+static fs_status share_pixels(MPI_Comm comm, fs_dataset *data)
+{
+    size_t bytes = (size_t)data->images * data->height * data->width * data->channels;
+    fs_common common = {data->pixels, data->mapped ? data->mapped : bytes, data->mapped, data->file};
+    fs_status status = fs_common_share(comm, "pixels", &common);
+    data->pixels = common.data;
+    data->mapped = common.mapped;
+    data->file = common.file;
+    return status;
+}
+
 fs_status fs_share_dataset(MPI_Comm comm, fs_dataset *data)
 {
     fs_dataset own = *data;
     fs_share_bytes(comm, 0, data, sizeof *data);
-    size_t images = (size_t)data->images, bytes = images * data->height * data->width * data->channels;
+    size_t images = (size_t)data->images;
     fs_status status = FS_OK;
-    int numbered = data->number != NULL; /* rank 0's */
+    int numbered = data->number != NULL, named = data->label_name != NULL, streams = data->stream != NULL; /* rank 0's */
     if (rank_of(comm) == 0) {
         *data = own;
     } else {
         data->scaled = NULL;
-        data->pixels = fs_alloc(bytes, 1, "pixels");
+        data->pixels = NULL;
+        data->stream = NULL;
+        data->mapped = 0;
         data->label = fs_alloc(images, sizeof *data->label, "labels");
-        data->label_name = fs_alloc((size_t)data->labels, sizeof *data->label_name, "label names");
-        if (data->number)
+        if (named)
+            data->label_name = fs_alloc((size_t)data->labels, sizeof *data->label_name, "label names");
+        if (numbered)
             data->number = fs_alloc((size_t)data->labels, sizeof *data->number, "numbers of labels");
-        status = data->pixels && data->label && data->label_name && (data->number || !numbered) ? FS_OK : FS_ERROR;
+        status = data->label && (data->label_name || !named) && (data->number || !numbered) ? FS_OK : FS_ERROR;
     }
     status = fs_agree(comm, status);
     if (status)
         return status;
-    fs_share_bytes(comm, 0, data->pixels, bytes);
     fs_share_bytes(comm, 0, data->label, images * sizeof *data->label);
-    fs_share_bytes(comm, 0, data->label_name, (size_t)data->labels * sizeof *data->label_name);
+    if (named)
+        fs_share_bytes(comm, 0, data->label_name, (size_t)data->labels * sizeof *data->label_name);
     if (numbered)
         fs_share_bytes(comm, 0, data->number, (size_t)data->labels * sizeof *data->number);
-    return FS_OK;
+    return streams ? share_stream(comm, data) : share_pixels(comm, data);
 }
 
 /* The same network on a rank that has none, but for its values. */

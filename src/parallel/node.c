@@ -1,10 +1,9 @@
-#define _GNU_SOURCE /* memfd_create */
-
 #include "filterscope/node.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,19 +19,14 @@ struct place {
     ino_t inode; /* whether what a rank has opened is this file */
 };
 
-static struct place make_file(size_t bytes)
+static struct place place_of(int file)
 {
     struct stat found;
-    struct place place = {.pid = getpid(), .file = memfd_create("filterscope", MFD_CLOEXEC)};
-    if (place.file < 0)
-        return place;
-    if (posix_fallocate(place.file, 0, (off_t)bytes) == 0 && fstat(place.file, &found) == 0) { /* no SIGBUS later */
-        place.device = found.st_dev;
-        place.inode = found.st_ino;
-        return place;
-    }
-    close(place.file);
-    place.file = -1;
+    struct place place = {.pid = getpid(), .file = file};
+    if (file < 0 || fstat(file, &found) != 0)
+        return (struct place){.file = -1};
+    place.device = found.st_dev;
+    place.inode = found.st_ino;
     return place;
 }
 
@@ -48,24 +42,48 @@ static int open_file(const struct place *place)
     return -1;
 }
 
+static void *map_place(const struct place *place, size_t bytes, int protection)
+{
+    int file = open_file(place);
+    if (file < 0)
+        return NULL;
+    void *data = mmap(NULL, bytes, protection, MAP_SHARED, file, 0);
+    close(file);
+    return data == MAP_FAILED ? NULL : data;
+}
+
+/* Collective on `node`, whose rank 0 has `bytes` at *data, in memory that is in `file`, or has -1: then, as where one cannot
+ * map it, *data is NULL on the others, and 0 is returned. */
+static int map_all(MPI_Comm node, size_t bytes, int protection, int file, void **data)
+{
+    int rank;
+    MPI_Comm_rank(node, &rank);
+    struct place place = {.file = -1};
+    if (rank == 0)
+        place = place_of(file);
+    MPI_Bcast(&place, (int)sizeof place, MPI_BYTE, 0, node);
+    if (rank > 0)
+        *data = place.file < 0 ? NULL : map_place(&place, bytes, protection);
+    int failed = fs_any(node, place.file < 0 || !*data); /* and all have opened it */
+    if (failed && rank > 0 && *data) {
+        munmap(*data, bytes);
+        *data = NULL;
+    }
+    return !failed;
+}
+
 /* 1 where all ranks of shared->comm have the memory mapped. */
 static int map(fs_shared *shared)
 {
-    struct place place = {.file = -1};
-    void *data = MAP_FAILED;
-    if (shared->rank == 0)
-        place = make_file(shared->bytes);
-    MPI_Bcast(&place, (int)sizeof place, MPI_BYTE, 0, shared->comm);
-    int file = place.file < 0 || shared->rank == 0 ? place.file : open_file(&place);
-    if (file >= 0)
-        data = mmap(NULL, shared->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    int failed = fs_any(shared->comm, data == MAP_FAILED); /* and all have opened it */
+    int file = -1;
+    void *data = shared->rank == 0 ? fs_alloc_shareable(shared->bytes, &file) : NULL;
+    int mapped = map_all(shared->comm, shared->bytes, PROT_READ | PROT_WRITE, file, &data);
     if (file >= 0)
         close(file);
-    if (failed && data != MAP_FAILED)
+    if (!mapped && data)
         munmap(data, shared->bytes);
-    shared->data = failed ? NULL : data;
-    return !failed;
+    shared->data = mapped ? data : NULL;
+    return mapped;
 }
 
 static void describe_ranks(fs_shared *shared)
@@ -114,4 +132,78 @@ void fs_shared_free(fs_shared *shared)
         free(shared->data);
     MPI_Comm_free(&shared->comm);
     *shared = (fs_shared){0};
+}
+
+/* The first rank of a node but rank 0's allocates; rank 0's moves what others could not map, where it has company. */
+static fs_status prepare(int ranks, int holds, const char *what, fs_common *common)
+{
+    fs_common made = {.bytes = common->bytes, .file = -1};
+    if (holds && (ranks == 1 || common->mapped))
+        return FS_OK;
+    if (ranks > 1)
+        made.data = fs_alloc_shareable(made.bytes, &made.file);
+    if (made.data)
+        made.mapped = made.bytes;
+    else if (holds)
+        return FS_OK;
+    else
+        made.data = fs_alloc(made.bytes, 1, what);
+    if (holds) {
+        memcpy(made.data, common->data, made.bytes);
+        free(common->data);
+    }
+    *common = made;
+    return made.data ? FS_OK : FS_ERROR;
+}
+
+/* The bytes of rank 0 to the first ranks of the other nodes. */
+static void send_to_nodes(MPI_Comm comm, int first, fs_common *common)
+{
+    MPI_Comm leaders;
+    MPI_Comm_split(comm, first ? 0 : MPI_UNDEFINED, 0, &leaders);
+    if (!first)
+        return;
+    fs_share_bytes(leaders, 0, common->data, common->bytes);
+    MPI_Comm_free(&leaders);
+}
+
+/* From a node's first rank to its others: as memory in common, else as copies. */
+static fs_status share_on_node(MPI_Comm comm, MPI_Comm node, const char *what, fs_common *common)
+{
+    int rank, ranks;
+    MPI_Comm_rank(node, &rank);
+    MPI_Comm_size(node, &ranks);
+    void *data = common->data;
+    int mapped = ranks > 1 && map_all(node, common->bytes, PROT_READ, common->file, &data);
+    if (rank > 0)
+        *common = (fs_common){data, common->bytes, mapped ? common->bytes : 0, -1};
+    if (rank > 0 && !mapped)
+        common->data = fs_alloc(common->bytes, 1, what);
+    fs_status status = fs_agree(comm, common->data ? FS_OK : FS_ERROR);
+    if (!status && ranks > 1 && !mapped)
+        fs_share_bytes(node, 0, common->data, common->bytes);
+    return status;
+}
+
+fs_status fs_common_share(MPI_Comm comm, const char *what, fs_common *common)
+{
+    MPI_Comm node;
+    int rank, rank_there, ranks_there;
+    MPI_Comm_rank(comm, &rank);
+    MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
+    MPI_Comm_rank(node, &rank_there);
+    MPI_Comm_size(node, &ranks_there);
+    fs_share_bytes(comm, 0, &common->bytes, sizeof common->bytes);
+    fs_status status = rank_there == 0 ? prepare(ranks_there, rank == 0, what, common) : FS_OK;
+    status = fs_agree(comm, status);
+    if (!status) {
+        send_to_nodes(comm, rank_there == 0, common);
+        status = share_on_node(comm, node, what, common);
+    }
+    MPI_Comm_free(&node);
+    if (common->mapped && common->file >= 0) {
+        close(common->file);
+        common->file = -1;
+    }
+    return status;
 }

@@ -28,6 +28,7 @@ static int share_of(const struct evaluation *e, long long round, int rank, long 
     return left < 0 ? 0 : left < e->chunk ? (int)left : e->chunk;
 }
 
+/* The loss, of images that can be scaled. */
 static double run_chunk(struct evaluation *e, int first, int images)
 {
     int unused;
@@ -60,6 +61,11 @@ static fs_status run(struct evaluation *e, double *loss, fs_logits_sink *sink, v
         long long first;
         int images = share_of(e, round, e->rank, &first), stop = 0;
         double own[2] = {0, fs_stop_wanted() != NULL};
+        fs_status status = images ? fs_dataset_fetch(e->data, (int)first, images) : FS_OK;
+        if (e->data->stream)
+            status = fs_agree(e->comm, status);
+        if (status)
+            return status;
         if (images)
             own[0] = run_chunk(e, (int)first, images);
         MPI_Allgather(own, 2, MPI_DOUBLE, e->sums, 2, MPI_DOUBLE, e->comm);

@@ -11,6 +11,7 @@
 #include "filterscope/memory.h"
 #include "filterscope/random.h"
 #include "filterscope/stop.h"
+#include "phases/feed.h"
 #include "phases/progress.h"
 #include "phases/views.h"
 
@@ -24,6 +25,7 @@ struct trainer {
     fs_probe *probes;
     int count;
     fs_workspace space;
+    fs_feed feed;
     int *order;
     uint16_t *label;        /* [batch] of the slot in work */
     float *logits;          /* [batch][labels] */
@@ -172,6 +174,9 @@ static fs_status run_batch(struct trainer *t, int epoch, int batch, fs_progress 
 {
     int first = batch * t->settings->batch, images = t->train->images - first;
     t->batch_images = images < t->settings->batch ? images : t->settings->batch;
+    fs_status status = fs_feed_next(&t->feed);
+    if (status)
+        return status;
     if (t->own->count)
         run_slots(t, epoch, first, t->own->first, t->own->count, 0);
     fs_slots_fold(t->own, t->slot_sums, (size_t)t->count * SUMS);
@@ -284,6 +289,8 @@ static fs_status run(struct trainer *t, const fs_probe_events *events, int speak
             seen = active;
             started = fs_seconds();
             fs_random_order(s->seed, (uint32_t)ordered, t->order, t->train->images);
+            t->feed = (fs_feed){.data = t->train, .own = t->own, .order = t->order, .batch = s->batch};
+            fs_feed_start(&t->feed, batch * s->batch);
             fs_views_meet(&t->views);
             snprintf(what, sizeof what, "probe: %d layer%s, epoch %d/%d, deepest", active, active == 1 ? "" : "s", ordered,
                      s->epochs);

@@ -11,6 +11,7 @@
 #include "filterscope/memory.h"
 #include "filterscope/random.h"
 #include "filterscope/stop.h"
+#include "phases/feed.h"
 #include "phases/progress.h"
 
 /* Right answers among the images of one chunk. */
@@ -55,6 +56,7 @@ struct loop {
     fs_slots own;
     fs_backprop *backprop;
     fs_workspace space;
+    fs_feed feed;
     int *order;         /* [training images] of the epoch */
     double saved, cost; /* when the model was last written (fs_seconds), and what that took */
 };
@@ -163,10 +165,15 @@ static fs_status run_batches(struct loop *l, int epoch, fs_progress *progress)
 {
     fs_model *model = l->model;
     int batch = l->settings->batch, images = l->train->images;
+    l->feed = (fs_feed){.data = l->train, .own = &l->own, .order = l->order, .batch = batch};
+    fs_feed_start(&l->feed, model->batch * batch);
     for (int first = model->batch * batch; first < images; first += batch) {
         int count = images - first < batch ? images - first : batch;
         fs_batch_sums sums;
         double done = epoch - 1 + (double)first / images;
+        fs_status status = fs_feed_next(&l->feed);
+        if (status)
+            return status;
         if (fs_train_batch(l->settings, l->train, l->order + first, count, done, &l->own, l->backprop, &model->net, &sums))
             return fs_fail(FS_ERROR, "the loss is %g in epoch %d, batch %d: a lower --lr or --fc-lr may help", fabs(sums.loss),
                            epoch, first / batch);
@@ -179,7 +186,7 @@ static fs_status run_batches(struct loop *l, int epoch, fs_progress *progress)
         int asked = fs_any(l->own.comm, (fs_stop_wanted() ? STOP : 0) | (is_due(l) ? SAVE : 0));
         if (asked & STOP)
             return FS_STOPPED;
-        fs_status status = asked & SAVE ? save(l) : FS_OK;
+        status = asked & SAVE ? save(l) : FS_OK;
         if (status)
             return status;
     }

@@ -13,7 +13,9 @@
  *                 enospc  this call and all later writes fail with ENOSPC
  *                 alloc   allocation number FAULT_AT fails; files are let alone
  *                 finalize   MPI_Finalize never ends
+ *                 hang    the call never ends
  *   FAULT_READS   with it, what only reads is counted, too: open, read, pread, close
+ *   FAULT_THREADS with it, calls of all threads are counted
  *   FAULT_LOG     a file to which each counted call is appended: number, call, path, offset, bytes */
 #undef _FILE_OFFSET_BITS /* else pwrite would be another name of pwrite64: both are wanted here */
 #ifndef _GNU_SOURCE
@@ -31,17 +33,18 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum fault { NONE, KILL, TORN, AFTER, STOP, SHORT, EIO_ONCE, FULL, ALLOC, FINALIZE };
+enum fault { NONE, KILL, TORN, AFTER, STOP, SHORT, EIO_ONCE, FULL, ALLOC, FINALIZE, HANG };
 
 static enum fault fault;
 static long at;
 static const char *folder, *log_path;
-static int reads;
+static int reads, threads;
 static atomic_long calls;
 
 __attribute__((constructor)) static void read_orders(void)
 {
-    static const char *const names[] = {"", "kill", "torn", "after", "stop", "short", "eio", "enospc", "alloc", "finalize"};
+    static const char *const names[] = {"",    "kill",   "torn",  "after",    "stop", "short",
+                                        "eio", "enospc", "alloc", "finalize", "hang"};
     const char *rank = getenv(getenv("PMI_RANK") ? "PMI_RANK" : "OMPI_COMM_WORLD_RANK"), *wanted = getenv("FAULT_RANK"),
                *order = getenv("FAULT_DO");
     if (strcmp(rank ? rank : "0", wanted ? wanted : "0") != 0 || strcmp(program_invocation_short_name, "filterscope") != 0)
@@ -49,6 +52,7 @@ __attribute__((constructor)) static void read_orders(void)
     folder = getenv("FAULT_FOLDER");
     log_path = getenv("FAULT_LOG");
     reads = getenv("FAULT_READS") != NULL;
+    threads = getenv("FAULT_THREADS") != NULL;
     at = getenv("FAULT_AT") ? atol(getenv("FAULT_AT")) : 0;
     for (size_t i = 0; order && i < sizeof names / sizeof *names; i++)
         if (strcmp(order, names[i]) == 0)
@@ -73,10 +77,15 @@ static void note(long number, const char *call, const char *path, off_t offset, 
     ((int (*)(int))next("close"))(file);
 }
 
-/* What to do with this call. Before it: SIGKILL and SIGSTOP. */
+static int counts_here(void)
+{
+    return threads || gettid() == getpid();
+}
+
+/* What to do with this call. Before it: SIGKILL, SIGSTOP and a wait for ever. */
 static enum fault order_for(const char *call, const char *path, off_t offset, size_t bytes)
 {
-    if (!folder || fault == ALLOC || fault == FINALIZE || gettid() != getpid() || strncmp(path, folder, strlen(folder)) != 0)
+    if (!folder || fault == ALLOC || fault == FINALIZE || !counts_here() || strncmp(path, folder, strlen(folder)) != 0)
         return NONE;
     long number = atomic_fetch_add(&calls, 1) + 1;
     if (log_path)
@@ -89,13 +98,15 @@ static enum fault order_for(const char *call, const char *path, off_t offset, si
         kill(getpid(), SIGKILL);
     if (fault == STOP)
         kill(getpid(), SIGSTOP);
+    while (fault == HANG)
+        pause();
     return fault;
 }
 
 static enum fault order_for_file(const char *call, int file, off_t offset, size_t bytes)
 {
     char link[64], path[4096];
-    if (!folder || gettid() != getpid())
+    if (!folder || !counts_here())
         return NONE;
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
     ssize_t length = readlink(link, path, sizeof path - 1);

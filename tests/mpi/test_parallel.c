@@ -126,9 +126,9 @@ static void ranks_agree_on_the_worst_status_and_its_message(void **state)
     assert_string_equal(fs_message(), "rank 0 says so");
 }
 
-static void a_data_set_arrives_everywhere(void **state)
+/* Rank 0's data set everywhere, its pixels in memory in common or not. */
+static void share_data(int together)
 {
-    (void)state;
     fs_dataset data = {0};
     if (rank == 0) {
         data = (fs_dataset){.images = 3, .height = 2, .width = 5, .channels = 1, .labels = 2, .crc = 77};
@@ -146,7 +146,20 @@ static void a_data_set_arrives_everywhere(void **state)
     assert_true(data.images == 3 && data.width == 5 && data.crc == 77 && data.label[2] == 1 && data.pixels[29] == 203);
     assert_string_equal(data.label_name[1], "one");
     assert_int_equal(data.number[1], 4);
+    if (rank > 0)
+        assert_int_equal(data.mapped > 0, together);
+    if (rank == 0)
+        data.pixels[3] = 100;
+    MPI_Barrier(MPI_COMM_WORLD);
+    assert_int_equal(data.pixels[3], together || rank == 0 ? 100 : 21);
     fs_dataset_close(&data);
+    assert_null(data.pixels);
+}
+
+static void a_data_set_arrives_everywhere(void **state)
+{
+    (void)state;
+    share_data(ranks > 1);
 }
 
 /* Each rank of the node writes its part; afterwards each sees all of it. */
@@ -186,6 +199,9 @@ static void where_one_cannot_share_each_has_its_own(void **state)
         setrlimit(RLIMIT_NOFILE, &before);
         assert_int_equal(status, FS_OK);
         write_and_see(&shared, ranks == 1);
+        setrlimit(RLIMIT_NOFILE, &none);
+        share_data(0);
+        setrlimit(RLIMIT_NOFILE, &before);
     }
 }
 

@@ -136,6 +136,156 @@ static void flat_names_and_groups_plain_and_packed_give_the_same(void **state)
     H5Pclose(creations[1]);
 }
 
+/* Images that stay in the file are those that would be in memory, with labels left out and images held back, too. */
+static void compare_stream(int32_t labels, double share)
+{
+    static const int32_t number[] = {0, 2, 3};
+    const fs_data_request request = {.split = FS_TRAIN, .memory = 1};
+    fs_dataset whole, stream, held[2];
+    char spec[128];
+    float x[2][HEIGHT * WIDTH * CHANNELS];
+    snprintf(spec, sizeof spec, "hdf5:%s", at("set.h5"));
+    assert_int_equal(fs_dataset_open(spec, FS_TRAIN, 0, &whole), FS_OK);
+    if (fs_dataset_open_as(spec, &request, &stream) != FS_OK)
+        fail_msg("%s", fs_message());
+    assert_true(stream.stream && !stream.pixels && whole.pixels);
+    if (labels < 4) {
+        assert_int_equal(fs_dataset_keep_labels(&whole, labels, number), FS_OK);
+        assert_int_equal(fs_dataset_keep_labels(&stream, labels, number), FS_OK);
+    }
+    assert_int_equal(fs_dataset_hold_back(&whole, share, &held[0]), FS_OK);
+    assert_int_equal(fs_dataset_hold_back(&stream, share, &held[1]), FS_OK);
+    assert_true(stream.images == whole.images && stream.crc == whole.crc && held[0].crc == held[1].crc);
+    for (int first = 0; first < whole.images; first += 2) {
+        int count = whole.images - first < 2 ? 1 : 2;
+        assert_int_equal(fs_dataset_fetch(&stream, first, count), FS_OK);
+        for (int image = first; image < first + count; image++) {
+            fs_dataset_augment(&whole, image, 5, 1, x[0]);
+            fs_dataset_augment(&stream, image, 5, 1, x[1]);
+            assert_memory_equal(x[0], x[1], sizeof x[0]);
+        }
+    }
+    fs_dataset_close(&whole);
+    fs_dataset_close(&stream);
+    fs_dataset_close(&held[0]);
+    fs_dataset_close(&held[1]);
+}
+
+/* Chunks of five whole images. */
+static hid_t in_chunks(void)
+{
+    const hsize_t chunk[4] = {5, HEIGHT, WIDTH, CHANNELS};
+    hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_chunk(creation, 4, chunk);
+    return creation;
+}
+
+static void images_that_stay_in_the_file_are_the_same(void **state)
+{
+    (void)state;
+    hid_t creations[] = {H5P_DEFAULT, in_chunks()};
+    for (int form = 0; form < 2; form++) {
+        write_set('_', creations[form], H5T_STD_U8LE);
+        compare_stream(4, 0.34);
+        compare_stream(3, 0.34);
+    }
+    H5Pclose(creations[1]);
+}
+
+/* Batches come in the order in which they were asked for, however many are ahead, also after some were forgotten. */
+static void batches_are_read_ahead(void **state)
+{
+    (void)state;
+    const fs_data_request request = {.split = FS_TRAIN, .memory = 1};
+    const int image[] = {11, 3, 4, 0, 7, 5};
+    fs_dataset data;
+    char spec[128];
+    snprintf(spec, sizeof spec, "hdf5:%s", at("set.h5"));
+    write_set('_', H5P_DEFAULT, H5T_STD_U8LE);
+    assert_int_equal(fs_dataset_open_as(spec, &request, &data), FS_OK);
+    for (int round = 0, asked = 0, used = 0; round < 30; round++) {
+        for (; fs_stream_ahead(data.stream, 1 + asked % 3, image + asked % 4); asked++)
+            continue;
+        assert_true(asked - used >= 2);
+        for (int n = 0; n < 1 + round % 4; n++, used++) {
+            assert_int_equal(fs_stream_next(data.stream), FS_OK);
+            for (int i = 0; i < 1 + used % 3; i++)
+                assert_int_equal(fs_stream_pixels(data.stream, image[used % 4 + i])[0], pattern(image[used % 4 + i], 0, 0, 0));
+        }
+        if (round % 7 == 6) {
+            fs_stream_forget(data.stream);
+            used = asked;
+        }
+    }
+    assert_int_equal(truncate(at("set.h5"), 100), 0);
+    fs_stream_forget(data.stream);
+    assert_int_equal(fs_dataset_fetch(&data, 0, IMAGES), FS_ERROR);
+    message_has("images cannot be read at byte");
+    message_has("the file has become shorter");
+    fs_dataset_close(&data);
+}
+
+static void refused_stream(const char *message)
+{
+    const fs_data_request request = {.split = FS_TRAIN, .memory = 1};
+    fs_dataset data;
+    char spec[128];
+    snprintf(spec, sizeof spec, "hdf5:%s", at("set.h5"));
+    assert_int_equal(fs_dataset_open_as(spec, &request, &data), FS_ERROR);
+    message_has(message);
+    message_has("train_images");
+    assert_zeroed(&data);
+}
+
+static void images_that_cannot_stay_in_the_file_are_refused(void **state)
+{
+    (void)state;
+    hid_t creation = packed();
+    write_set('_', creation, H5T_STD_U8LE);
+    refused_stream("unpacked and in chunks of whole images");
+    H5Premove_filter(creation, H5Z_FILTER_ALL);
+    write_set('_', creation, H5T_STD_U8LE); /* chunks of a part of each image */
+    refused_stream("unpacked and in chunks of whole images");
+    H5Pclose(creation);
+}
+
+/* Names of at most six bytes. */
+static void put_names(const char names[][6], hsize_t count, int varying)
+{
+    const char *text[4] = {names[0], names[1], names[2], names[3]};
+    hid_t type = H5Tcopy(H5T_C_S1), file = open_file();
+    H5Tset_size(type, varying ? H5T_VARIABLE : 6);
+    H5Tset_strpad(type, H5T_STR_NULLPAD);
+    put(file, "label_names", 1, &count, type, H5P_DEFAULT, type, varying ? (const void *)text : names);
+    H5Tclose(type);
+    H5Fclose(file);
+}
+
+static void names_are_those_of_the_file(void **state)
+{
+    (void)state;
+    static const char names[][6] = {"cat", "d\xc3\xb6g", "gannet", "x"}, bad[][6] = {"a", "b", "c\n", "d"};
+    fs_dataset data;
+    write_set('_', H5P_DEFAULT, H5T_STD_U8LE);
+    put_names(names, 4, 0);
+    assert_int_equal(open_h5(FS_TEST, 0, &data), FS_OK);
+    assert_string_equal(data.label_name[1], "d\xc3\xb6g");
+    assert_string_equal(data.label_name[2], "gannet");
+    fs_dataset_close(&data);
+    const struct {
+        const char (*names)[6];
+        hsize_t count;
+        int varying;
+        const char *message;
+    } rows[] = {
+        {names, 3, 0, "has 3 names, this set 4 labels"}, {bad, 4, 0, "the name of label 2"}, {names, 4, 1, "numpy.array"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        remove_link("label_names");
+        put_names(rows[i].names, rows[i].count, rows[i].varying);
+        refused_h5(FS_TRAIN, 0, rows[i].message, "label_names");
+    }
+}
+
 static void grey_images_need_no_fourth_axis(void **state)
 {
     (void)state;
@@ -326,6 +476,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         in_folder(flat_names_and_groups_plain_and_packed_give_the_same),
+        in_folder(images_that_stay_in_the_file_are_the_same),
+        in_folder(batches_are_read_ahead),
+        in_folder(images_that_cannot_stay_in_the_file_are_refused),
+        in_folder(names_are_those_of_the_file),
         in_folder(grey_images_need_no_fourth_axis),
         in_folder(another_type_or_shape_of_images_is_refused_with_the_value),
         in_folder(what_was_not_written_is_refused_before_allocation),
