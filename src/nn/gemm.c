@@ -49,26 +49,30 @@ static fs_gemm_end end_at(const fs_gemm_end *end, size_t row, size_t column, siz
     return own;
 }
 
-/* All rows of one panel of `columns` columns. */
-static void run_panel(int rows, int columns, const fs_gemm_left *left, const float *a, const float *b, size_t b_depth, float *c,
+/* All rows of one panel of `columns` columns. More weights than the second-level cache holds come no faster than they are asked
+ * for: each kernel asks for its share of what follows this panel, and none waits for all of it. */
+static void run_panel(int rows, int columns, fs_gemm_left *left, const float *a, const float *b, size_t b_depth, float *c,
                       size_t c_row, int add, const fs_gemm_end *end)
 {
     const fs_generation *cpu = fs_generation_of_cpu();
-    const fs_gemm_kernel *kernel = cpu->kernels;
     int half = columns <= cpu->panel / 2, ragged = columns % (cpu->panel / 2) != 0;
-    for (int row = 0; row < rows; row += kernel->height) {
-        while (kernel->height > rows - row)
-            kernel++;
+    int calls = (rows + cpu->height - 1) / cpu->height;
+    size_t depth = (size_t)left->lines * (size_t)left->line;
+    left->ahead_step = (size_t)cpu->panel * sizeof(float) / (size_t)calls;
+    left->ahead = (const char *)(b + depth * b_depth);
+    for (int row = 0, height; row < rows; row += height, calls--, left->ahead += depth * left->ahead_step) {
+        height = (rows - row + calls - 1) / calls; /* about the same for all: low kernels are slow */
+        const fs_gemm_kernel *kernel = &cpu->kernels[height - 1];
         fs_gemm_run *run = half ? kernel->half : kernel->run;
         const float *own_a = a + row * left->row;
         float *own_c = c + row * c_row;
-        fs_gemm_end own = {0}, *last = NULL;
+        fs_gemm_end own, *last = NULL;
         if (end) {
             own = end_at(end, (size_t)row, 0, c_row);
             last = &own;
         }
         if (ragged)
-            run_ragged(run, kernel->height, columns, left, own_a, b, b_depth, own_c, c_row, add, last);
+            run_ragged(run, height, columns, left, own_a, b, b_depth, own_c, c_row, add, last);
         else
             run(left, own_a, b, b_depth, own_c, c_row, add, last);
     }
@@ -76,19 +80,20 @@ static void run_panel(int rows, int columns, const fs_gemm_left *left, const flo
 
 /* Panel after panel; where A is one line, so many rows of the panel at a time that they stay in the first-level cache, with
  * their sum in C meanwhile: to the same bits. Not where C holds an addend. */
-static void run_panels(int rows, int columns, const fs_gemm_left *left, const float *a, const float *b, size_t b_depth,
+static void run_panels(int rows, int columns, fs_gemm_left *left, const float *a, const float *b, size_t b_depth,
                        size_t b_panel, float *c, size_t c_row, int add, const fs_gemm_end *end)
 {
     const fs_generation *cpu = fs_generation_of_cpu();
-    int in_parts = left->lines == 1 && !(end && end->addend == c);
+    int in_parts = left->lines == 1 && !(end && end->addend == c), depth = left->line;
     for (int column = 0; column < columns; column += cpu->panel, b += b_panel) {
         int wide = columns - column < cpu->panel ? columns - column : cpu->panel;
-        fs_gemm_left part = *left;
-        fs_gemm_end own = end ? end_at(end, 0, (size_t)column, c_row) : (fs_gemm_end){0};
-        for (int p = 0; p < left->line; p += part.line) {
-            part.line = in_parts && left->line - p >= cpu->depth * 3 / 2 ? cpu->depth : left->line - p;
-            run_panel(rows, wide, &part, a + p * left->step, b + p * b_depth, b_depth, c + column, c_row, add || p > 0,
-                      end && p + part.line == left->line ? &own : NULL);
+        fs_gemm_end own = {0};
+        if (end)
+            own = end_at(end, 0, (size_t)column, c_row);
+        for (int p = 0; p < depth; p += left->line) {
+            left->line = in_parts && depth - p >= cpu->depth * 3 / 2 ? cpu->depth : depth - p;
+            run_panel(rows, wide, left, a + p * left->step, b + p * b_depth, b_depth, c + column, c_row, add || p > 0,
+                      end && p + left->line == depth ? &own : NULL);
         }
     }
 }

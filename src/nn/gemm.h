@@ -8,7 +8,7 @@
 /* Not collective, like everything here. Columns that this CPU's kernel takes at a time: 32, 16, or 0 where there is none. */
 int fs_gemm_panel(void);
 
-/* C [rows][columns] = A B, or C += A B with `add`; fs_gemm_panel() is not 0.
+/* C [rows][columns] = A B, or C += A B with `add`; neither fs_gemm_panel() nor rows are 0.
  *   a  A(row, p) is a[row * a_row + p * a_depth], p = 0 .. depth - 1
  *   b  panel j holds columns j * panel .. : B(p, column) is b[j * b_panel + p * b_depth + column % panel]. A last panel of
  *      fewer columns is read up to its half or its whole width, but does not count there.

@@ -8,9 +8,9 @@
 typedef struct fs_generation {
     int panel;                       /* columns that a kernel of the GEMM takes at a time; 0: it has none, BLAS is taken */
     const fs_gemm_kernel *kernels;   /* see gemm_kernel.h */
+    int height;                      /* of the tallest; tiles of a block are a multiple of it */
     int depth;                       /* rows of a panel that the GEMM takes at a time */
     const fs_winograd_passes *tiles; /* transforms of Winograd's tiles */
-    int tile_rows;                   /* tiles of a block are a multiple of it: kernels' heights */
     size_t tile_floats;              /* of a block's V and M, so that they stay in the second-level cache */
 } fs_generation;
 

@@ -45,15 +45,24 @@ static fs_winograd_grid grid_of(const fs_conv_shape *shape, int images)
     return g;
 }
 
-/* Tiles that go through the GEMMs together: V and M should stay in the second-level cache, but each GEMM reads all of U, so not
- * too few; whole kernels where there are many. */
-static size_t block_of(const fs_conv_shape *shape, int images, size_t least)
+/* Tiles that go through the GEMMs together, at the most: V and M should stay in the second-level cache, but each GEMM reads all
+ * of U, so not too few; whole kernels where there are many. */
+static size_t most_of(const fs_conv_shape *shape, int images, size_t least)
 {
     const fs_generation *cpu = fs_generation_of_cpu();
-    size_t tiles = grid_of(shape, images).tiles, rows = (size_t)cpu->tile_rows;
+    size_t tiles = grid_of(shape, images).tiles, rows = (size_t)cpu->height;
     size_t block = cpu->tile_floats / (fs_winograd_places(fs_winograd_form_of(shape)) * (shape->channels + shape->filters));
     block = (block < least ? least : block) / rows * rows;
     return block < tiles ? block : tiles;
+}
+
+/* The same, all blocks of about one size. */
+static size_t block_of(const fs_conv_shape *shape, int images, size_t least)
+{
+    size_t tiles = grid_of(shape, images).tiles, most = most_of(shape, images, least),
+           rows = (size_t)fs_generation_of_cpu()->height;
+    size_t blocks = (tiles + most - 1) / most, block = ((tiles + blocks - 1) / blocks + rows - 1) / rows * rows;
+    return block < most ? block : most;
 }
 
 /* Floats of one place of V or M with `block` rows of `width`. */
@@ -85,7 +94,7 @@ static size_t convolve_least(const fs_conv_shape *shape)
 
 size_t fs_winograd_scratch(const fs_conv_shape *shape, int images)
 {
-    size_t forward = block_of(shape, images, convolve_least(shape)), backward = block_of(shape, images, backward_least(shape));
+    size_t forward = most_of(shape, images, convolve_least(shape)), backward = most_of(shape, images, backward_least(shape));
     size_t block = forward > backward ? forward : backward,
            zeros = filled((size_t)shape->channels) + filled((size_t)shape->filters);
     return zeros + fs_winograd_places(fs_winograd_form_of(shape)) *
@@ -161,21 +170,23 @@ static void multiply_back(int channels, int filters, size_t tiles, const float *
                     add ? 1.0f : 0.0f, u, width);
 }
 
-/* All tiles at once, and both sides in panels: dU is taken a panel by a panel at a time and transformed back while it is in
+/* All tiles at once, and both sides in panels: dU is taken a panel by some at a time and transformed back while it is in
  * cache, where the whole would go to memory and back. */
 static void backward_in_panels(const fs_winograd_form *form, const fs_conv_shape *shape, size_t tiles, const float *v,
                                const float *e, const fs_winograd_order_of_places *v_at, const fs_winograd_order_of_places *e_at,
                                float *room, float *dweight)
 {
+    enum { GROUP = 4 }; /* panels of E that stay in the second-level cache while all of V passes by */
     size_t channels = (size_t)shape->channels, filters = (size_t)shape->filters, places = fs_winograd_places(form),
-           panel = e_at->panel;
-    for (size_t filter = 0; filter < filters; filter += panel)
+           panel = e_at->panel, group = GROUP * panel;
+    for (size_t filter = 0; filter < filters; filter += group)
         for (size_t channel = 0; channel < channels; channel += panel) {
             const float *left = v + channel / panel * v_at->per_panel, *right = e + filter / panel * e_at->per_panel;
+            size_t width = filters - filter < group ? filters - filter : group;
             for (size_t place = 0; place < places; place++)
-                fs_gemm((int)panel, (int)panel, (int)tiles, left + place * v_at->per_place, 1, panel,
-                        right + place * e_at->per_place, panel, 0, room + place * panel * panel, panel, 0);
-            fs_winograd_weights_back(form, room, panel, panel, panel, dweight + channel * filters + filter, channels * filters,
+                fs_gemm((int)panel, (int)width, (int)tiles, left + place * v_at->per_place, 1, panel,
+                        right + place * e_at->per_place, panel, e_at->per_panel, room + place * panel * width, width, 0);
+            fs_winograd_weights_back(form, room, panel, width, width, dweight + channel * filters + filter, channels * filters,
                                      filters);
         }
 }
