@@ -256,6 +256,26 @@ def read(binary, path):
                 "scaling": tuple(file[f"scaling/{name}"][:] for name in ("pixel", "mean", "std")), "arrays": arrays}
 
 
+_rows = {}  # by architecture: asking the program takes a while
+
+
+def _rows_of_text(binary, path, text):
+    if text not in _rows:
+        _rows[text] = layers_of(binary, {"path": path})[1]
+    return _rows[text]
+
+
+def network_crc(binary, path, file):
+    """What a sweep's /config has of the network of an open model file: fs_network_crc."""
+    text = bytes(file["architecture"][0])
+    rows = _rows_of_text(binary, path, text)
+    shape = np.array([file.attrs[name] for name in ("height", "width", "channels", "labels")], np.int32)
+    arrays = [file[f"{group}/{name}"][:] for wanted in ("parameter", "statistic") for _, group, name, _ in arrays_of(rows)
+              if group == wanted]
+    stretches = [bytes(file.attrs["arch"]).ljust(NAME_BYTES, b"\0"), text, shape, *arrays]
+    return crc32c(0, b"".join(stretch if isinstance(stretch, bytes) else stretch.tobytes() for stretch in stretches))
+
+
 def masks(binary, path):
     """{"conv2": (kept bool [outputs, inputs], weights of a kernel)} of the layers that have one; inputs are those of a group."""
     _, rows = layers_of(binary, {"path": path})

@@ -171,6 +171,9 @@ void fs_describe_launch(int argc, char **argv, int teams, fs_launch *launch);
  * kinds. */
 void fs_compare_kinds(const char *command, const char *earlier, const char *now);
 
+/* Collective on MPI_COMM_WORLD. Prints the most memory that a rank has had, in MiB. */
+void fs_print_memory(const char *command);
+
 /* Not collective; also before MPI_Init. Prints version, commit, compiler and its flags, libraries and the kind of CPU. */
 void fs_print_version(void);
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -115,6 +116,19 @@ void fs_describe_launch(int argc, char **argv, int teams, fs_launch *launch)
     for (int i = 0; i < argc; i++)
         append(launch->command, sizeof launch->command, argv[i]);
     fs_text_repair(launch->command); /* paths may be anything */
+}
+
+void fs_print_memory(const char *command)
+{
+    struct rusage use;
+    double most = 0;
+    int rank;
+    getrusage(RUSAGE_SELF, &use);
+    double own = (double)use.ru_maxrss / 1024; /* KiB on Linux */
+    MPI_Reduce(&own, &most, 1, MPI_DOUBLE, MPI_MAX, 0, MPI_COMM_WORLD);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    if (rank == 0)
+        printf("%s: at most %.0f MiB a rank\n", command, most);
 }
 
 void fs_print_version(void)

@@ -422,6 +422,8 @@ fs_status fs_cli_sweep(int argc, char **argv)
         status = fs_lock_output(job.a.out, inputs, &job.target, &lock);
     if (!status)
         status = sweep(&job, argc, argv);
+    if (status == FS_OK || status == FS_STOPPED)
+        fs_print_memory("sweep");
     fs_target_drop(&job.target);
     fs_lock_release(lock);
     fs_sweep_release(&job);

@@ -510,6 +510,8 @@ fs_status fs_cli_train(int argc, char **argv)
         status = fs_lock_output(a.out, inputs, &target, &lock);
     if (!status)
         status = run(&a, &arch, &target, &data, &model);
+    if (status == FS_OK || status == FS_STOPPED)
+        fs_print_memory("train");
     fs_target_drop(&target);
     fs_lock_release(lock);
     fs_arch_close(&arch);
