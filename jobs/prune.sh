@@ -19,7 +19,7 @@
 # Settings, all by environment variables:
 #   MODEL, SWEEP   model file and its sweep (required)
 #   DATA           data set, as cifar10:DIR (required)
-#   OUT            folder of all that is written (pruned, in the folder of submission)
+#   OUT            folder of all that is written (pruned, in the folder of submission); of one MODEL and PRUNE_OPTIONS: others are refused
 #   THRESHOLDS     clipping thresholds: the higher, the less is kept (0.2 0.3 0.5)
 #   CONTROLS       none is AFCC itself; also knockout, of a sweep with --knockout (none random l1 clusters)
 #   SEEDS          of pruning and retraining (1 2 3)
@@ -62,6 +62,7 @@ TRAIN_OPTIONS=${TRAIN_OPTIONS:---lr 0.01 --momentum 0.95 --weight-decay 1e-3 --f
 for name in MODEL SWEEP DATA; do
     [ -n "${!name:-}" ] || usage "set $name"
 done
+[ -f "$MODEL" ] && [ -r "$MODEL" ] || usage "MODEL: $MODEL cannot be read"
 [ -x "$FILTERSCOPE" ] || usage "$FILTERSCOPE is not there: build it, or set FILTERSCOPE or FILTERSCOPE_HOME"
 for control in ${CONTROLS:=none random l1 clusters}; do
     case $control in none | random | l1 | clusters | knockout) ;; *) usage "CONTROLS: '$control' is none of none, random, l1, clusters, knockout" ;; esac
@@ -112,6 +113,18 @@ complete() {
     [ -s "$1" ] || { echo "prune.sh: $1 was not written" && finish 70; } >&2
 }
 
+# What is in OUT is kept, so it must be of this MODEL, by its bytes, and of these PRUNE_OPTIONS: OUT/origin has both, before all else.
+claim() {
+    origin=$(cksum <"$MODEL" && printf '%s\n' "${PRUNE_OPTIONS:-}") || finish 1
+    if [ ! -e "$OUT/before.csv" ] && [ ! -e "$OUT/origin" ]; then
+        { printf '%s\n' "$origin" >"$OUT/origin.$$" && mv -f -- "$OUT/origin.$$" "$OUT/origin"; } || finish 1
+    fi
+    [ "$(cat -- "$OUT/origin")" = "$origin" ] || {
+        echo "prune.sh: $OUT: is of another MODEL than $MODEL, or of other PRUNE_OPTIONS: set OUT to another folder" >&2
+        finish 3
+    }
+}
+
 # measure MODEL CSV: each label's SR, unless that is there. It is written by cat, which tells of a full disk: launchers do not.
 measure() {
     [ -e "$2" ] && return
@@ -139,6 +152,7 @@ take() {
     measure "$stem-retrained.h5" "$stem-retrained.csv"
 }
 
+claim
 [ -e "$OUT/before.csv" ] || measure "$MODEL" "$OUT/before.csv"
 for pair in "${own[@]}"; do
     for seed in $SEEDS; do

@@ -56,7 +56,7 @@ def script(expect, **settings):
     return done.stdout + done.stderr, [line for line in asked if not line.startswith("show")]
 
 
-for name, value, text in (("MODEL", "", "set MODEL"), ("SWEEP", "", "set SWEEP"), ("DATA", "", "set DATA"), ("CONTROLS", "none worst", "'worst'"),
+for name, value, text in (("MODEL", "", "set MODEL"), ("MODEL", "gone.h5", "gone.h5"), ("SWEEP", "", "set SWEEP"), ("DATA", "", "set DATA"), ("CONTROLS", "none worst", "'worst'"),
                           ("THRESHOLDS", "0.3 high", "'high'"), ("THRESHOLDS", "1.5", "'1.5'"), ("SEEDS", "-1", "'-1'"), ("EPOCHS", "few", "'few'"),
                           ("SLURM_ARRAY_TASK_ID", "4", "--array=0-3"), ("SLURM_ARRAY_TASK_ID", "x", "'x'"),
                           ("FILTERSCOPE", f"{here}/nowhere", "nowhere")):
@@ -92,6 +92,14 @@ assert said.count(" prune --model") == 6 - 1, said
 said, _ = script(0)
 assert " prune --model" not in said and " eval " not in said, said
 assert sum(line.count("±") == 2 for line in said.splitlines()) == 4 and "nan" not in said, said
+
+# What is there is of one model, and pruned alike: others are refused, and nothing changes.
+there = {name: os.stat(f"out/{name}").st_mtime_ns for name in os.listdir("out")}
+for settings in ({"MODEL": "out/0.3-none-1.h5"}, {"PRUNE_OPTIONS": "--keep-unclustered"}):
+    said, _ = script(3, **settings)
+    assert said == f"prune.sh: out: is of another MODEL than {settings.get('MODEL', 'model.h5')}, or of other PRUNE_OPTIONS: " \
+        "set OUT to another folder\n", said
+assert there == {name: os.stat(f"out/{name}").st_mtime_ns for name in os.listdir("out")}
 
 # The tables, from the files alone.
 with open("out/pruning.csv") as file:
