@@ -8,7 +8,9 @@
 #     results$field(5, 17)                   # filter 17 (from 0) of layer 5: matrix [input label, output unit]
 #     results$clusters(5, 17)                # number of each label's cluster, 0 for none
 #     results$drops(5)                       # of the SR without a filter: matrix [filter, label]
+#     results$name(6)                        # fc1, say
 #     fs_open("a.h5", "b.h5")$layers         # several files, told apart by the columns file, arch, model and seed
+#     fs_pruning_means(fs_pruning("pruned")) # what jobs/prune.sh found: SR by threshold and control, means over seeds
 #
 # The tables are those of `filterscope export`, column by column; attr(table, "units") has the unit of each column that has one.
 # filterscope_figures.R draws. hdf5r shows an array's dimensions in reverse order; field() and clusters() turn them back.
@@ -270,6 +272,7 @@ fs_open <- function(...) {
     results$clusters <- function(layer, filter)
       setNames(as.integer(.fs_filter(run, "cluster", layer, filter)), run$labels)
     results$drops <- function(layer) .fs_drops(run, layer)
+    results$name <- function(layer) run$map$name[match(layer, run$map$layer)]
   }
   class(results) <- "filterscope"
   results
@@ -280,4 +283,36 @@ print.filterscope <- function(x, ...) {
     cat("filterscope results ", encodeString(run$path), ": ", encodeString(run$arch), ", ", nrow(run$map), " layers, K = ",
       length(run$labels), "\n", sep = "")
   invisible(x)
+}
+
+# What kept the kernels, as tables say it; AFCC and its controls (ours).
+fs_controls <- c(none = "AFCC", random = "random kernels", l1 = "L1 norm", clusters = "random clusters", knockout = "knock-out")
+
+# What jobs/prune.sh found in its folder OUT, as analysis/pruning.py wrote it: a row a pruned network with its threshold, control and
+# seed, the kept share of all parameters and, as kept_conv2, of each layer's kernels, sr_before, sr_pruned and sr_retrained.
+fs_pruning <- function(folder) {
+  path <- file.path(folder, "pruning.csv")
+  if (!file.exists(path)) stop(path, ": no such file; analysis/pruning.py writes it", call. = FALSE)
+  table <- tryCatch(read.csv(path, na.strings = "", check.names = FALSE, colClasses = c(control = "character")),
+    error = function(e) data.frame(), warning = function(w) data.frame())
+  wanted <- c("threshold", "control", "seed", "kept", "sr_before", "sr_pruned", "sr_retrained")
+  numbers <- setdiff(names(table), "control")
+  if (!all(wanted %in% names(table)) || !nrow(table) || !all(vapply(table[numbers], function(v) is.numeric(v) || all(is.na(v)), TRUE)))
+    stop(path, ": no table of analysis/pruning.py", call. = FALSE)
+  table
+}
+
+# Of such a table, means and standard deviations over seeds: a row a threshold and control. One seed has no deviation.
+fs_pruning_means <- function(table) {
+  rows <- unique(table[order(table$threshold, match(table$control, names(fs_controls))), c("threshold", "control")])
+  parts <- Map(function(threshold, control) table[table$threshold == threshold & table$control == control, ], rows$threshold, rows$control)
+  over <- function(column, of) vapply(parts, function(part) {
+    values <- part[[column]][!is.na(part[[column]])]
+    if (length(values)) as.numeric(of(values)) else NA_real_
+  }, 0)
+  name <- fs_controls[rows$control]
+  data.frame(threshold = rows$threshold, control = unname(ifelse(is.na(name), rows$control, name)),
+    seeds = vapply(parts, nrow, 0L), kept = over("kept", mean), sr_before = over("sr_before", mean),
+    sr_pruned = over("sr_pruned", mean), sr_pruned_std = over("sr_pruned", sd), sr_retrained = over("sr_retrained", mean),
+    sr_retrained_std = over("sr_retrained", sd), row.names = NULL)
 }

@@ -8,6 +8,7 @@
     results.field(5, 17)                     # filter 17 of layer 5: input label x output unit
     results.clusters(5, 17)                  # number of each label's cluster, 0 for none
     results.drops(5)                         # of the SR without a filter: filter x label
+    results.name(6)                          # fc1, say
     fs.open("a.h5", "b.h5").layers           # several files, told apart by the columns file, arch, model and seed
 
 The tables are those of `filterscope export`, column by column. `fs.COLUMNS[table][column]` is (unit, meaning); each table has
@@ -253,6 +254,10 @@ class Results(_Tables):
         self.arch, _, self.model = self.config["model"].partition(", CRC ")
         self.seed = int(self.config["seed"])
         self.threshold = float(self.config["threshold"])
+
+    def name(self, layer):
+        """What layer `layer` is called, as conv5 or fc1."""
+        return dict(zip(self._layers["layer"], self._layers["name"])).get(layer, f"layer {layer}")
 
     def __repr__(self):
         return f"<filterscope results {self.path}: {self.arch}, {len(self._layers)} layers, K = {len(self.labels)}>"

@@ -1,6 +1,7 @@
 # Figures of filterscope's results with ggplot2 (Debian: r-cran-ggplot2); needs filterscope.R beside it.
 #
 #     Rscript analysis/filterscope_figures.R sweep.h5 [more.h5 ...] --out figures       # all, as PNG and PDF
+#     Rscript analysis/filterscope_figures.R --pruned pruned --out figures              # of OUT of jobs/prune.sh; also beside others
 #
 #     source("analysis/filterscope.R"); source("analysis/filterscope_figures.R")
 #     fs_plot_sr(fs_open("sweep.h5"))          # each fs_plot_... returns a ggplot; fs_save writes PNG and PDF
@@ -25,10 +26,25 @@ suppressPackageStartupMessages(library(ggplot2))
   table
 }
 
+# Names of the table's layers, in order; of networks that call one differently, as conv6/fc1.
+.fs_layer_names <- function(table) vapply(split(table$name, table$layer), function(names) paste(unique(names), collapse = "/"), "")
+
+# The axis of layers, by name.
+.fs_layer_axis <- function(table) {
+  names <- .fs_layer_names(table)
+  scale_x_continuous("layer", breaks = as.integer(names(names)), labels = names,
+    guide = guide_axis(angle = if (length(names) > 6) 90 else 0))
+}
+
+# Which panel each row of the table is in: that of its layer, by name.
+.fs_layer_panel <- function(table) {
+  names <- .fs_layer_names(table)
+  factor(names[as.character(table$layer)], names)
+}
+
 .fs_by_layer <- function(table) {
   plot <- ggplot(table, aes(layer, value, colour = network, shape = network)) + geom_line() + geom_point(size = 2.5) +
-    scale_colour_manual(values = .fs_colours) + scale_x_continuous("layer", breaks = sort(unique(table$layer))) +
-    labs(colour = NULL, shape = NULL) + .fs_look()
+    scale_colour_manual(values = .fs_colours) + .fs_layer_axis(table) + labs(colour = NULL, shape = NULL) + .fs_look()
   if (nlevels(table$network) == 1) plot + guides(colour = "none", shape = "none") else plot
 }
 
@@ -48,7 +64,7 @@ fs_plot_clusters <- function(results) {
   panels <- c(clusters = "N_c (clusters a filter)", cluster_size = "C_s (labels a cluster)", noise = "noise n (elements a filter)",
     snr = "SNR (ours)")
   table <- do.call(rbind, lapply(names(panels), function(column)
-    data.frame(table[c("layer", "network")], value = table[[column]], panel = panels[[column]])))
+    data.frame(table[c("layer", "name", "network")], value = table[[column]], panel = panels[[column]])))
   table$panel <- factor(table$panel, panels)
   .fs_by_layer(table) + facet_wrap(~panel, scales = "free_y", strip.position = "left") + expand_limits(y = 0) + ylab(NULL) +
     theme(strip.placement = "outside", strip.background = element_blank()) + ggtitle("Clusters, noise and signal to noise")
@@ -99,7 +115,7 @@ fs_plot_field <- function(results, layer = max(results$filters$layer), filter = 
     guides(colour = guide_legend(override.aes = list(size = 4))) +
     scale_x_continuous("output unit", breaks = breaks, labels = label, expand = c(0, 0)) +
     scale_y_continuous("input label", breaks = breaks, labels = label, expand = c(0, 0)) +
-    ggtitle(sprintf("%s, layer %d, filter %d: N_c = %d, noise = %d elements", results$arch, as.integer(layer),
+    ggtitle(sprintf("%s, %s, filter %d: N_c = %d, noise = %d elements", results$arch, results$name(layer),
       as.integer(filter), max(cluster), sum(clipped & !member))) + .fs_look() +
     theme(panel.grid = element_blank(), aspect.ratio = 1, legend.key.width = unit(1.5, "cm"),
       axis.text.x = element_text(angle = 90, vjust = 0.5, hjust = 1))
@@ -110,7 +126,7 @@ fs_plot_sizes <- function(results) {
   table <- .fs_network(results, results$cluster_sizes)
   total <- ave(table$clusters, table$network, table$layer, FUN = sum)
   table <- table[table$clusters > 0, ] |> transform(value = clusters / total[table$clusters > 0])
-  table$panel <- factor(paste("layer", table$layer), paste("layer", sort(unique(table$layer))))
+  table$panel <- .fs_layer_panel(table)
   plot <- ggplot(table, aes(size, value, colour = network, shape = network)) + facet_wrap(~panel) + scale_y_log10() +
     labs(x = "cluster size C_s (labels)", y = "share of the layer's clusters", colour = NULL, shape = NULL,
       title = "Cluster sizes") + geom_line() + geom_point() + scale_colour_manual(values = .fs_colours) + .fs_look()
@@ -121,9 +137,10 @@ fs_plot_sizes <- function(results) {
 fs_plot_share <- function(results) {
   table <- .fs_network(results, results$filters)
   table <- table[table$dead == 0, ]
-  plot <- ggplot(table, aes(factor(layer), share, colour = network)) + geom_boxplot(outlier.size = 0.6) +
+  plot <- ggplot(table, aes(.fs_layer_panel(table), share, colour = network)) + geom_boxplot(outlier.size = 0.6) +
     scale_colour_manual(values = .fs_colours) + scale_y_continuous("share of the test images (ours)", limits = c(0, 1)) +
-    labs(x = "layer", colour = NULL, title = "How often a filter selects its unit") + .fs_look()
+    labs(x = "layer", colour = NULL, title = "How often a filter selects its unit") + .fs_look() +
+    guides(x = guide_axis(angle = if (length(unique(table$layer)) > 6) 90 else 0))
   if (nlevels(table$network) == 1) plot + guides(colour = "none") else plot
 }
 
@@ -133,28 +150,29 @@ fs_plot_history <- function(results) {
   curves <- c(train_loss = "training loss (nats an image)", train_sr = "SR on augmented training images (share)",
     test_sr = "SR on test images (share)")
   table <- do.call(rbind, lapply(names(curves), function(column)
-    data.frame(table[c("layer", "epoch", "network")], value = table[[column]], panel = curves[[column]])))
+    data.frame(table[c("layer", "name", "epoch", "network")], value = table[[column]], panel = curves[[column]])))
   table$panel <- factor(table$panel, curves)
   table <- table[!is.nan(table$value), ]
+  names <- .fs_layer_names(table)
   ggplot(table, aes(epoch, value, colour = layer, group = layer)) + geom_line() + geom_point(size = 1) +
     facet_grid(panel ~ network, scales = "free_y", labeller = label_wrap_gen(24)) +
-    scale_colour_viridis_c("layer", direction = -1, breaks = sort(unique(table$layer))) +
+    scale_colour_viridis_c("layer", direction = -1, breaks = as.integer(names(names)), labels = names) +
     scale_x_continuous(breaks = function(limits) unique(round(pretty(limits)))) +
     labs(x = "epoch", y = NULL, title = "The probes while they learned") + .fs_look() +
     theme(legend.key.width = unit(0.1, "npc"))
 }
 
-# Lines by layer, a colour each of `kinds`, a panel each of `panels`: rows layer, value, kind, panel, network.
+# Lines by layer, a colour each of `kinds`, a panel each of `panels`: rows layer, name, value, kind, panel, network.
 .fs_kinds <- function(table, colours) {
   plot <- ggplot(table, aes(layer, value, colour = kind, linetype = kind, shape = network)) + geom_line() + geom_point(size = 2.2) +
     scale_colour_manual(NULL, values = colours) + scale_linetype_discrete(NULL) + facet_wrap(~panel, scales = "free_y") +
-    scale_x_continuous("layer", breaks = sort(unique(table$layer))) + labs(y = NULL, shape = NULL) + .fs_look()
+    .fs_layer_axis(table) + labs(y = NULL, shape = NULL) + .fs_look()
   if (nlevels(table$network) == 1) plot + guides(shape = "none") else plot
 }
 
 # A column's rows for .fs_kinds.
 .fs_kind <- function(table, column, kind, panel)
-  data.frame(table[c("layer", "network")], value = table[[column]], kind = rep(kind, nrow(table)), panel = rep(panel, nrow(table)))
+  data.frame(table[c("layer", "name", "network")], value = table[[column]], kind = rep(kind, nrow(table)), panel = rep(panel, nrow(table)))
 
 # What is lost without a filter, and whether clusters tell which labels lose (AUC), with its 95 % interval over filters.
 fs_plot_knockout <- function(results) {
@@ -185,7 +203,7 @@ fs_plot_drops <- function(results, layer = NULL, filter = NULL) {
     return(ggplot(rows, aes(label, drop, fill = kind)) + geom_col() +
       scale_fill_manual("label", values = c("in a cluster" = .fs_colours[1], "in none" = .fs_colours[2])) +
       labs(x = "label, by cluster", y = "drop of the SR (share of the label's images)",
-        title = sprintf("%s, layer %d without filter %d (ours)", results$arch, as.integer(layer), as.integer(filter))) + .fs_look() +
+        title = sprintf("%s, %s without filter %d (ours)", results$arch, results$name(layer), as.integer(filter))) + .fs_look() +
       theme(axis.text.x = element_text(angle = 90, vjust = 0.5, hjust = 1)))
   }
   covered <- t(vapply(seq_len(nrow(drops)) - 1, function(filter) results$clusters(layer, filter) > 0, logical(ncol(drops))))
@@ -200,8 +218,7 @@ fs_plot_drops <- function(results, layer = NULL, filter = NULL) {
     scale_y_reverse("filter, ordered by cluster", expand = c(0, 0)) +
     scale_fill_gradient2("drop (share of the label's images)", low = "#542788", mid = "white", high = "#B35806",
       limits = c(-limit, limit)) +
-    labs(x = NULL, title = sprintf("%s, layer %d: do labels in a filter's clusters lose without it? (ours)", results$arch,
-      as.integer(layer))) +
+    labs(x = NULL, title = sprintf("%s, %s: do labels in a filter's clusters lose without it? (ours)", results$arch, results$name(layer))) +
     .fs_look() + theme(panel.grid = element_blank(), legend.key.width = unit(1.5, "cm"),
       axis.text.x = element_text(angle = 90, vjust = 0.5, hjust = 1))
 }
@@ -218,7 +235,7 @@ fs_plot_groups <- function(results) {
         title = "Groups of filters knocked out together (ours)") + .fs_look())
   }
   mean_of <- function(form, column) aggregate(list(value = table[[column]][table$form == form]),
-    table[table$form == form, c("layer", "network")], mean)
+    table[table$form == form, c("layer", "name", "network")], mean)
   panels <- c("without the filters that have the label in a cluster: drop of the SR", "these filters alone are left: drop of the SR",
     "share of random groups that cost the label less (dotted: chance)")
   kinds <- c("the label", "other labels", "the label, random filters")
@@ -238,7 +255,7 @@ fs_plot_groups <- function(results) {
 fs_plot_curves <- function(results) {
   table <- results$knockout_curves
   if (!nrow(table)) stop("nothing is complete yet", call. = FALSE)
-  table$panel <- factor(paste("layer", table$layer), paste("layer", sort(unique(table$layer))))
+  table$panel <- .fs_layer_panel(table)
   begin <- table[table$out == 1, ] # of each order, before anything is out
   table <- rbind(transform(begin, out = 0, left = left + 1, sr = sr + drop), table)
   table$share <- table$out / (table$out + table$left)
@@ -259,6 +276,25 @@ fs_plot_curves <- function(results) {
     scale_y_continuous("SR (dotted: chance)", limits = c(0, 1)) +
     labs(x = "share of the layer's filters that are out (grey: at random, mean and range)", shape = NULL,
       title = "Filters knocked out one after the other (ours)") + .fs_look()
+}
+
+# SR against the kept share of the parameters, after pruning and after retraining: AFCC beside its controls, means and standard
+# deviations over seeds. Takes a table of fs_pruning.
+fs_plot_pruning <- function(table) {
+  means <- fs_pruning_means(table)
+  stages <- c(pruned = "after pruning", retrained = "after retraining")
+  rows <- do.call(rbind, lapply(names(stages), function(stage)
+    data.frame(means[c("kept", "control")], sr = means[[paste0("sr_", stage)]], deviation = means[[paste0("sr_", stage, "_std")]],
+      panel = stages[[stage]])))
+  rows <- rows[!is.na(rows$sr), ]
+  rows$panel <- factor(rows$panel, stages)
+  rows$control <- factor(rows$control, intersect(fs_controls, rows$control))
+  ggplot(rows, aes(kept, sr, colour = control, shape = control)) + geom_line() + geom_point(size = 2.5) + facet_wrap(~panel) +
+    geom_errorbar(aes(ymin = sr - deviation, ymax = sr + deviation), rows[!is.na(rows$deviation), ], width = 0.01) +
+    geom_hline(yintercept = table$sr_before[1], linetype = "dotted", colour = "grey40") +
+    scale_colour_manual(NULL, values = setNames(.fs_colours[seq_along(fs_controls)], fs_controls)) +
+    scale_shape_manual(NULL, values = setNames(seq_along(fs_controls) + 14, fs_controls)) +
+    labs(x = "kept share of the parameters", y = "SR (dotted: before)", title = "Pruning by clusters beside its controls") + .fs_look()
 }
 
 # Whether the file ends as its kind does: R's devices do not tell of a full disk.
@@ -294,11 +330,22 @@ fs_save <- function(plot, folder, name, width = 8, height = 5) {
 }
 
 .fs_main <- function(words) {
-  place <- match("--out", words)
-  out <- if (is.na(place)) "." else words[place + 1]
-  paths <- if (is.na(place)) words else words[-c(place, place + 1)]
-  results <- fs_open(paths)
+  named <- c("--out" = ".", "--pruned" = NA)
+  for (option in names(named)) {
+    place <- match(option, words)
+    if (is.na(place)) next
+    if (place == length(words)) stop(option, " wants a folder", call. = FALSE)
+    named[option] <- words[place + 1]
+    words <- words[-c(place, place + 1)]
+  }
+  paths <- words
+  out <- named[["--out"]]
   save <- function(...) .fs_say(paste(fs_save(...), "(and .pdf)"))
+  if (!is.na(named["--pruned"])) {
+    save(fs_plot_pruning(fs_pruning(named[["--pruned"]])), out, "pruning", 9, 4.5)
+    if (!length(paths)) return(invisible())
+  }
+  results <- fs_open(paths)
   save(fs_plot_sr(results), out, "sr")
   save(fs_plot_clusters(results), out, "clusters", 9, 7)
   save(fs_plot_sizes(results), out, "sizes", 9, 6)

@@ -24,6 +24,7 @@ BLACK, BLUE, ORANGE, GREEN = "#000000", "#0072B2", "#D55E00", "#009E73"  # Okabe
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", BLACK)
 MARKERS = "os^Dv*P"
 MOST_NAMES = 30  # labels that are named at an axis
+MOST_UPRIGHT = 6  # layers whose names stand side by side at an axis
 
 
 def save(figure, folder, name):
@@ -86,9 +87,19 @@ def _title(figure, results):
     figure.suptitle(f"{', '.join(archs)}; K = {', '.join(map(str, counts))}")
 
 
-def _layer_axis(axes, table):
+def layer_names(table):
+    """{layer: its name}, in order, of a table with both columns; of networks that call it differently, as conv6/fc1."""
+    return {layer: "/".join(dict.fromkeys(names)) for layer, names in table.groupby("layer")["name"]}
+
+
+def _layer_ticks(axes, table, places=None):
+    names = layer_names(table)
     axes.set_xlabel("layer")
-    axes.set_xticks(sorted(table["layer"].unique()))
+    axes.set_xticks(list(names) if places is None else places, names.values(), rotation=90 if len(names) > MOST_UPRIGHT else 0)
+
+
+def _layer_axis(axes, table):
+    _layer_ticks(axes, table)
     axes.grid(axis="y", color="0.9")
     axes.set_axisbelow(True)
 
@@ -193,7 +204,7 @@ def field(results, layer=None, filter=None):
     for colour, text in ((BLUE, "cluster"), (ORANGE, "noise")):
         right.scatter([], [], marker="s", color=colour, label=text)
     right.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
-    figure.suptitle(f"{results.arch}, layer {layer}, filter {filter}: $N_c$ = {cluster.max()}, "
+    figure.suptitle(f"{results.arch}, {results.name(layer)}, filter {filter}: $N_c$ = {cluster.max()}, "
                     f"noise = {int((clipped & ~member).sum())} elements")
     return figure
 
@@ -206,7 +217,7 @@ def _grid(count):
 def sizes(results):
     """Histogram of cluster sizes, a panel a layer."""
     table = _require(results.cluster_sizes, "cluster sizes")
-    layers = sorted(table["layer"].unique())
+    layers = layer_names(table)
     rows, columns = _grid(len(layers))
     figure = Figure(figsize=(2.9 * columns, 2.6 * rows + 0.6), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
@@ -227,7 +238,7 @@ def sizes(results):
             else:
                 axes.plot(part.index, part, "-", color=COLOURS[number % len(COLOURS)], marker=MARKERS[number % len(MARKERS)],
                           markersize=4, label=name)
-        axes.set_title(f"layer {layer}: {total} clusters", fontsize=10)
+        axes.set_title(f"{layers[layer]}: {total} clusters", fontsize=10)
         axes.set_yscale("log")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.tick_params(labelbottom=True)
@@ -253,8 +264,8 @@ def _share_units(figure, axes, table, labels):
     shares = counts.div(counts.sum(axis=1), axis=0)
     image = axes.imshow(shares.T, aspect="auto", cmap="cividis", interpolation="nearest", vmin=0)
     figure.colorbar(image, ax=axes, label="share of the layer's filters")
-    axes.set(xlabel="layer", ylabel="selected output unit", title="Which unit the filters select")
-    axes.set_xticks(range(len(shares)), shares.index)
+    axes.set(ylabel="selected output unit", title="Which unit the filters select")
+    _layer_ticks(axes, table, range(len(shares)))
     if len(labels) <= MOST_NAMES:
         axes.set_yticks(range(len(labels)), labels)
 
@@ -302,7 +313,9 @@ def history(results):
         for style, text in (("o-", "test"), (".--", "training, augmented")):
             right.plot([], [], style, color="0.3", label=text)
         right.legend()
-        bar = figure.colorbar(shades, ax=[left, right], label="layer", ticks=sorted(table["layer"].unique()))
+        names = layer_names(table)
+        bar = figure.colorbar(shades, ax=[left, right], label="layer", ticks=list(names))
+        bar.set_ticklabels(list(names.values()))
         bar.ax.invert_yaxis()
     _title(figure, results)
     return figure
@@ -396,7 +409,7 @@ def drops(results, layer=None, filter=None):
     row = table[(table["layer"] == layer) & (table["filter"] == filter)].iloc[0]
     told = "undefined" if np.isnan(row["auc"]) else f"{row['auc']:.2f}"
     _draw_filter(right, values[filter], cluster[filter], results.labels, f"without filter {filter}: drop {row['drop']:.4f}, AUC {told}")
-    figure.suptitle(f"{results.arch}, layer {layer}: do labels in a filter's clusters lose without it? (ours)")
+    figure.suptitle(f"{results.arch}, {results.name(layer)}: do labels in a filter's clusters lose without it? (ours)")
     return figure
 
 
@@ -408,7 +421,7 @@ def _draw_listed(figure, table):
                                         (0, BLUE, "o", "without the group")):
         rows = table[table["form"] == form]
         axes.scatter(rows["group"], rows["drop"], color=colour, marker=marker, label=label, zorder=2 if form == 2 else 3)
-    axes.set_xticks(own["group"], [f"{group}\nlayer {layer}" for group, layer in zip(own["group"], own["layer"])])
+    axes.set_xticks(own["group"], [f"{group}\n{name}" for group, name in zip(own["group"], own["name"])])
     axes.set(xlabel="group of the file", ylabel="drop of the SR (share of images)", title="Groups of filters knocked out together (ours)")
     axes.legend()
 
@@ -463,7 +476,7 @@ def curves(results):
     """SR while filters of a layer are knocked out one after the other, in some order or at random; a panel a layer."""
     results = runs(results)[0]
     table = _require(results.knockout_curves, "curves")
-    layers, baseline = sorted(table["layer"].unique()), results.baseline
+    layers, baseline = layer_names(table), results.baseline
     rows, columns = _grid(len(layers))
     figure = Figure(figsize=(max(3.1 * columns, 6) + 2.4, 2.9 * rows + 0.8), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
@@ -473,7 +486,7 @@ def curves(results):
         filters = int(part["out"].max())
         _draw_curves(axes, part, filters, baseline["right"].sum() / baseline["images"].sum())
         axes.axhline(1 / len(results.labels), color="grey", linestyle=":", linewidth=0.8)
-        axes.set_title(f"layer {layer}: {filters} filters", fontsize=10)
+        axes.set_title(f"{layers[layer]}: {filters} filters", fontsize=10)
         axes.tick_params(labelbottom=True)
         axes.grid(color="0.9")
     panels[0, 0].set(xlim=(0, 1), ylim=(0, 1))

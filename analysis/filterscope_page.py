@@ -82,9 +82,10 @@ def _repeated(frame):
     return repeated
 
 
-def table(frame, name=None):
-    """A sortable table; `name` is the one in fs.COLUMNS that tells what the columns mean. Columns that repeat are told above it."""
-    known = {**fs.RUN, **fs.COLUMNS.get(name, {})}
+def table(frame, name=None, columns=None):
+    """A sortable table; `name` is the one in fs.COLUMNS that tells what the columns mean, or `columns` is as one of these. Columns
+    that repeat are told above it."""
+    known = {**fs.RUN, **(columns or fs.COLUMNS.get(name, {}))}
     repeated = _repeated(frame)
     frame = frame[[column for column in frame.columns if column not in repeated]]
     head = ""

@@ -3,6 +3,7 @@
     python3 analysis/report.py sweep.h5                     # report.html, *.png and *.pdf in the present folder
     python3 analysis/report.py a.h5 b.h5 --out compared     # networks or seeds beside each other
     python3 analysis/report.py sweep.h5 --figure field --layer 5 --filter 17     # one figure
+    python3 analysis/report.py sweep.h5 --pruned pruned     # with what jobs/prune.sh found
 """
 import argparse
 import os
@@ -11,6 +12,7 @@ import sys
 import filterscope as fs
 import filterscope_figures as figures
 import filterscope_page as page
+import filterscope_pruning as pruning
 from filterscope_output import printable, run_main, written
 
 CITE = """Y. Tzach et al., "The mechanism underlying successful deep learning", arXiv:2305.18078 (2023), for the method; the
@@ -30,6 +32,7 @@ CAPTIONS = {
              "what a filter does, the two would look alike. To the right, the filter whose loss costs most.",
     "groups": "All filters that have a label in a cluster knocked out together (ours), and all others but these: what it costs the label "
               "and the other labels, beside as many random filters of the layer; and how many of these random groups cost the label less.",
+    "pruning": "SR against the kept share of the parameters, means over seeds with the standard deviation; dotted: before pruning.",
     "curves": "Filters of a layer knocked out one after the other (ours), by a column of their table and at random.",
 }
 NUMBERS = {"layers": "a row a layer", "probes": "a row a probe, after its last complete epoch", "filters": "a row a filter",
@@ -51,8 +54,20 @@ def run_section(run):
             f"<p>Provenance: each start of the program.</p>\n{page.table(run.launches)}")
 
 
-def report_page(results, pictures):
-    """The whole report; pictures: (path of a PNG, caption)."""
+def pruning_section(folder, out):
+    """What pruning by clusters made of a network beside its controls, from OUT of jobs/prune.sh; draws its figure, too."""
+    table = pruning.read(folder)
+    png, pdf = figures.save(pruning.figure(table), out, "pruning")
+    print(f"{png} (and .pdf)")
+    return (f"{page.heading(2, 'Pruning by clusters')}<p>{page.escape(os.path.join(folder, 'pruning.csv'))}: by clusters (AFCC), and by "
+            "controls (ours) that keep as many kernels of each layer.</p>\n"
+            f"{page.heading(3, 'SR before, after pruning and after retraining')}{page.table(pruning.means(table), columns=pruning.COLUMNS)}"
+            f"{page.figures([(png, CAPTIONS['pruning'])])}"
+            f"{page.heading(3, 'Kept share of the kernels of each layer')}{page.table(pruning.kept(table), columns=pruning.COLUMNS)}")
+
+
+def report_page(results, pictures, more=""):
+    """The whole report; pictures: (path of a PNG, caption); more: a section of its own."""
     archs = ", ".join(dict.fromkeys(run.arch for run in figures.runs(results)))
     parts = [page.heading(2, "Layers"),
              "<p>A click on a column's head sorts; its tooltip tells what it is. Tables show four digits, the files have all. What is "
@@ -63,7 +78,7 @@ def report_page(results, pictures):
         if name == "cluster_sizes":
             table = table[table["clusters"] > 0]
         parts += [page.heading(3, f"{name}: {NUMBERS[name]}"), page.table(table, name)]
-    parts.append(page.heading(2, "Configuration and provenance"))
+    parts += [more, page.heading(2, "Configuration and provenance")]
     parts += [run_section(run) for run in figures.runs(results)]
     parts += [page.heading(2, "How to cite"), f"<p>{page.escape(CITE)}</p>\n"]
     return page.document(f"filterscope: {archs}", "".join(parts))
@@ -91,7 +106,7 @@ def draw_fields(results, options):
             if filter is None:
                 continue
             name = f"field-{layer}-{filter}" + (f"-{number + 1}" if hasattr(results, "runs") else "")
-            caption = f"{CAPTIONS['field']} {run.path}, layer {layer}, filter {filter}."
+            caption = f"{CAPTIONS['field']} {run.path}, {run.name(layer)}, filter {filter}."
             drawn.append((name, figures.field(run, layer, filter), caption))
     return drawn
 
@@ -105,7 +120,7 @@ def draw_drops(results, options):
             raise ValueError("drops: nothing is complete yet")
         for layer in [options.layer] if options.layer is not None else layers:
             name = f"drops-{layer}" + (f"-{number + 1}" if hasattr(results, "runs") else "")
-            drawn.append((name, figures.drops(run, layer, options.filter), f"{CAPTIONS['drops']} {run.path}, layer {layer}."))
+            drawn.append((name, figures.drops(run, layer, options.filter), f"{CAPTIONS['drops']} {run.path}, {run.name(layer)}."))
     return drawn
 
 
@@ -150,6 +165,7 @@ def read_options():
     parser.add_argument("--figure", choices=figures.FIGURES, help="this figure alone, and no report")
     parser.add_argument("--layer", type=int, help="layer of the filter whose field or drops are drawn (all layers)")
     parser.add_argument("--filter", type=int, help="its number, from 0 (that with the clearest clusters; that whose loss costs most)")
+    parser.add_argument("--pruned", metavar="FOLDER", help="OUT of jobs/prune.sh: a section on pruning by clusters")
     parser.add_argument("--parquet", action="store_true", help="write all tables as Parquet files, too")
     return parser.parse_args()
 
@@ -161,9 +177,10 @@ def report(options):
         return draw(results, options)
     print_layers(results)
     pictures = draw(results, options)
+    more = pruning_section(options.pruned, options.out) if options.pruned else ""
     path = os.path.join(options.out, "report.html")
     with written(path) as part, open(part, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(report_page(results, pictures))
+        file.write(report_page(results, pictures, more))
     print(path)
     for table in results.write_parquet(options.out) if options.parquet else ():
         print(table)

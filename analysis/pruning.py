@@ -14,14 +14,12 @@ import re
 import h5py
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 import filterscope_figures as figures
+import filterscope_pruning as pruning
 import model_file
 from filterscope_output import run_main, written
 
-NAMES = {"none": "AFCC", "random": "random kernels", "l1": "L1 norm", "clusters": "random clusters", "knockout": "knock-out"}
-STAGES = ("pruned", "retrained")
 STEM = re.compile(r"(?P<threshold>[\d.e+-]+)-(?P<control>[a-z0-9]+)-(?P<seed>\d+)")
 
 
@@ -58,7 +56,7 @@ def rows_of(folder):
         shares, share = kept(f"{stem}.h5")
         row = {"threshold": float(name["threshold"]), "control": name["control"], "seed": int(name["seed"]), "kept": share,
                "sr_before": before}
-        for stage in STAGES:
+        for stage in pruning.STAGES:
             row[f"sr_{stage}"] = np.nan
             if os.path.exists(f"{stem}-{stage}.csv"):
                 row[f"sr_{stage}"], by_label = rates(f"{stem}-{stage}.csv", untouched)
@@ -66,35 +64,14 @@ def rows_of(folder):
         rows.append({**row, **{f"kept_{layer}": value for layer, value in shares.items()}})
     if not rows:
         raise ValueError(f"{folder}: no pruned network is complete yet")
-    return pd.DataFrame(rows), pd.concat(labels, ignore_index=True)
+    table = pd.DataFrame(rows)
+    layers = pruning.by_depth(column for column in table if column.startswith("kept_"))
+    return table[[*pruning.SETTINGS, *layers]], pd.concat(labels, ignore_index=True)
 
 
-def means(table):
-    """Means and standard deviations over seeds, a row a threshold and control."""
-    return table.groupby(["threshold", "control"])[["kept", "sr_before", "sr_pruned", "sr_retrained"]].agg(["mean", "std", "count"])
-
-
-def figure(table):
-    """SR against the kept share: a panel after pruning, one after retraining."""
-    drawn = Figure(figsize=(9, 4), layout="constrained")
-    axes = drawn.subplots(1, 2, sharex=True, sharey=True)
-    for panel, stage in zip(axes, STAGES):
-        for number, (control, name) in enumerate(NAMES.items()):
-            own = means(table[table["control"] == control]).sort_values(("kept", "mean"))
-            own = own[own[(f"sr_{stage}", "count")] > 0]
-            if len(own):
-                panel.errorbar(own[("kept", "mean")], own[(f"sr_{stage}", "mean")], own[(f"sr_{stage}", "std")].fillna(0), label=name,
-                               color=figures.COLOURS[number], marker=figures.MARKERS[number], capsize=3)
-        panel.axhline(table["sr_before"].iloc[0], color="0.5", linestyle=":", label="before")
-        panel.set(title=f"after {'pruning' if stage == 'pruned' else 'retraining'}", xlabel="kept share of the parameters")
-    axes[0].set_ylabel("SR")
-    axes[0].legend()
-    return drawn
-
-
-def cell(mean, deviation, count):
+def cell(mean, deviation):
     """One seed has no deviation; none has no mean."""
-    return "-" if not count else f"{mean:.4f}" if count < 2 else f"{mean:.4f} ± {deviation:.4f}"
+    return "-" if np.isnan(mean) else f"{mean:.4f}" if np.isnan(deviation) else f"{mean:.4f} ± {deviation:.4f}"
 
 
 def main():
@@ -108,13 +85,12 @@ def main():
     for name, content in (("pruning", table), ("pruning_labels", labels)):
         with written(os.path.join(out, f"{name}.csv")) as part:
             content.to_csv(part, index=False)
-    figures.save(figure(table), out, "pruning")
+    figures.save(pruning.figure(table), out, "pruning")
     print(f"SR before {table['sr_before'].iloc[0]:.4f}; means over seeds, ± the standard deviation")
     print("threshold  control          kept    SR pruned        SR retrained     seeds")
-    for (threshold, control), row in means(table).iterrows():
-        cells = [cell(*row[f"sr_{stage}"][["mean", "std", "count"]]) for stage in STAGES]
-        print(f"{threshold:9g}  {NAMES.get(control, control):15s}  {row[('kept', 'mean')]:.4f}  {cells[0]:15s}  {cells[1]:15s}"
-              f"  {int(row[('kept', 'count')])}")
+    for row in pruning.means(table).itertuples():
+        print(f"{row.threshold:9g}  {row.control:15s}  {row.kept:.4f}  {cell(row.sr_pruned, row.sr_pruned_std):15s}"
+              f"  {cell(row.sr_retrained, row.sr_retrained_std):15s}  {row.seeds}")
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ TRAIN_OPTIONS=${TRAIN_OPTIONS:---lr 0.01 --momentum 0.95 --weight-decay 1e-3 --f
 for name in MODEL SWEEP DATA; do
     [ -n "${!name:-}" ] || usage "set $name"
 done
-[ -f "$MODEL" ] && [ -r "$MODEL" ] || usage "MODEL: $MODEL cannot be read"
+[ -r "$MODEL" ] || usage "MODEL: $MODEL cannot be read"
 [ -x "$FILTERSCOPE" ] || usage "$FILTERSCOPE is not there: build it, or set FILTERSCOPE or FILTERSCOPE_HOME"
 for control in ${CONTROLS:=none random l1 clusters}; do
     case $control in none | random | l1 | clusters | knockout) ;; *) usage "CONTROLS: '$control' is none of none, random, l1, clusters, knockout" ;; esac

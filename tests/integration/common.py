@@ -82,6 +82,15 @@ def train_small(path, data, ranks=2, arch="vgg6", epochs=1, **options):
         "--lr", 0.02, "--fc-lr", 0.02, "--momentum", 0.9, "--fc-momentum", 0.9, *words)
 
 
+def vgg6_with_units(path):
+    """Writes VGG-6 with a hidden fully connected layer before its last: fc1, the sixth that is probed."""
+    text = run(1, "arch", "vgg6", "--table", "text").stdout
+    assert text.endswith("\nfc K\n"), text
+    with open(path, "w") as file:
+        file.write(text.replace("\nfc K\n", "\nfc 24 bias\nrelu\nfc K\n"))
+    return path
+
+
 def identical(left, right, exclude=()):
     """Whether h5diff finds no difference between two HDF5 files outside the excluded paths."""
     words = [word for path in exclude for word in ("--exclude-path", path)]

@@ -1,15 +1,16 @@
 """Weights, fields and tables are the same bits on 1, 2, 3 and 5 ranks, for training and for both forms of a sweep."""
-from common import VARYING, folder, identical, make_idx, run, train_small
+from common import VARYING, folder, identical, make_idx, run, train_small, vgg6_with_units
 
 here = folder()
 data = make_idx(f"{here}/data")
 RANKS = (1, 2, 3, 5)
+arch = vgg6_with_units(f"{here}/units.txt")
 
 for ranks in RANKS:
-    train_small(f"{here}/model{ranks}.h5", data, ranks, epochs=2)
+    train_small(f"{here}/model{ranks}.h5", data, ranks, arch, epochs=2)
     assert identical(f"{here}/model1.h5", f"{here}/model{ranks}.h5", ("/history",)), f"models of 1 and {ranks} ranks"
 
-for form, layers in (((), "all"), (("--literal",), "4,5"), (("--team", 1), "all")):
+for form, layers in (((), "2-5,fc1"), (("--literal",), "5,fc1"), (("--team", 1), "2-5,fc1")):
     for ranks in RANKS:
         out = f"{here}/sweep{ranks}{''.join(map(str, form))}.h5"
         run(ranks, "sweep", "--model", f"{here}/model1.h5", "--data", data, "--out", out, "--epochs", 3, "--batch", 20,

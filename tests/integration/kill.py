@@ -24,7 +24,7 @@ import time
 import h5py
 import numpy as np
 
-from common import FAULTS, VARYING, children, folder, identical, launch, lives, make_idx, run, train_small, write_places
+from common import FAULTS, VARYING, children, folder, identical, launch, lives, make_idx, run, train_small, vgg6_with_units, write_places
 
 PATIENCE = 60  # seconds in which a job whose rank was killed has ended
 parser = argparse.ArgumentParser()
@@ -38,7 +38,7 @@ print(f"seed {options.seed}")
 
 here = folder()
 data = make_idx(f"{here}/data", labels=3, train=60, test=30)
-train_small(f"{here}/model.h5", data, 1)
+train_small(f"{here}/model.h5", data, 1, vgg6_with_units(f"{here}/units.txt"))
 SWEEP = ["sweep", "--model", f"{here}/model.h5", "--data", data, "--batch", 20, "--slots", 4, "--test-every", 4]
 TRAIN = ["train", "--arch", "vgg6", "--data", data, "--batch", 20, "--slots", 4, "--lr", 0.02, "--fc-lr", 0.02,
          "--momentum", 0.9, "--fc-momentum", 0.9]
@@ -110,7 +110,7 @@ class Knockout(Sweep):
     name = "knockout"
 
     def __init__(self):
-        words = [*SWEEP, "--batch", 5, "--layers", "3,5", "--epochs", 1, "--out"]
+        words = [*SWEEP, "--batch", 5, "--layers", "5,fc1", "--epochs", 1, "--out"]
         self.silenced = f"{here}/{self.name}-silenced.h5"
         run(1, *words, self.silenced)
         self.words = [*words[:-1], "--knockout", "zero", "--out"]
@@ -236,7 +236,7 @@ def side_by_side(function, *several):
 
 started = time.monotonic()
 if options.points != "none":
-    small = [Train(2), Sweep(2, "--layers", "1,5", "--filters-per-unit", 200)]
+    small = [Train(2), Sweep(2, "--layers", "1,fc1", "--filters-per-unit", 200)]
     side_by_side(kill_at_point, *(point for job in small for point in points(job, options.points)))
 kinds = {"train": lambda: Train(4), "sweep": lambda: Sweep(16), "knockout": Knockout}
 long = [kinds[name]() for name in options.jobs.split(",")]

@@ -1,5 +1,8 @@
 """Pruning: masks by clusters and by controls are those of a second implementation; weights stay 0 through training on any number of
-ranks; what is frozen stays as it was; graphs; what does not fit is refused."""
+ranks, and in PyTorch; what is frozen stays as it was; graphs; what does not fit is refused."""
+import contextlib
+import importlib
+import io
 import os
 import shutil
 import signal
@@ -14,8 +17,18 @@ from common import BUILD, folder, identical, launch, make_idx, run, train_small,
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "reference"))
 import masks  # noqa: E402
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "analysis"))
+import export_torch  # noqa: E402
+
+try:
+    import torch
+except ImportError:
+    print("PyTorch is not installed (Debian: python3-torch): nothing was exported")
+    torch = None
+
 here = folder()
 os.chdir(here)
+sys.path.insert(0, here)
 LABELS = 5
 DATA = make_idx("data", labels=LABELS, train=200, test=90, size=16)
 with open("chain.txt", "w") as file:
@@ -100,8 +113,11 @@ with open("joined.txt", "w") as file:
                "conv 10 1x1\nadd c\nrelu probe\nzeropad channels 2 1\nconv 13 3x3 pad 1 groups 13\nrelu probe\nglobalavg\nfc K\n")
 JOINED = {"conv2": lambda s: (s[1], s[2], 1), "conv3": lambda s: (s[1] + s[2], s[3], 2), "conv4": lambda s: (s[3], s[4], 1),
           "conv5": lambda s: ([set(), set(), *s[4], set()], s[5], 13), "fc1": lambda s: (s[5], s["labels"], 1)}
+with open("dense.txt", "w") as file:
+    file.write("conv 6 3x3 pad 1\nrelu\nmaxpool 2\nfc 20 bias\nrelu\nfc 13\ntanh\nfc K bias\n")
+DENSE = {name: lambda s, n=n: (s[n], s[n + 1] if n < 3 else s["labels"], 1) for n, name in enumerate(("fc1", "fc2", "fc3"), 1)}
 CHAIN = {"conv2": lambda s: (s[1], s[2], 1), "conv3": lambda s: (s[2], s[3], 1), "fc1": lambda s: (s[3], s["labels"], 1)}
-for arch, layers in (("chain.txt", CHAIN), ("joined.txt", JOINED)):
+for arch, layers in (("chain.txt", CHAIN), ("joined.txt", JOINED), ("dense.txt", DENSE)):
     for labels in (3, 64, 65, 130):
         printed = subprocess.run([f"{BUILD}/tests/print_masks", arch, str(labels), "40"], capture_output=True, text=True, check=True).stdout
         networks = list(masks.read_printed(printed))
@@ -113,7 +129,7 @@ for arch, layers in (("chain.txt", CHAIN), ("joined.txt", JOINED)):
                 assert np.array_equal(found[name], masks.grouped_mask(*ends(sets), unclustered)), (arch, labels, name)
         assert {unclustered for _, _, unclustered in networks} == {True, False}
         assert 0.01 < np.mean([found[name].mean() for _, found, _ in networks for name in layers]) < 0.99
-print("random clusters of 3 to 130 labels, 320 networks, a chain and a graph: no difference")
+print("random clusters of 3 to 130 labels, 480 networks, a chain, a graph and hidden fully connected layers: no difference")
 
 # Controls keep as many kernels.
 weight = read("model.h5")[1]["parameter/conv2.weight"]
@@ -221,6 +237,34 @@ def logits(model):
     return np.array([line.split(",")[2:] for line in text.splitlines()[1:]], float)
 
 
+def check_export(path, wanted):
+    """In PyTorch the weights that are pruned are 0 to the bit, and the logits are the same."""
+    if torch is None:
+        return
+    name = f"exported{len(os.listdir())}"
+    sys.argv = ["export_torch.py", path, "--out", f"{name}.pth", "--module", f"{name}.py"]
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        export_torch.run()
+    module, state, numbers, zeros = importlib.import_module(name), torch.load(f"{name}.pth"), {"conv": 0, "fc": 0}, 0
+    found, _ = read(path)
+    for weight in (values.numpy() for values in state.values() if values.ndim > 1):
+        kind = "conv" if weight.ndim == 4 else "fc"
+        numbers[kind] += 1
+        kept = found.pop(f"{kind}{numbers[kind]}", None)
+        if kept is not None:
+            pruned = weight.reshape(*kept.shape, -1)[~kept]
+            assert not pruned.view(np.uint32).any(), (path, kind, numbers)
+            zeros += pruned.size
+    assert not found and zeros and f"; {zeros} pruned weights are 0" in printed.getvalue(), (path, found, zeros, printed.getvalue())
+    network = module.network()
+    network.load_state_dict({**network.state_dict(), **state})
+    pixels = np.fromfile("data/t10k-images-idx3-ubyte", np.uint8, offset=16).reshape(-1, 1, 16, 16).astype(np.float32)
+    x = (module.low + (module.high - module.low) * pixels / 255 - module.mean[0]) / module.std[0]
+    with torch.no_grad():
+        difference = np.abs(network.eval()(torch.from_numpy(x)).numpy() - wanted).max() / np.abs(wanted).max()
+    assert difference < 1e-5, (path, difference)
+
+
 for model, sweep, threshold in (("model.h5", "sweep.h5", 0.95), ("all1.h5", None, None), ("graph.h5", "graph_sweep.h5", 0.95)):
     words = ["--sweep", sweep, "--threshold", threshold] if sweep else []
     if sweep:
@@ -229,6 +273,8 @@ for model, sweep, threshold in (("model.h5", "sweep.h5", 0.95), ("all1.h5", None
     large, small = logits("sparse.h5" if sweep else model), logits("small.h5")
     difference = np.abs(large - small).max() / np.abs(large).max()
     assert difference <= 1e-6, (model, difference)
+    check_export("sparse.h5" if sweep else model, large)
+    check_export("small.h5", small)
     with h5py.File("small.h5") as file, h5py.File(model) as whole:
         sizes = [sum(values.size for values in f["parameter"].values()) for f in (file, whole)]
         text = file["architecture"][0].decode()
@@ -238,6 +284,8 @@ for model, sweep, threshold in (("model.h5", "sweep.h5", 0.95), ("all1.h5", None
     check_zero("small.h5")
     run(2, "train", "--init", "small.h5", "--data", DATA, "--epochs", 1, "--out", "trained.h5")
     check_zero("trained.h5")
+    if model == "graph.h5":
+        check_export("trained.h5", logits("trained.h5"))
     os.remove("small.h5")
     os.remove("trained.h5")
     if sweep:

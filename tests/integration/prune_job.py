@@ -2,6 +2,8 @@
 scontrol that answers as Slurm does), going on, and tables that say what the files hold."""
 import csv
 import os
+import re
+import shutil
 import subprocess
 import sys
 
@@ -13,8 +15,10 @@ from common import BINARY, folder, make_idx, run, train_small
 here = folder()
 os.chdir(here)
 JOBS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "jobs")
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "analysis"))
-import model_file  # noqa: E402 (found by the line above)
+ANALYSIS = f"{JOBS}/../analysis"
+sys.path.insert(0, ANALYSIS)
+import filterscope_pruning as pruning  # noqa: E402 (found by the line above)
+import model_file  # noqa: E402
 
 DATA = make_idx("data", labels=5, train=60, test=45, size=16)
 with open("net.txt", "w") as file:
@@ -121,6 +125,44 @@ for row in rows:
         assert np.isclose(float(row[f"sr_{stage}"]), sum(int(label["right"]) for label in labels) / 45, rtol=1e-12), (stem, stage)
 for threshold in ("0.3", "0.8"):
     assert len({row["kept"] for row in rows if row["threshold"] == threshold}) == 1  # as many kernels for the control
+
+# Means over seeds in Python and in R, a figure of each, and a section of the report.
+done = subprocess.run([sys.executable, f"{ANALYSIS}/report.py", "sweep.h5", "--pruned", "out", "--out", "report"], capture_output=True, text=True)
+assert done.returncode == 0 and "report/pruning.png" in done.stdout, done.stdout + done.stderr
+page = open("report/report.html", encoding="utf-8").read().partition("<p>out/pruning.csv: by clusters")[2]
+tables = re.findall(r"<tbody>\n(.*?)</tbody>", page, re.S)
+assert [table.count("<tr>") for table in tables[:2]] == [4, 2] and "<th title=\"\">conv2<" in page and "random kernels" in tables[0], page[:3000]
+table = pruning.read("out")
+means = pruning.means(table)
+assert list(means["control"]) == 2 * ["AFCC", "random kernels"] and (means["seeds"] == 2).all()
+for row in means.itertuples():
+    control = {"AFCC": "none", "random kernels": "random"}[row.control]
+    for stage in ("pruned", "retrained"):
+        first, second = (float(one[f"sr_{stage}"]) for one in rows if (float(one["threshold"]), one["control"]) == (row.threshold, control))
+        assert np.isclose(getattr(row, f"sr_{stage}"), (first + second) / 2), row
+        assert np.isclose(getattr(row, f"sr_{stage}_std"), abs(first - second) / 2 ** 0.5), row
+means.to_csv("means.csv", index=False)
+for name, text in (("gone", None), ("empty", ""), ("texts", "threshold,control,seed,kept,sr_before,sr_pruned,sr_retrained\n0.3,none,1,all,,,\n")):
+    os.mkdir(name)
+    if text is not None:
+        with open(f"{name}/pruning.csv", "w") as file:
+            file.write(text)
+    done = subprocess.run([sys.executable, "-c", f"import filterscope_pruning; filterscope_pruning.read('{name}')"], capture_output=True,
+                          text=True, env={**os.environ, "PYTHONPATH": ANALYSIS})
+    assert f"ValueError: {name}/pruning.csv: no " in done.stderr, done.stderr
+IN_R = """source(file.path(Sys.getenv("ANALYSIS"), "filterscope.R"))
+means <- fs_pruning_means(fs_pruning("out")); python <- read.csv("means.csv")
+stopifnot(isTRUE(all.equal(means, python, tolerance = 1e-12)), any(means$sr_retrained_std > 0))
+for (name in c("gone", "empty", "texts")) {
+  said <- tryCatch(fs_pruning(name), error = conditionMessage)
+  stopifnot(is.character(said), startsWith(said, paste0(name, "/pruning.csv: no ")))
+}
+source(file.path(Sys.getenv("ANALYSIS"), "filterscope_figures.R")); .fs_main(c("--pruned", "out", "--out", "by_r"))"""
+if shutil.which("Rscript") and subprocess.run(["Rscript", "-e", "library(ggplot2); library(hdf5r)"], capture_output=True).returncode == 0:
+    done = subprocess.run(["Rscript", "-e", IN_R], capture_output=True, text=True, env={**os.environ, "ANALYSIS": ANALYSIS})
+    assert done.returncode == 0 and os.path.getsize("by_r/pruning.png") > 5000, done.stdout + done.stderr
+else:
+    print("R with hdf5r and ggplot2 is not installed: R was not compared")
 with open("out/pruning_labels.csv") as file:
     by_label = list(csv.DictReader(file))
 assert len(by_label) == 5 * (1 + 2 * 8)

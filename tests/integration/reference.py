@@ -3,7 +3,7 @@ import os
 import subprocess
 import sys
 
-from common import BUILD, FASHION, folder, run, train_small, skip
+from common import BUILD, FASHION, folder, run, train_small, skip, vgg6_with_units
 
 here = folder()
 measure = os.path.join(os.path.dirname(__file__), "..", "reference", "measure.py")
@@ -23,7 +23,7 @@ if not os.path.isdir(FASHION):
     skip(f"{FASHION} is missing (Debian: dataset-fashion-mnist)")
 data = f"idx:{FASHION}"
 few = {"train_images": 400, "test_images": 300}
-train_small(f"{here}/model.h5", data, **few)
+train_small(f"{here}/model.h5", data, arch=vgg6_with_units(f"{here}/units.txt"), **few)
 run(2, "sweep", "--model", f"{here}/model.h5", "--data", data, "--out", f"{here}/sweep.h5", "--epochs", 2, "--train-images", 400,
     "--test-images", 300)
 done = subprocess.run([sys.executable, measure, "compare", f"{here}/sweep.h5"], capture_output=True, text=True)

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import time
 
-from common import VARYING, epochs_done, folder, identical, launch, lives, make_idx, run, wait_until, writer
+from common import VARYING, epochs_done, folder, identical, launch, lives, make_idx, run, vgg6_with_units, wait_until, writer
 
 here = folder()
 data = make_idx(f"{here}/data", train=400)
@@ -22,7 +22,7 @@ def stop_after(words, ranks, when, how):
     return process.returncode, text
 
 
-words = ["train", "--arch", "vgg6", "--data", data, "--epochs", 4, "--batch", 20, "--slots", 4, "--lr", 0.02, "--fc-lr", 0.02,
+words = ["train", "--arch", vgg6_with_units(f"{here}/units.txt"), "--data", data, "--epochs", 4, "--batch", 20, "--slots", 4, "--lr", 0.02, "--fc-lr", 0.02,
          "--momentum", 0.9, "--fc-momentum", 0.9, "--out"]
 run(1, *words, f"{here}/whole.h5")
 for ranks, how in ((1, signal.SIGTERM), (2, signal.SIGUSR1), (2, signal.SIGKILL)):
@@ -38,7 +38,7 @@ run(2, *words, f"{here}/whole.h5")
 assert os.stat(f"{here}/whole.h5").st_mtime_ns == before, "a finished training is written again"
 
 words = ["sweep", "--model", f"{here}/whole.h5", "--data", data, "--epochs", 12, "--batch", 20, "--test-every", 4, "--slots", 4,
-         "--out"]
+         "--layers", "2-5,fc1", "--out"]
 run(2, *words, f"{here}/sweep.h5")
 for ranks, how in ((1, signal.SIGTERM), (2, signal.SIGUSR1), (2, signal.SIGKILL)):
     path = f"{here}/sweep{ranks}{how.name}.h5"
