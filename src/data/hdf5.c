@@ -458,6 +458,28 @@ static fs_status read_pixels(const hdf5_set *s, fs_dataset *data)
     return status;
 }
 
+/* What analysis/pack.py fills says in /packed whether it is whole: the last of five numbers. */
+static fs_status check_complete(const char *path, hid_t file)
+{
+    enum { NUMBERS = 5 };
+    uint64_t number[NUMBERS] = {[NUMBERS - 1] = 1};
+    hdf5_set s = {.path = path, .name = "packed", .set = -1, .axes = 1};
+    if (link_at(file, s.name) <= 0 || (s.set = H5Dopen2(file, s.name, H5P_DEFAULT)) < 0)
+        return FS_OK;
+    hid_t type = H5Dget_type(s.set), space = H5Dget_space(s.set), creation = H5Dget_create_plist(s.set);
+    int is_record = H5Tget_class(type) == H5T_INTEGER && H5Sget_simple_extent_ndims(space) == 1 &&
+                    H5Sget_simple_extent_npoints(space) == NUMBERS && H5Pget_layout(creation) == H5D_CONTIGUOUS;
+    fs_status status = is_record ? read_rows(&s, 0, NUMBERS, H5T_NATIVE_UINT64, number) : FS_OK;
+    H5Pclose(creation);
+    H5Sclose(space);
+    H5Tclose(type);
+    close_set(&s);
+    if (!status && number[NUMBERS - 1] == 0)
+        status =
+            fs_fail(FS_ERROR, "%s: is not complete: analysis/pack.py was stopped, and goes on when it is called again", path);
+    return status;
+}
+
 static fs_status read_split(const char *path, hid_t file, const fs_data_request *request, hdf5_split *split, fs_dataset *data)
 {
     int largest;
@@ -488,7 +510,9 @@ fs_status fs_read_hdf5(const char *path, const fs_data_request *request, fs_data
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     if (file < 0)
         return fs_fail(FS_ERROR, "%s: HDF5 cannot open it: truncated, damaged or being written", path);
-    fs_status status = read_split(path, file, request, &split, data);
+    fs_status status = check_complete(path, file);
+    if (!status)
+        status = read_split(path, file, request, &split, data);
     close_split(&split);
     H5Fclose(file);
     return status;

@@ -1,3 +1,5 @@
+#define _GNU_SOURCE /* MAP_POPULATE */
+
 #include "filterscope/node.h"
 
 #include <fcntl.h>
@@ -47,7 +49,7 @@ static void *map_place(const struct place *place, size_t bytes, int protection)
     int file = open_file(place);
     if (file < 0)
         return NULL;
-    void *data = mmap(NULL, bytes, protection, MAP_SHARED, file, 0);
+    void *data = mmap(NULL, bytes, protection, MAP_SHARED | MAP_POPULATE, file, 0); /* not a fault a page, later */
     close(file);
     return data == MAP_FAILED ? NULL : data;
 }

@@ -125,13 +125,21 @@ fs_status fs_train_batch(const fs_train_settings *settings, const fs_dataset *tr
     return FS_OK;
 }
 
-/* Rank 0 writes, also the momentum, of which each rank has its part; all learn how it went. A model that has diverged is not
- * written over one that has not. */
+/* Parts of the average to all ranks. */
+static void join_average(struct loop *l)
+{
+    if (l->settings->ema > 0)
+        fs_slots_hand_on(&l->own, l->model->last.parameter, l->model->net.parameters);
+}
+
+/* Rank 0 writes, also momentum and average, of which each rank has its part; all learn how it went. A model that has diverged
+ * is not written over one that has not. */
 static fs_status save(struct loop *l)
 {
     fs_status status = FS_OK;
     double started = fs_seconds();
     fs_slots_hand_on(&l->own, l->model->net.velocity, l->model->net.parameters);
+    join_average(l);
     if (l->own.rank == 0) {
         status = fs_network_check(&l->model->net, "training has diverged (a lower --lr or --fc-lr may help)");
         fs_model_exchange(l->model);
@@ -151,12 +159,12 @@ static int is_due(const struct loop *l)
     return l->own.rank == 0 && fs_seconds() - l->saved >= wait;
 }
 
-/* The average, in model->last, goes on after a batch. */
-static void follow(const fs_train_settings *settings, int images, fs_model *model)
+/* The average, in model->last, goes on after a batch: each rank has its part of the parameters', and all of the statistics'. */
+static void follow(const fs_train_settings *settings, int images, fs_part part, fs_model *model)
 {
     double an_epoch = ceil((double)images / settings->batch), batches = model->epoch * an_epoch + model->batch;
     double decay = fmin(settings->ema, (1 + batches) / (10 + batches));
-    fs_average_step(model->net.parameters, (float)(1 - decay), model->net.parameter, model->last.parameter);
+    fs_average_step(part.count, (float)(1 - decay), model->net.parameter + part.first, model->last.parameter + part.first);
     fs_average_step(model->net.statistics, (float)(1 - decay), model->net.statistic, model->last.statistic);
 }
 
@@ -179,7 +187,7 @@ static fs_status run_batches(struct loop *l, int epoch, fs_progress *progress)
                            epoch, first / batch);
         model->batch++;
         if (l->settings->ema > 0)
-            follow(l->settings, images, model);
+            follow(l->settings, images, fs_backprop_part(l->backprop), model);
         model->loss += sums.loss;
         model->right += (long long)sums.right;
         fs_progress_batch(progress, first + count, images, model->loss, (double)model->right);
@@ -217,6 +225,7 @@ static fs_status measure(struct loop *l, fs_train_row *row)
     row->last_held_sr = row->last_test_sr = (double)NAN;
     if (l->settings->ema > 0)
         status = measure_both(l, &row->last_held_sr, &row->last_test_sr);
+    join_average(l);
     fs_model_exchange(l->model);
     if (!status)
         status = measure_both(l, &row->held_sr, &row->test_sr);
@@ -264,13 +273,13 @@ static void share_values(MPI_Comm comm, const fs_network *net, const fs_values *
     fs_share_bytes(comm, 0, values->statistic, net->statistics * sizeof *values->statistic);
 }
 
-/* Ranks that round differently make different moments of the same sums, and averages. */
+/* Ranks that round differently make different moments of the same sums, and averages of these. */
 static void share_drifting(const struct loop *l)
 {
     const fs_model *model = l->model;
     fs_share_bytes(l->own.comm, 0, model->net.statistic, model->net.statistics * sizeof *model->net.statistic);
     if (l->settings->ema > 0)
-        share_values(l->own.comm, &model->net, &model->last);
+        fs_share_bytes(l->own.comm, 0, model->last.statistic, model->net.statistics * sizeof *model->last.statistic);
 }
 
 /* Rank 0 has the average from the file, or has begun it. */

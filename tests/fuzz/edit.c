@@ -45,8 +45,9 @@ static herr_t find_targets(hid_t root, const char *name, const H5O_info_t *info,
     (void)context;
     hid_t object = H5Oopen(root, name, H5P_DEFAULT);
     size_t bytes = info->type == H5O_TYPE_DATASET ? H5Dget_storage_size(object) : 0;
-    if (bytes > 0 && bytes <= MOST_BYTES && targets < MOST_TARGETS)
-        target[targets++] = (struct target){.offset = H5Dget_offset(object), .bytes = bytes};
+    haddr_t offset = bytes > 0 ? H5Dget_offset(object) : HADDR_UNDEF; /* of chunks there is none */
+    if (offset != HADDR_UNDEF && bytes <= MOST_BYTES && targets < MOST_TARGETS)
+        target[targets++] = (struct target){.offset = offset, .bytes = bytes};
     H5Aiterate2(object, H5_INDEX_NAME, H5_ITER_INC, NULL, find_attribute, (void *)name);
     return H5Oclose(object);
 }

@@ -41,5 +41,5 @@ put("arch", b"input 32x32x3\nconv 32 5x5 stride 2 bias\nrelu\nconv 64 3x3 pad 1 
 edits = [b""] + [struct.pack("<BBI8s", what, 3, 0, value) for what in range(96) for value in (b"\xff" * 8, b"\1\0\0\0\0\0\0\0")]
 # A damaged layout, on reading which HDF5 1.10 crashed.
 edits.append(bytes.fromhex("3c033c002758585858585858585858626174010000000058585858583b6000006000030000002b00001f0300"))
-for target in ("model", "results"):
+for target in ("hdf5", "model", "results"):
     put(target, *edits)

@@ -3,7 +3,7 @@
 #
 #   tests/fuzz/run.sh SECONDS [TARGET...]
 #
-# each target (idx, cifar, arch, model, results: all) for so many seconds, from the seeds of make_corpus.py and what earlier
+# each target (idx, cifar, hdf5, arch, model, results: all) for so many seconds, from the seeds of make_corpus.py and what earlier
 # runs found, in build/fuzz. Prints a line for each; an input that breaks one is kept in build/fuzz/findings, and the exit code
 # is 1. Needs the built tree, and clang with its compiler-rt, without which it is skipped (77).
 set -eu
@@ -11,7 +11,7 @@ home=$(readlink -f "$(dirname "$(readlink -f "$0")")/../..")
 . "$home/jobs/common.sh"
 seconds=${1:?usage: run.sh SECONDS [TARGET...]}
 shift
-[ $# -gt 0 ] || set -- idx cifar arch model results
+[ $# -gt 0 ] || set -- idx cifar hdf5 arch model results
 built=${FILTERSCOPE_BUILD:-$home/build}
 out=$built/fuzz
 flags="-std=gnu17 -O2 -g -DH5_USE_110_API -fsanitize=address,undefined -fno-sanitize-recover=undefined
