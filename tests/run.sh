@@ -17,7 +17,7 @@ home=$(readlink -f "$(dirname "$(readlink -f "$0")")/..")
 . "$home/jobs/common.sh"
 
 # shellcheck disable=SC2086 # a list of words
-install_packages $build_packages libcmocka-dev hdf5-tools python3-h5py python3-numpy python3-pandas python3-matplotlib \
+install_packages $build_packages libcmocka-dev hdf5-tools python3-h5py python3-numpy python3-pandas python3-matplotlib python3-pil \
     python3-onnx dataset-fashion-mnist r-base-core r-cran-hdf5r r-cran-ggplot2 python3-pip python3-setuptools python3-wheel \
     groff-base bash slurmctld slurmd slurm-client munge clang clang-format libclang-rt-dev util-linux e2fsprogs xfsprogs btrfs-progs \
     shellcheck pyflakes3 mandoc iproute2 lmod

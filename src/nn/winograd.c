@@ -56,11 +56,13 @@ static size_t most_of(const fs_conv_shape *shape, int images, size_t least)
     return block < tiles ? block : tiles;
 }
 
-/* The same, all blocks of about one size. */
+/* The same, all blocks of about one size; 0 without images. */
 static size_t block_of(const fs_conv_shape *shape, int images, size_t least)
 {
     size_t tiles = grid_of(shape, images).tiles, most = most_of(shape, images, least),
            rows = (size_t)fs_generation_of_cpu()->height;
+    if (tiles == 0)
+        return 0;
     size_t blocks = (tiles + most - 1) / most, block = ((tiles + blocks - 1) / blocks + rows - 1) / rows * rows;
     return block < most ? block : most;
 }
