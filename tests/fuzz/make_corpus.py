@@ -37,6 +37,8 @@ put("arch", b"input 32x32x3\nconv 32 5x5 stride 2 bias\nrelu\nconv 64 3x3 pad 1 
     b"conv 4 3x3 as a\nsubsample 2x1\nzeropad channels 1 2\navgpool 3 stride 1 pad 1x0x0x2 ceil inside\nmaxpool 2 pad same\nelu 0.5\n"
     b"relu6\ngelu\ntanh\nhardswish\nhardsigmoid\nfc K bias\n",
     b"conv K 1x1\nglobalmax\n", b"conv 99999999999 0x0 stride -1 pad 1e9\nfc\n")
+put("groups", b"\xef\xbb\xbf# some\r\n\r\n1 0 2 # a comment\r\nfc1 299 0 17\n\t12  11\nconv1 1", b"1 0\r12 3\r", b"2 1\n", b"1 0 0\n",
+    b"conv1 99999999999\n", "1 0\n".encode("utf-16"))
 # What is edited depends on the number of datasets and attributes: one record for each of the first 96.
 edits = [b""] + [struct.pack("<BBI8s", what, 3, 0, value) for what in range(96) for value in (b"\xff" * 8, b"\1\0\0\0\0\0\0\0")]
 # A damaged layout, on reading which HDF5 1.10 crashed.

@@ -3,7 +3,7 @@
 #
 #   tests/fuzz/run.sh SECONDS [TARGET...]
 #
-# each target (idx, cifar, hdf5, arch, model, results: all) for so many seconds, from the seeds of make_corpus.py and what earlier
+# each target (idx, cifar, hdf5, arch, groups, model, results: all) for so many seconds, from the seeds of make_corpus.py and what earlier
 # runs found, in build/fuzz. Prints a line for each; an input that breaks one is kept in build/fuzz/findings, and the exit code
 # is 1. Needs the built tree, and clang with its compiler-rt, without which it is skipped (77).
 set -eu
@@ -11,7 +11,7 @@ home=$(readlink -f "$(dirname "$(readlink -f "$0")")/../..")
 . "$home/jobs/common.sh"
 seconds=${1:?usage: run.sh SECONDS [TARGET...]}
 shift
-[ $# -gt 0 ] || set -- idx cifar hdf5 arch model results
+[ $# -gt 0 ] || set -- idx cifar hdf5 arch groups model results
 built=${FILTERSCOPE_BUILD:-$home/build}
 out=$built/fuzz
 flags="-std=gnu17 -O2 -g -DH5_USE_110_API -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -29,7 +29,7 @@ fi
 # What the readers are made of but for their CRC and the choice of a BLAS, then what the fuzzers share; what these want to compute with, which clang does not
 # compile, is taken from the built library.
 cd "$home"
-find src/base src/data src/model src/ops src/store src/parallel/agree.c src/phases/clusters.c -name '*.c' ! -name crc32c.c ! -name infer.c ! -name 'blas_*.c' >"$out/sources"
+find src/base src/data src/model src/ops src/store src/parallel/agree.c src/phases/clusters.c src/sweep/group_file.c -name '*.c' ! -name crc32c.c ! -name infer.c ! -name 'blas_*.c' >"$out/sources"
 printf 'tests/%s.c\n' fuzz/scratch fuzz/edit fuzz/dataset fuzz/crc_constant unit/keep_modules >>"$out/sources"
 # shellcheck disable=SC2086,SC2016
 xargs -P "$(cores)" -I SOURCE sh -c 'clang -fsanitize=fuzzer-no-link "$@" -c SOURCE -o "'"$out"'/objects/$(echo SOURCE | tr / _).o"' \
