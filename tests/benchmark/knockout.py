@@ -6,10 +6,11 @@ experiments that were spared, the passes of the whole network that the time is w
 PyTorch runs some filters of a layer (--filters) over all the images, and the rest is extrapolated: with hooks, the whole network for
 every filter; and the part before the filter's map kept, the rest for every filter. filterscope runs all filters. Where --keep
 names a folder, layers measured before are kept there and counted in the sums, so that a long run can be cut in several.
-With --scaling, instead: filterscope on 1 and on 2 ranks in turn, so often.
+With --scaling, instead: filterscope on 1 rank, on 2, and twice on 1 at a time, in turn, so often: what two cores can give at most.
 
 Needs CIFAR10_DIR, a network that is a chain (VGGs), and PyTorch in PEERS_PYTHON or /usr/bin/python3; skipped without."""
 import argparse
+import concurrent.futures
 import json
 import os
 import re
@@ -74,24 +75,57 @@ def write_images():
     records[:, 0].astype(np.int64).tofile(f"{here}/labels")
 
 
-def sweep(layer, ranks):
-    """{seconds of the phase, spared, right [filters]}; what precedes the phase is cut short."""
-    path = f"{here}/{layer}.h5"
-    words = ["mpirun", "--bind-to", "core" if ranks <= os.cpu_count() else "none", "--oversubscribe", "-np", str(ranks), BINARY, "sweep",
+def start(layer, ranks, path):
+    words = ["mpirun", "--bind-to", "none", "--oversubscribe", "-np", str(ranks), BINARY, "sweep",
              "--model", options.model, "--data", f"cifar10:{os.environ['CIFAR10_DIR']}", "--layers", str(layer), "--out", path,
              "--epochs", "1", "--train-images", "200", "--test-images", str(options.images), "--slots", "4", "--knockout", "zero"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+
+def time_phase(process):
+    """Seconds of the phase; what precedes it is cut short."""
+    with process:
         for line in process.stdout:
             if line.startswith("phase four: ") and "knocked out" in line:
                 started = time.perf_counter()
             if line.startswith("sweep: complete"):
                 seconds = time.perf_counter() - started
     if process.returncode:
-        sys.exit(f"{words}: exit code {process.returncode}")
+        sys.exit(f"{process.args}: exit code {process.returncode}")
+    return seconds
+
+
+def sweep(layer, ranks):
+    """{seconds of the phase, spared, right [filters]}."""
+    path = f"{here}/{layer}.h5"
+    seconds = time_phase(start(layer, ranks, path))
     with h5py.File(path) as file:
         right, work = file[f"knockout/{layer}/right"][:].sum(1), file[f"knockout/{layer}/work"][:].sum(0)
     os.remove(path)
     return {"seconds": seconds, "right": right.tolist(), "work": (work / work.sum()).tolist()}
+
+
+def two_programs(layer):
+    """Seconds that each of two programs of one rank takes at a time."""
+    paths = [f"{here}/{layer}-{number}.h5" for number in range(2)]
+    processes = [start(layer, 1, path) for path in paths]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        seconds = statistics.mean(pool.map(time_phase, processes))
+    for path in paths:
+        os.remove(path)
+    return seconds
+
+
+def measure_scaling(layer):
+    ratios, limits = [], []
+    for number in range(options.scaling):
+        one, two, both = sweep(layer, 1)["seconds"], sweep(layer, 2)["seconds"], two_programs(layer)
+        ratios.append(one / two)
+        limits.append(2 * one / both)
+        print(f"layer {layer}, run {number + 1}: 1 rank {one:.1f} s, 2 ranks {two:.1f} s, two programs at once {both:.1f} s each: "
+              f"{one / two:.3f}, at most {2 * one / both:.3f}", flush=True)
+    print(f"layer {layer}: 2 ranks are {statistics.median(ratios):.3f} times as fast as one, two programs that know nothing of each other "
+          f"{statistics.median(limits):.3f} (medians of {options.scaling})")
 
 
 def torch(layer, form):
@@ -131,12 +165,7 @@ points = find_points()
 layers = [int(word) for word in options.layers.split(",")] if options.layers else list(points)
 if options.scaling:
     for layer in layers:
-        ratios = []
-        for number in range(options.scaling):
-            one, two = sweep(layer, 1)["seconds"], sweep(layer, 2)["seconds"]
-            ratios.append(one / two)
-            print(f"layer {layer}, run {number + 1}: 1 rank {one:.1f} s, 2 ranks {two:.1f} s, {one / two:.3f}", flush=True)
-        print(f"layer {layer}: 2 ranks are {statistics.median(ratios):.3f} times as fast (median of {options.scaling})")
+        measure_scaling(layer)
     sys.exit()
 run(sys.executable, f"{HOME}/analysis/export_torch.py", options.model, "--out", f"{here}/state.pth", "--module", f"{here}/network.py")
 write_images()
