@@ -1,14 +1,13 @@
 /* filterscope train: phase one. */
 #include "filterscope/train.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/cli.h"
 #include "cli/layers.h"
+#include "cli/train.h"
 #include "filterscope/mask.h"
 #include "filterscope/memory.h"
 #include "filterscope/plan.h"
@@ -16,160 +15,10 @@
 #include "filterscope/stop.h"
 #include "model/trace.h"
 
-struct arguments {
-    const char *arch, *out, *init, *layers, *pixels, *mean, *std, *schedule, *flips, *weights;
-    int reserve;
-    double stop_at; /* seconds since 1970; 0: never */
-    fs_data_choice data;
-    fs_train_settings settings;
-    fs_launch launch; /* this start */
-};
-
 struct splits {
     fs_dataset train, test;
     fs_dataset held; /* no image where none is held back */
 };
-
-static const char usage[] = "train --arch NAME|FILE|--init MODEL.h5 --data SPEC --out MODEL.h5 [options]";
-
-/* Options of the other schedule would do nothing: they are refused. */
-static fs_status read_schedule(const char *name, fs_recipe *r)
-{
-    int cosine = name && strcmp(name, "cosine") == 0;
-    if (name && !cosine && strcmp(name, "steps") != 0)
-        return fs_fail(FS_USAGE, "--schedule: '%s' is neither steps nor cosine", name);
-    if (cosine && (r->decay_every || !isnan(r->conv.lr_decay) || !isnan(r->fc.lr_decay)))
-        return fs_fail(FS_USAGE, "--schedule cosine takes no --%s",
-                       r->decay_every             ? "lr-every"
-                       : !isnan(r->conv.lr_decay) ? "lr-decay"
-                                                  : "fc-lr-decay");
-    if (!cosine && !isnan(r->warmup))
-        return fs_fail(FS_USAGE, "--warmup belongs to --schedule cosine");
-    r->schedule = cosine ? FS_COSINE : FS_STEPS;
-    return FS_OK;
-}
-
-/* One of two words; the first where none is given. */
-static fs_status read_word(const char *option, const char *word, const char *first, const char *second)
-{
-    if (!word || strcmp(word, first) == 0 || strcmp(word, second) == 0)
-        return FS_OK;
-    return fs_fail(FS_USAGE, "--%s: '%s' is neither %s nor %s", option, word, first, second);
-}
-
-/* Whether `word` is the second of them. */
-static int is_second(const char *word, const char *second)
-{
-    return word && strcmp(word, second) == 0;
-}
-
-static fs_status check_words(const struct arguments *a)
-{
-    fs_status status = read_word("flips", a->flips, "random", "alternating");
-    if (!status)
-        status = read_word("first-weights", a->weights, "uniform", "identity");
-    if (!status && a->init && a->weights)
-        status = fs_fail(FS_USAGE, "--first-weights belongs to a new network, not to --init");
-    if (!status && a->data.keep_labels && a->data.drop_empty)
-        status = fs_fail(FS_USAGE, "--keep-labels and --drop-empty-labels: one of the two chooses labels");
-    if (!status && (a->settings.ema >= 1 || a->data.hold_back >= 1))
-        status = fs_fail(FS_USAGE, "--%s: 1 is not below 1", a->data.hold_back >= 1 ? "hold-back" : "ema");
-    if (!status && a->settings.norm_bias_lr <= 0)
-        status = fs_fail(FS_USAGE, "--norm-bias-lr: %g is not above 0", a->settings.norm_bias_lr);
-    return status;
-}
-
-/* NaN and 0 stand for "as the architecture's recipe says". */
-static fs_status read_arguments(int argc, char **argv, struct arguments *a)
-{
-    fs_recipe *r = &a->settings.recipe;
-    const double none = (double)NAN;
-    *a = (struct arguments){.reserve = 60, .settings = {.batch = 100, .save_every = 30, .seed = 1, .norm_bias_lr = 1}};
-    *r = (fs_recipe){.conv = {none, none, none, none}, .fc = {none, none, none, none}, .warmup = none};
-    const fs_option options[] = {
-        {"arch", FS_OPTION_TEXT, &a->arch, 0, 0, fs_architecture_names()},
-        FS_DATA_OPTIONS(&a->data),
-        {"out", FS_OPTION_TEXT, &a->out, 0, 0, "model file; where it exists, training goes on from it"},
-        {"init", FS_OPTION_TEXT, &a->init, 0, 0, "model file whose weights and scaling a new training starts from"},
-        {"train-layers", FS_OPTION_TEXT, &a->layers, 0, 0,
-         "all, a list as conv7,conv8,fc1, or neighbours: of --init's masks, and what they read; others stay as they are (all)"},
-        {"pixels", FS_OPTION_TEXT, &a->pixels, 0, 0, "LOW,HIGH: what the pixels 0 and 255 become (-1,1)"},
-        {"mean", FS_OPTION_TEXT, &a->mean, 0, 0, "then subtracted, one for all channels or one each as A,B,C (0)"},
-        {"std", FS_OPTION_TEXT, &a->std, 0, 0, "then divided by, one for all channels or one each (1)"},
-        {"epochs", FS_OPTION_INT, &r->epochs, 1, 1e6,
-         "epochs in all (the recipe's, as all that follows: man filterscope; where there is none, 200)"},
-        {"batch", FS_OPTION_INT, &a->settings.batch, 1, 65536, "images of a batch (100)"},
-        {"lr", FS_OPTION_NUMBER, &r->conv.lr, 0, 1e3, "learning rate of the convolutions (0.011)"},
-        {"schedule", FS_OPTION_TEXT, &a->schedule, 0, 0,
-         "of learning rates: steps, or cosine: up from 0 and down to 0 (steps)"},
-        {"warmup", FS_OPTION_NUMBER, &r->warmup, 0, 1e6, "epochs in which a cosine's learning rates rise (a tenth of all)"},
-        {"lr-decay", FS_OPTION_NUMBER, &r->conv.lr_decay, 0, 1e3, "its factor after every --lr-every epochs (0.6)"},
-        {"lr-every", FS_OPTION_INT, &r->decay_every, 1, 1e6, "epochs between two decays (20)"},
-        {"momentum", FS_OPTION_NUMBER, &r->conv.momentum, 0, 1, "Nesterov momentum of the convolutions (0.98)"},
-        {"weight-decay", FS_OPTION_NUMBER, &r->conv.weight_decay, 0, 1e3, "L2 of the convolutions (1.15e-3)"},
-        {"fc-lr", FS_OPTION_NUMBER, &r->fc.lr, 0, 1e3, "learning rate of the fully connected layers (0.007)"},
-        {"fc-lr-decay", FS_OPTION_NUMBER, &r->fc.lr_decay, 0, 1e3, "its factor after every --lr-every epochs (1)"},
-        {"fc-momentum", FS_OPTION_NUMBER, &r->fc.momentum, 0, 1, "their Nesterov momentum (0.982)"},
-        {"fc-weight-decay", FS_OPTION_NUMBER, &r->fc.weight_decay, 0, 1e3, "their L2 (1.35e-3)"},
-        {"label-smoothing", FS_OPTION_NUMBER, &r->label_smoothing, 0, 1, "share of each target spread over all labels (0)"},
-        {"flips", FS_OPTION_TEXT, &a->flips, 0, 0, "random, or alternating: each image in every other epoch (random)"},
-        {"first-weights", FS_OPTION_TEXT, &a->weights, 0, 0,
-         "uniform, or identity: of convolutions but the first, as far as it goes (uniform)"},
-        {"norm-bias-lr", FS_OPTION_NUMBER, &a->settings.norm_bias_lr, 0, 1e6,
-         "factor of the learning rate of batch norm's biases; divides their L2 (1)"},
-        {"ema", FS_OPTION_NUMBER, &a->settings.ema, 0, 1,
-         "decay a batch of an average of the weights, which is then the network (0: none)"},
-        {"hold-back", FS_OPTION_NUMBER, &a->data.hold_back, 0, 1,
-         "share of each label's training images that only an SR is taken on, by epoch (0)"},
-        {"keep-labels", FS_OPTION_TEXT, &a->data.keep_labels, 0, 0, "the set's labels to be used, as 0-9,12 (all)"},
-        {"seed", FS_OPTION_SEED, &a->settings.seed, 0, 0, "of weights, order and augmentation (1)"},
-        {"slots", FS_OPTION_INT, &a->settings.slots, 1, FS_MOST_SLOTS, "pieces of a batch, a power of two (ranks, 4 .. 16)"},
-        {"train-images", FS_OPTION_INT, &a->data.train_images, 1, 2e9, "the first N training images only (all)"},
-        {"test-images", FS_OPTION_INT, &a->data.test_images, 1, 2e9, "the first N test images only (all)"},
-        {"save-every", FS_OPTION_NUMBER, &a->settings.save_every, 0, 1e6, "seconds of work that a power failure may cost (30)"},
-        {"reserve", FS_OPTION_INT, &a->reserve, 0, 1e6, "stop so many seconds before the job ends (60)"},
-        {"stop-at", FS_OPTION_NUMBER, &a->stop_at, 0, 1e12, "stop at this time, in seconds since 1970 (date +%s)"},
-        FS_MIXED_OPTION(&a->settings.mixed),
-        {NULL},
-    };
-    fs_status status = fs_options_read(argc, argv, usage, options, NULL);
-    if (!status && ((!a->arch && !a->init) || !a->data.spec || !a->out))
-        status = fs_fail(FS_USAGE, "usage: filterscope %s", usage);
-    if (!status && a->layers && strlen(a->layers) >= FS_CONFIG_VALUE_BYTES)
-        status = fs_fail(FS_USAGE, "--train-layers: a list of %zu characters: at most %d", strlen(a->layers),
-                         FS_CONFIG_VALUE_BYTES - 1);
-    if (!status)
-        status = check_words(a);
-    if (!status && a->settings.slots)
-        status = fs_check_slots(a->settings.slots);
-    return status ? status : read_schedule(a->schedule, r);
-}
-
-static void take_default(double *value, double recipe)
-{
-    if (isnan(*value))
-        *value = recipe;
-}
-
-static void fill_group(fs_group_recipe *group, const fs_group_recipe *recipe)
-{
-    take_default(&group->lr, recipe->lr);
-    take_default(&group->lr_decay, recipe->lr_decay);
-    take_default(&group->momentum, recipe->momentum);
-    take_default(&group->weight_decay, recipe->weight_decay);
-}
-
-static fs_status fill_recipe(fs_recipe *own, const fs_recipe *recipe)
-{
-    own->epochs = own->epochs ? own->epochs : recipe->epochs;
-    own->decay_every = own->decay_every ? own->decay_every : recipe->decay_every;
-    take_default(&own->warmup, own->epochs / 10.0);
-    fill_group(&own->conv, &recipe->conv);
-    fill_group(&own->fc, &recipe->fc);
-    if (own->warmup >= own->epochs)
-        return fs_fail(FS_USAGE, "--warmup: %g is not below the %d epochs", own->warmup, own->epochs);
-    return FS_OK;
-}
 
 static void describe_group(fs_config *config, const char *prefix, const fs_group_recipe *group, fs_schedule schedule)
 {
@@ -201,14 +50,14 @@ static void describe_recipe(fs_config *config, const fs_recipe *r)
 }
 
 /* What differs from the method, as far as it does. */
-static void describe_departures(const struct arguments *a, const fs_dataset *held, fs_config *config)
+static void describe_departures(const struct fs_train_arguments *a, const fs_dataset *held, fs_config *config)
 {
     const fs_train_settings *s = &a->settings;
     if (held->images)
         fs_describe_data(config, "held-back", held);
-    if (is_second(a->flips, "alternating"))
+    if (a->alternating)
         fs_config_set(config, "flips", "alternating");
-    if (is_second(a->weights, "identity"))
+    if (a->identity)
         fs_config_set(config, "first-weights", "identity");
     if (s->norm_bias_lr < 1 || s->norm_bias_lr > 1)
         fs_config_set(config, "norm-bias-lr", "%.15g", s->norm_bias_lr);
@@ -218,7 +67,7 @@ static void describe_departures(const struct arguments *a, const fs_dataset *hel
 
 /* What the weights depend on; epochs do not belong to it but with a cosine, so that a training can be made longer. `start` is
  * the model that training starts from, its network empty for none. */
-static void describe(const struct arguments *a, const fs_arch *arch, uint32_t fingerprint, const fs_model *start,
+static void describe(const struct fs_train_arguments *a, const fs_arch *arch, uint32_t fingerprint, const fs_model *start,
                      const struct splits *data, fs_config *config)
 {
     const fs_dataset *train = &data->train;
@@ -259,8 +108,8 @@ static fs_status plan_epochs(const char *path, int epochs, fs_model *model)
 }
 
 /* What training starts from: scaling and, with --init, weights. start->net stays empty without. */
-static fs_status find_start(const struct arguments *a, const fs_arch *arch, uint32_t fingerprint, const fs_dataset *train,
-                            fs_model *start)
+static fs_status find_start(const struct fs_train_arguments *a, const fs_arch *arch, uint32_t fingerprint,
+                            const fs_dataset *train, fs_model *start)
 {
     fs_status status = FS_OK;
     fs_scaling_default(&start->scaling);
@@ -288,8 +137,8 @@ static fs_status number_labels(const fs_dataset *train, fs_model *model)
 }
 
 /* A network as `arch` says, with the weights of `start` where that has any. */
-static fs_status create_model(const struct arguments *a, const fs_arch *arch, const fs_model *start, const fs_dataset *train,
-                              fs_model *model)
+static fs_status create_model(const struct fs_train_arguments *a, const fs_arch *arch, const fs_model *start,
+                              const fs_dataset *train, fs_model *model)
 {
     fs_network *net = &model->net;
     fs_arch own = *arch;
@@ -302,7 +151,7 @@ static fs_status create_model(const struct arguments *a, const fs_arch *arch, co
         memcpy(net->parameter, start->net.parameter, net->parameters * sizeof *net->parameter);
         memcpy(net->statistic, start->net.statistic, net->statistics * sizeof *net->statistic);
         status = fs_network_copy_masks(&start->net, net);
-    } else if (is_second(a->weights, "identity")) {
+    } else if (a->identity) {
         fs_network_start_as_identity(net);
     }
     if (!status && a->settings.ema > 0)
@@ -318,7 +167,7 @@ static fs_status create_model(const struct arguments *a, const fs_arch *arch, co
 }
 
 /* What a sweep refuses is said now, not after the training. A part of the images, or a training that has begun, may go on. */
-static fs_status check_sweep(const struct arguments *a, int resumes, const fs_dataset *train, const fs_dataset *test,
+static fs_status check_sweep(const struct fs_train_arguments *a, int resumes, const fs_dataset *train, const fs_dataset *test,
                              const fs_network *net)
 {
     fs_plan plan = {0};
@@ -334,7 +183,7 @@ static fs_status check_sweep(const struct arguments *a, int resumes, const fs_da
 }
 
 /* --label-names names a new model. */
-static fs_status check_names(const struct arguments *a, const fs_model *model, const fs_dataset *train)
+static fs_status check_names(const struct fs_train_arguments *a, const fs_model *model, const fs_dataset *train)
 {
     for (int k = 0; k < train->labels && a->data.label_names; k++)
         if (strcmp(model->label_name[k], train->label_name[k]) != 0)
@@ -344,7 +193,7 @@ static fs_status check_names(const struct arguments *a, const fs_model *model, c
 }
 
 /* The model tells all kinds of CPU that it was trained on, as far as they fit. */
-static void note_kinds(const struct arguments *a, fs_model *model)
+static void note_kinds(const struct fs_train_arguments *a, fs_model *model)
 {
     const char *now = a->launch.kinds;
     fs_compare_kinds("train", model->kinds, now);
@@ -354,8 +203,8 @@ static void note_kinds(const struct arguments *a, fs_model *model)
 }
 
 /* A new model, or the one in the file where that was made with the same configuration. On rank 0. */
-static fs_status find_model(struct arguments *a, const fs_arch *arch, const fs_target *target, const struct splits *data,
-                            fs_model *model)
+static fs_status find_model(struct fs_train_arguments *a, const fs_arch *arch, const fs_target *target,
+                            const struct splits *data, fs_model *model)
 {
     const fs_dataset *train = &data->train;
     fs_config now = {0};
@@ -389,7 +238,7 @@ static fs_status find_model(struct arguments *a, const fs_arch *arch, const fs_t
     return status ? status : plan_epochs(a->out, a->settings.recipe.epochs, model);
 }
 
-static void announce(const struct arguments *a, const fs_dataset *train, const fs_model *model)
+static void announce(const struct fs_train_arguments *a, const fs_dataset *train, const fs_model *model)
 {
     int ranks;
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
@@ -410,7 +259,7 @@ static void announce(const struct arguments *a, const fs_dataset *train, const f
 }
 
 /* What --train-layers leaves out is frozen: on each rank, as no file says it. */
-static fs_status freeze(const struct arguments *a, fs_network *net)
+static fs_status freeze(const struct fs_train_arguments *a, fs_network *net)
 {
     int neighbours = a->layers && strcmp(a->layers, "neighbours") == 0;
     if (!a->layers || strcmp(a->layers, "all") == 0)
@@ -429,10 +278,10 @@ static fs_status freeze(const struct arguments *a, fs_network *net)
     return status;
 }
 
-static fs_status load_splits(const struct arguments *a, struct splits *data)
+static fs_status load_splits(const struct fs_train_arguments *a, struct splits *data)
 {
     fs_status status = fs_load_data(&a->data, NULL, &data->train, &data->held, &data->test);
-    data->train.alternating = is_second(a->flips, "alternating");
+    data->train.alternating = a->alternating;
     return status;
 }
 
@@ -444,7 +293,7 @@ static fs_status scale(const fs_scaling *scaling, struct splits *data)
     return status;
 }
 
-static fs_status run(struct arguments *a, const fs_arch *arch, fs_target *target, struct splits *data, fs_model *model)
+static fs_status run(struct fs_train_arguments *a, const fs_arch *arch, fs_target *target, struct splits *data, fs_model *model)
 {
     int rank;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
@@ -472,7 +321,7 @@ static fs_status run(struct arguments *a, const fs_arch *arch, fs_target *target
 }
 
 /* Without --arch, that of --init. */
-static fs_status open_arch(const struct arguments *a, fs_arch *arch)
+static fs_status open_arch(const struct fs_train_arguments *a, fs_arch *arch)
 {
     fs_model start;
     if (a->arch)
@@ -486,10 +335,10 @@ static fs_status open_arch(const struct arguments *a, fs_arch *arch)
 
 fs_status fs_cli_train(int argc, char **argv)
 {
-    struct arguments a;
+    struct fs_train_arguments a;
     struct splits data = {0};
     fs_model model = {0};
-    fs_status status = read_arguments(argc, argv, &a);
+    fs_status status = fs_train_read_arguments(argc, argv, &a);
     if (status)
         return status == FS_STOPPED ? FS_OK : status; /* --help */
     fs_arch arch = {0};
@@ -499,7 +348,7 @@ fs_status fs_cli_train(int argc, char **argv)
     if (status)
         return status;
     MPI_Bcast(&arch.recipe, (int)sizeof arch.recipe, MPI_BYTE, 0, MPI_COMM_WORLD);
-    status = fill_recipe(&a.settings.recipe, &arch.recipe);
+    status = fs_train_fill_recipe(&a.settings.recipe, &arch.recipe);
     fs_stop_install(a.reserve, a.stop_at);
     fs_lock *lock = NULL;
     fs_target target = {.held = -1};
