@@ -1,5 +1,7 @@
 #include "model/bands.h"
 
+#include <math.h>
+
 /* Floats of the maps that a step reads and writes which should stay in the second-level cache together. */
 enum { CACHE_FLOATS = 1 << 18 };
 
@@ -30,34 +32,38 @@ static size_t weights_of(const fs_step *step)
     return kind->folded ? kind->folded(step) : step->op->weights;
 }
 
-/* Images that a step should take at a time: as many as the cache holds, or as make the reading of its weights pay. */
-static int images_of(const fs_step *step, int images)
+/* Images that a step would take at a time, of any number: as many as the cache holds, or as make the reading of its weights
+ * pay. */
+static double images_of(const fs_step *step)
 {
     double weights = (double)weights_of(step);
-    double most = (weights > CACHE_FLOATS ? weights : CACHE_FLOATS) / floats_of_an_image(step);
-    return !is_divisible(step) || most > images ? images : most < 1 ? 1 : (int)most;
+    return is_divisible(step) ? (weights > CACHE_FLOATS ? weights : CACHE_FLOATS) / floats_of_an_image(step) : HUGE_VAL;
 }
 
 /* Whether a step that would take `wanted` images joins a band of `now`. */
-static int joins(const fs_step *step, int wanted, int now, int images)
+static int joins(const fs_step *step, double wanted, int now, int images)
 {
-    if (wanted == now)
-        return 1;
-    if (!is_divisible(step) || now == images)
-        return 0;
-    return now < MUCH * wanted && (wanted < MUCH * now || weights_of(step) <= FEW_WEIGHTS);
+    if (now == images)
+        return wanted >= images;
+    return is_divisible(step) && now < MUCH * wanted && (wanted < MUCH * now || weights_of(step) <= FEW_WEIGHTS);
+}
+
+static int within(double wanted, int images)
+{
+    return wanted > images ? images : wanted < 1 ? 1 : (int)wanted;
 }
 
 int fs_bands_list(const fs_step *step, int steps, int images, fs_use use, fs_band *band)
 {
     int bands = 0;
     for (int s = 0; s < steps; s++) {
-        int wanted = images_of(&step[s], images), probed = s > 0 && step[s - 1].last->probed;
+        double wanted = images_of(&step[s]);
+        int probed = s > 0 && step[s - 1].last->probed, taken = within(wanted, images);
         if (s == 0 || (probed && use == FS_FOR_PROBES) || !joins(&step[s], wanted, band[bands - 1].images, images))
-            band[bands++] = (fs_band){s, s, wanted};
+            band[bands++] = (fs_band){s, s, taken};
         fs_band *own = &band[bands - 1];
         own->last = s;
-        own->images = wanted < own->images ? wanted : own->images;
+        own->images = taken < own->images ? taken : own->images;
     }
     for (int b = 0; b < bands; b++)
         if (band[b].first == band[b].last || use == FS_FOR_STEPS)

@@ -375,6 +375,23 @@ static void bands_of_images_do_not_show(void **state)
     fs_network_free(&net);
 }
 
+/* Where weights are many, a batch of any size goes through at once: they are read for each band. */
+static void bands_are_whole_batches_where_weights_are_many(void **state)
+{
+    (void)state;
+    fs_network net;
+    assert_int_equal(fs_network_create(fs_arch_find("vgg16-fc1"), 32, 32, 3, 10, 1, &net), FS_OK);
+    for (int images = 8; images <= 128; images += 6) {
+        fs_workspace space;
+        assert_int_equal(fs_workspace_create(&net, images, FS_FOR_ANSWERS, &space), FS_OK);
+        assert_true(space.band[0].images < 8);
+        const fs_band *last = &space.band[space.bands - 1];
+        assert_true(last->images == images && fs_op_outputs(space.step[last->first].last) >= 4 * 4 * 512);
+        fs_workspace_free(&space);
+    }
+    fs_network_free(&net);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -393,6 +410,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(inference_visits_every_layer_and_stops_where_it_is_told),
         cmocka_unit_test(inference_agrees_with_training_when_the_statistics_do),
         cmocka_unit_test(bands_of_images_do_not_show),
+        cmocka_unit_test(bands_are_whole_batches_where_weights_are_many),
     };
     MPI_Init(&argc, &argv);
     int failed = cmocka_run_group_tests_name("network", tests, NULL, NULL);
