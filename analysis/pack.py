@@ -11,6 +11,7 @@ or .bmp and NAME.cls (a number) or NAME.json (its member "label" or "cls"). A Pa
 goes on. What is at the name --out is whole."""
 import argparse
 import concurrent.futures
+import contextlib
 import hashlib
 import io
 import itertools
@@ -205,9 +206,18 @@ def decode(read, title, height, width, mode, resize):
         return f"{title}: {error}"
 
 
+@contextlib.contextmanager
+def naming(path):
+    """ValueError names path and cause where the file cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{path}: {os.strerror(error.errno) if error.errno else error}") from None
+
+
 def create(path, splits, names, shape, key):
-    """A file with all its places, none of them filled; returns them."""
-    with h5py.File(path, "w", libver="earliest") as file:
+    """A file with all its places, none of them filled."""
+    with naming(path), h5py.File(path, "w", libver="earliest") as file:
         early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
@@ -230,26 +240,30 @@ class Packed:
 
     def __init__(self, path, splits, bytes_of_image):
         self.offset, self.record = places(path, splits)
-        self.file, self.size = os.open(path, os.O_RDWR), bytes_of_image
+        self.path, self.file, self.size = path, os.open(path, os.O_RDWR), bytes_of_image
         self.done, train, test, self.key, _ = PROGRESS.unpack(os.pread(self.file, PROGRESS.size, self.record))
         self.crc, self.saved = {"train": train, "test": test}, time.monotonic()
 
     def put(self, split, row, pixels):
-        write_at(self.file, pixels, self.offset[split] + row * self.size)
+        self.write_at(self.offset[split] + row * self.size, pixels)
         self.crc[split] = zlib.crc32(pixels, self.crc[split])
 
     def save(self, complete=0):
-        os.fsync(self.file)
-        write_at(self.file, PROGRESS.pack(self.done, self.crc["train"], self.crc["test"], self.key, complete), self.record)
-        os.fsync(self.file)
+        self.sync()
+        self.write_at(self.record, PROGRESS.pack(self.done, self.crc["train"], self.crc["test"], self.key, complete))
+        self.sync()
         self.saved = time.monotonic()
 
+    def sync(self):
+        with naming(self.path):
+            os.fsync(self.file)
 
-def write_at(file, data, offset):
-    view = memoryview(data)
-    while view:
-        count = os.pwrite(file, view, offset)
-        view, offset = view[count:], offset + count
+    def write_at(self, offset, data):
+        view = memoryview(data)
+        with naming(self.path):
+            while view:
+                count = os.pwrite(self.file, view, offset)
+                view, offset = view[count:], offset + count
 
 
 def in_order(pool, jobs):
