@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/job.h"
+
 static void read_word(const char *path, char *word, size_t bytes)
 {
     FILE *file = fopen(path, "re");
@@ -71,7 +73,7 @@ static void describe_system(char *system, size_t bytes)
 void fs_holder_describe(fs_holder *self)
 {
     unsigned char random[16] = {0};
-    const char *job = getenv("SLURM_JOB_ID");
+    const char *job = fs_job_id();
     int ended;
     memset(self, 0, sizeof *self);
     self->pid = (long)getpid();
@@ -87,7 +89,7 @@ void fs_holder_describe(fs_holder *self)
     describe_system(self->system, sizeof self->system);
     if (!read_start("/proc/self/stat", self->started, sizeof self->started, &ended))
         strcpy(self->started, "-");
-    snprintf(self->job, sizeof self->job, "%s", job && *job ? job : "-");
+    snprintf(self->job, sizeof self->job, "%s", job ? job : "-");
 }
 
 int fs_holder_write(const fs_holder *holder, unsigned long beat, char *text)

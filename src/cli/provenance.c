@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/job.h"
 #include "base/text.h"
 #include "build.h"
 #include "cli/cli.h"
@@ -100,7 +101,7 @@ static void list_libraries(char *text, size_t size)
 
 void fs_describe_launch(int argc, char **argv, int teams, fs_launch *launch)
 {
-    const char *job = getenv("SLURM_JOB_ID");
+    const char *job = fs_job_id();
     MPI_Comm_size(MPI_COMM_WORLD, &launch->ranks);
     launch->time = (double)time(NULL);
     launch->teams = teams;

@@ -2,14 +2,14 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
+#include "base/job.h"
 #include "filterscope/stop.h"
 
 /* Seconds between lines: a job's log is read later. */
 static double every(void)
 {
-    return getenv("SLURM_JOB_ID") ? 60 : 10;
+    return fs_job_id() ? 60 : 10;
 }
 
 void fs_progress_start(fs_progress *progress, const char *what, int speaks, double from, double after)

@@ -106,6 +106,8 @@ said, _ = job("pbs", **PBS)
 assert len(said) == 2 and "does not start 2 ranks: 1 on" in said[0] and said[1].startswith(f"launcher: mpiexec -n 2: {two}"), said
 with open(f"{here}/end") as file:
     assert 36000 <= float(file.read()) - before < 36100, "ten hours"
+with h5py.File(f"{here}/pbs.h5") as file:
+    assert file["provenance/launches"]["job"][0] == b"1234.pbs", file["provenance/launches"]["job"]
 command("qstat", "exit 35")
 os.remove(f"{here}/pbs.h5")
 said, text = job("pbs", expect=75, PBS_WALLTIME="63", PROBE_EPOCHS="100000", **PBS)
