@@ -330,7 +330,8 @@ def wall(run):
 
 
 def pruned(folder):
-    """(network, table of pruning.csv) of a folder of jobs/prune.sh; ValueError where analysis/pruning.py has not been."""
+    """(network, options of pruning, table of pruning.csv) of a folder of jobs/prune.sh; ValueError where analysis/pruning.py has not
+    been."""
     path = os.path.join(folder, "pruning.csv")
     if not os.path.exists(path):
         raise ValueError(f"{path}: not there: python3 analysis/pruning.py {folder} writes it")
@@ -338,7 +339,12 @@ def pruned(folder):
     for name in sorted(glob.glob(os.path.join(glob.escape(folder), "*-none-*[0-9].h5")))[:1]:
         with h5py.File(name, "r") as file:
             network = dict(file["config"][:].tolist()).get(b"pruned-model", b"?").decode()
-    return network, pd.read_csv(path)
+    origin = os.path.join(folder, "origin")
+    options = ""
+    if os.path.exists(origin):
+        with open(origin) as file:
+            options = file.read().split("\n")[1]
+    return network, options, pd.read_csv(path)
 
 
 def pruning_verdict(table):

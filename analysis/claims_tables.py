@@ -114,18 +114,18 @@ def knockout_markdown(found):
                               "of others"], rows)
 
 
-def title_of(network, models):
-    """A name such as "vgg6, CRC 01234567" with the training's schedule, where its model file was named."""
+def title_of(network, options, models):
+    """What was pruned, of a name such as "vgg6, CRC 01234567", and the training's schedule, where its model file was named."""
     model = next((model for model in models if model.network == network), None)
-    return network.partition(", CRC ")[0], model.schedule if model else ""
+    return f"{network.partition(', CRC ')[0]} {options}".rstrip(), model.schedule if model else ""
 
 
 def pruning_markdown(folders, models):
     rows = []
-    for network, table in folders:
+    for network, options, table in folders:
         for (threshold, control), part in table.groupby(["threshold", "control"]):
             retrained = part["sr_retrained"].dropna()
-            rows.append([*title_of(network, models), f"{threshold:g}", f"{part['kept'].mean():.3f}", CONTROLS.get(control, control),
+            rows.append([*title_of(network, options, models), f"{threshold:g}", f"{part['kept'].mean():.3f}", CONTROLS.get(control, control),
                          deviation(part["sr_pruned"], 4), deviation(retrained, 4) if len(retrained) else "", len(part)])
     return rows and markdown(["network", "training", "threshold", "kept", "kept by", "SR pruned", "SR retrained", "seeds"], rows)
 
@@ -248,10 +248,10 @@ def claim_rows(network):
 def claims_table(found, models, folders, widths, labels):
     rows = [[claim, name_of(network), network.schedule, value, network.over, verdict]
             for network in found for claim, value, verdict in claim_rows(network)]
-    for network, table in folders:
+    for network, options, table in folders:
         verdict, gains = claims.pruning_verdict(table)
         worst = {control: min(gain for _, own, gain in gains if own == control) for _, control, _ in gains}
-        rows.append(["AFCC keeps more than its controls (ours)", *title_of(network, models), "least gain of SR over " + ", ".join(
+        rows.append(["AFCC keeps more than its controls (ours)", *title_of(network, options, models), "least gain of SR over " + ", ".join(
             f"{CONTROLS.get(control, control)} {gain:+.4f}" for control, gain in worst.items()),
                      f"seeds of retraining: {table['seed'].nunique()}", verdict])
     for family in widths:

@@ -160,6 +160,8 @@ rows = [(0.3, control, seed, 0.4, 0.5, sr, sr + gain + 0.01 * seed) for control,
 table = pd.DataFrame(rows, columns=["threshold", "control", "seed", "kept", "sr_before", "sr_pruned", "sr_retrained"])
 table.to_csv(f"{many}/pruned/pruning.csv")
 open(f"{many}/pruned/before.csv", "w").close()
+with open(f"{many}/pruned/origin", "w") as file:
+    file.write("123 456\n--layers 1-2\n")
 
 again, _ = reproduce.report([many], [], BINARY)
 reproduce.put_into(page, again)
@@ -207,7 +209,7 @@ with h5py.File(f"{many}/without.h5") as file:
     row = file["knockout/layers"][1]
 expect(f"| vgg6-w0.125, K = 4 | {sets} | zero | 60 | conv2 | {row['auc']:.3f} | {row['auc_low']:.3f} to {row['auc_high']:.3f} | "
        f"{row['drop_clustered']:.4f} | {row['drop_others']:.4f} |")
-expect(f"| vgg6-w0.125 | {sets} | 0.3 | 0.400 | L1 norm | 0.4000 | {spread([0.51, 0.52, 0.53], 4)} | 3 |")
+expect(f"| vgg6-w0.125 --layers 1-2 | {sets} | 0.3 | 0.400 | L1 norm | 0.4000 | {spread([0.51, 0.52, 0.53], 4)} | 3 |")
 assert re.search(r"^\| AFCC keeps more .* L1 norm \+0\.2000 \| seeds of retraining: 3 \| yes \|$", text, re.M), text
 with h5py.File(f"{many}/held.h5") as file:
     expect(f"| none | 1 | {file['history']['held_sr'][0]:.4f} | {file['history']['test_sr'][0]:.4f} |")
