@@ -22,7 +22,7 @@ typedef struct fs_gemm_kernel {
 } fs_gemm_kernel;
 
 /* Each generation's, of height 1, 2, ... */
-extern const fs_gemm_kernel fs_gemm_avx2[], fs_gemm_avx512[];
+extern const fs_gemm_kernel fs_gemm_avx2[], fs_gemm_avx512[], fs_gemm_neon[];
 
 /* Of all of them. */
 enum { FS_GEMM_MOST_HEIGHT = 14, FS_GEMM_MOST_PANEL = 32 };

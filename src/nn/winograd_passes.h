@@ -47,6 +47,6 @@ typedef struct fs_winograd_passes {
     fs_winograd_give *outputs;   /* y of M */
 } fs_winograd_passes;
 
-extern const fs_winograd_passes fs_winograd_passes8, fs_winograd_passes16;
+extern const fs_winograd_passes fs_winograd_passes4, fs_winograd_passes8, fs_winograd_passes16;
 
 #endif
