@@ -209,7 +209,9 @@ def runs_markdown(found, models):
             what = ", ".join(["sweep", *([f"knock-out by {run.config['knockout']}"] if "knockout" in run.config else [])])
             swept = f"{run.config['epochs']} probe epochs, {run.config['train-data'].split()[0]} images"
             rows.append([os.path.basename(run.path), what, swept, f"{seconds:.0f} s", ranks, memory(peak)])
-    return markdown(["file", "what", "settings", "wall time", "ranks", "at most a rank"], rows)
+    foot = "" if all(row[-1] for row in rows) else (
+        "\nAt most a rank: from the log beside a file (vgg6.log of vgg6.h5). Empty: there is none, or its program did not say.\n")
+    return markdown(["file", "what", "settings", "wall time", "ranks", "at most a rank"], rows) + foot
 
 
 def memory(peak):
