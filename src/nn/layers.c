@@ -52,17 +52,24 @@ void fs_maxpool_forward(int images, int height, int width, int channels, int siz
             }
 }
 
+/* The window's gradient to its largest pixel, and zeros to the others: each pixel is written once. */
+FS_SIMD static void spread_window(float *first, int width, int channels, int size, const float *restrict dy,
+                                  const uint8_t *restrict winner)
+{
+    for (int place = 0; place < size * size; place++) {
+        float *restrict dx = first + ((size_t)(place / size) * width + place % size) * channels;
+        for (int c = 0; c < channels; c++)
+            dx[c] = winner[c] == place ? dy[c] : 0;
+    }
+}
+
 void fs_maxpool_backward(int images, int height, int width, int channels, int size, const float *dy, const uint8_t *winner,
                          float *dx)
 {
-    memset(dx, 0, (size_t)images * height * width * channels * sizeof *dx);
     for (int n = 0; n < images; n++)
         for (int oy = 0; oy < height / size; oy++)
-            for (int ox = 0; ox < width / size; ox++, dy += channels, winner += channels) {
-                float *first = (float *)window(dx, n, height, width, channels, size, oy, ox);
-                for (int c = 0; c < channels; c++)
-                    first[((size_t)(winner[c] / size) * width + winner[c] % size) * channels + c] = dy[c];
-            }
+            for (int ox = 0; ox < width / size; ox++, dy += channels, winner += channels)
+                spread_window((float *)window(dx, n, height, width, channels, size, oy, ox), width, channels, size, dy, winner);
 }
 
 void fs_avgpool_forward(int images, int height, int width, int channels, int size, const float *x, float *y)
