@@ -179,4 +179,8 @@ def children(pid):
     return found
 
 
+def descendants(pid):
+    return [each for child in children(pid) for each in (child, *descendants(child))]
+
+
 VARYING = ("/provenance", "/resume")  # how a run went, not what it found

@@ -24,7 +24,8 @@ import time
 import h5py
 import numpy as np
 
-from common import FAULTS, VARYING, children, folder, identical, launch, lives, make_idx, run, train_small, vgg6_with_units, write_places
+from common import (FAULTS, VARYING, children, descendants, folder, identical, launch, lives, make_idx, run, train_small, vgg6_with_units,
+                    write_places)
 
 PATIENCE = 60  # seconds in which a job whose rank was killed has ended
 parser = argparse.ArgumentParser()
@@ -160,7 +161,8 @@ def kill_once(job, path, ranks, seconds, more):
     """Starts the job, kills one or all of its ranks after `seconds`; 1 where it did not end before."""
     process = subprocess.Popen(launch(ranks, *job.words, path, *more), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     time.sleep(seconds)
-    pids = children(process.pid) if ranks > 1 else []
+    # The ranks, of which MPICH's are children of a proxy
+    pids = [pid for pid in descendants(process.pid) if not children(pid)] if ranks > 1 else []
     one = pids and chance.random() < 0.5
     victims = [chance.choice(pids)] if one else [*pids, process.pid]
     alive = process.poll() is None

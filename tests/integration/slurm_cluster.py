@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from common import children, skip
+from common import descendants, skip
 
 NODES = ("n1", "n2", "n3", "n4")
 CONFIGURATION = """
@@ -73,10 +73,6 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     # With a large limit each launch closes every descriptor, one by one, and times out.
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
-
-
-def descendants(pid):
-    return [each for child in children(pid) for each in (child, *descendants(child))]
 
 
 class Cluster:
