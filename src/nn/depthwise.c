@@ -90,7 +90,7 @@ static const struct kernels *kernels_of_this_cpu(void)
         {4, run_4, run_line_4},
         {1, run_1, run_line_1},
     };
-    int panel = fs_gemm_panel();
+    int panel = HAVE_WIDE ? fs_gemm_panel() : 0;
     return &all[panel >= 32 ? 0 : panel >= 16 ? 1 : 2];
 }
 

@@ -1,29 +1,27 @@
 #if defined(__aarch64__) && defined(__GNUC__)
-#include <arm_neon.h>
+#include <stdint.h>
 
 #include "nn/gemm_kernel.h"
 
-typedef float vector4 __attribute__((vector_size(16), aligned(4), may_alias));
+/* Two registers: a panel is to be whole vectors of the transforms of weights, 16 floats. */
+typedef float vector8 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int32_t mask8 __attribute__((vector_size(32)));
+
+static inline vector8 choose(mask8 first, vector8 a, vector8 b)
+{
+    return (vector8)((first & (mask8)a) | (~first & (mask8)b));
+}
 
 /* Of a number that is not less than the floor, or NaN, these give the second operand, as on other CPUs. */
-#define MOST4(a, b) (vector4) vbslq_f32(vcgtq_f32((float32x4_t)(a), (float32x4_t)(b)), (float32x4_t)(a), (float32x4_t)(b))
-#define LEAST4(a, b) (vector4) vbslq_f32(vcltq_f32((float32x4_t)(a), (float32x4_t)(b)), (float32x4_t)(a), (float32x4_t)(b))
+#define MOST8(a, b) choose((a) > (b), a, b)
+#define LEAST8(a, b) choose((a) < (b), a, b)
 
-#define NEON(HEIGHT) KERNELS(neon_##HEIGHT, HEIGHT, vector4, MOST4, LEAST4, "arch=armv8-a")
+KERNELS(neon_1, 1, vector8, MOST8, LEAST8, "arch=armv8-a")
+KERNELS(neon_2, 2, vector8, MOST8, LEAST8, "arch=armv8-a")
+KERNELS(neon_3, 3, vector8, MOST8, LEAST8, "arch=armv8-a")
+KERNELS(neon_4, 4, vector8, MOST8, LEAST8, "arch=armv8-a")
+KERNELS(neon_5, 5, vector8, MOST8, LEAST8, "arch=armv8-a")
+KERNELS(neon_6, 6, vector8, MOST8, LEAST8, "arch=armv8-a")
 
-NEON(1)
-NEON(2)
-NEON(3)
-NEON(4)
-NEON(5)
-NEON(6)
-NEON(7)
-NEON(8)
-NEON(9)
-NEON(10)
-NEON(11)
-NEON(12)
-
-const fs_gemm_kernel fs_gemm_neon[] = {ROW(neon, 1), ROW(neon, 2), ROW(neon, 3), ROW(neon, 4),  ROW(neon, 5),  ROW(neon, 6),
-                                       ROW(neon, 7), ROW(neon, 8), ROW(neon, 9), ROW(neon, 10), ROW(neon, 11), ROW(neon, 12)};
+const fs_gemm_kernel fs_gemm_neon[] = {ROW(neon, 1), ROW(neon, 2), ROW(neon, 3), ROW(neon, 4), ROW(neon, 5), ROW(neon, 6)};
 #endif

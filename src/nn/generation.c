@@ -21,7 +21,7 @@ static const fs_generation *vectors_of_cpu(void)
     if (widest >= avx2.panel && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return &avx2;
 #elif defined(__aarch64__) && defined(__GNUC__)
-    static const fs_generation neon = {8, fs_gemm_neon, 12, 512, &fs_winograd_passes4, 100000};
+    static const fs_generation neon = {16, fs_gemm_neon, 6, 512, &fs_winograd_passes4, 100000};
     if (widest >= neon.panel)
         return &neon;
 #endif
