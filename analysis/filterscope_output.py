@@ -10,14 +10,22 @@ def printable(text):
 
 
 @contextlib.contextmanager
+def naming(path):
+    """ValueError names path and cause where a file of that name cannot be read or written."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{path}: {os.strerror(error.errno) if error.errno else error}") from None
+
+
+@contextlib.contextmanager
 def written(path):
     """Gives a name to write to, which becomes `path` when all is written; else nothing stays. ValueError names path and cause."""
     part = f"{path}.part"
     try:
-        yield part
-        os.replace(part, path)
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror or error}") from None
+        with naming(path):
+            yield part
+            os.replace(part, path)
     finally:
         with contextlib.suppress(OSError):
             os.remove(part)

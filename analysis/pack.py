@@ -11,7 +11,6 @@ or .bmp and NAME.cls (a number) or NAME.json (its member "label" or "cls"). A Pa
 goes on. What is at the name --out is whole."""
 import argparse
 import concurrent.futures
-import contextlib
 import hashlib
 import io
 import itertools
@@ -26,7 +25,7 @@ import zlib
 import h5py
 import numpy as np
 
-from filterscope_output import run_main
+from filterscope_output import naming, run_main
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
 AHEAD = 512  # images on their way between reading and writing
@@ -204,15 +203,6 @@ def decode(read, title, height, width, mode, resize):
             return np.asarray(image, np.uint8).tobytes()
     except (OSError, ValueError, SyntaxError, TypeError, EOFError, Image.DecompressionBombError) as error:
         return f"{title}: {error}"
-
-
-@contextlib.contextmanager
-def naming(path):
-    """ValueError names path and cause where the file cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise ValueError(f"{path}: {os.strerror(error.errno) if error.errno else error}") from None
 
 
 def create(path, splits, names, shape, key):

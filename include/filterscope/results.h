@@ -128,7 +128,7 @@ typedef struct fs_launch {
     char libraries[160]; /* MPI, HDF5 and BLAS with their versions */
     char blas_core[32];  /* kernels of the BLAS */
     char hosts[160];
-    char job[32]; /* its id, "" outside a scheduler */
+    char job[32]; /* what the scheduler calls it, "" outside one */
     char command[512];
     char kinds[256]; /* of the ranks' CPUs and BLAS kernels, the distinct ones with "; " */
     char commit[48]; /* that the program was built of; with "-dirty" where there were other changes; "unknown" */

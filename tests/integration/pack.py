@@ -3,6 +3,7 @@ decoded is named."""
 import io
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -95,7 +96,7 @@ with h5py.File("share.h5") as file:
     assert len(np.unique(both, axis=0)) == 150
 
 # Killed at some moments: goes on, to the same file.
-kills = 0
+kills, full = 0, ""
 words = ["--train", "train.tar", "--test", "test.tar", "--save-every", 0]
 while not os.path.exists("killed.h5"):
     job = start("killed.h5", *words)
@@ -115,7 +116,10 @@ while not os.path.exists("killed.h5"):
         job.send_signal(signal.SIGKILL)
         kills += 1
     said = job.communicate()[0]
-assert "goes on after" in said and kills > 0, (kills, said)
+    if kills == 1 and not full and not os.path.exists("killed.h5"):
+        full = subprocess.run(job.args, capture_output=True, text=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))).stderr
+        assert full == "pack.py: killed.h5.part: File too large\n", full
+assert "goes on after" in said and kills > 0 and full, (kills, said)
 with open("killed.h5", "rb") as left, h5py.File("set.tar.h5") as right, h5py.File("killed.h5") as file:
     assert np.array_equal(file["train_images"], right["train_images"]) and np.array_equal(file["packed"], right["packed"])
     offset = file["train_images"].id.get_offset() + 1000
