@@ -140,7 +140,7 @@ static void convolve(const fs_conv_shape *shape, int images, const float *x, con
         size_t count = first + block < g.tiles ? block : g.tiles - first;
         passes->inputs(form, x, &g, depth, first, count, &v_at, zeros, v);
         for (size_t place = 0; place < places; place++)
-            multiply(&order, count, v + place * v_at.per_place, u + place * fs_winograd_pairs(&order),
+            multiply(&order, count, v + place * v_at.per_place, u + place * fs_winograd_per_place(&order),
                      m + place * m_at.per_place);
         passes->outputs(form, m, &g, width, first, count, &m_at, bias, after, y);
     }
@@ -184,12 +184,12 @@ static void backward_in_panels(const fs_winograd_form *form, const fs_conv_shape
     for (size_t filter = 0; filter < filters; filter += group)
         for (size_t channel = 0; channel < channels; channel += panel) {
             const float *left = v + channel / panel * v_at->per_panel, *right = e + filter / panel * e_at->per_panel;
-            size_t width = filters - filter < group ? filters - filter : group;
+            size_t width = filters - filter < group ? filters - filter : group, apart = panel * width + FS_WINOGRAD_BETWEEN;
             for (size_t place = 0; place < places; place++)
                 fs_gemm((int)panel, (int)width, (int)tiles, left + place * v_at->per_place, 1, panel,
-                        right + place * e_at->per_place, panel, e_at->per_panel, room + place * panel * width, width, 0);
-            fs_winograd_weights_back(form, room, panel, width, width, dweight + channel * filters + filter, channels * filters,
-                                     filters);
+                        right + place * e_at->per_place, panel, e_at->per_panel, room + place * apart, width, 0);
+            fs_generation_of_cpu()->tiles->weights_back(form, room, apart, panel, width, width,
+                                                        dweight + channel * filters + filter, channels * filters, filters);
         }
 }
 
@@ -201,7 +201,7 @@ void fs_winograd_backward_weight(const fs_conv_shape *shape, int images, const f
     fs_winograd_grid g = grid_of(shape, images);
     int channels = shape->channels, filters = shape->filters;
     size_t block = block_of(shape, images, backward_least(shape)), places = fs_winograd_places(form),
-           width = filled((size_t)filters);
+           width = filled((size_t)filters), apart = (size_t)channels * width + FS_WINOGRAD_BETWEEN;
     size_t panel = (size_t)fs_gemm_panel();
     int in_panels = takes_panels(shape) && block == g.tiles;
     fs_winograd_order_of_places v_at = in_panels ? places_in_panels(block, channels, panel) : places_in_rows(block, channels),
@@ -215,11 +215,11 @@ void fs_winograd_backward_weight(const fs_conv_shape *shape, int images, const f
         passes->gradients(form, dy, &g, filters, first, count, &e_at, zeros, e);
         for (size_t place = 0; place < places && !in_panels; place++)
             multiply_back(channels, filters, count, v + place * v_at.per_place, e + place * e_at.per_place, &e_at,
-                          room + place * channels * width, first > 0);
+                          room + place * apart, first > 0);
     }
     if (in_panels)
         backward_in_panels(form, shape, g.tiles, v, e, &v_at, &e_at, room, dweight);
     else
-        fs_winograd_weights_back(form, room, (size_t)channels, (size_t)filters, width, dweight, (size_t)channels * filters,
-                                 (size_t)filters);
+        passes->weights_back(form, room, apart, (size_t)channels, (size_t)filters, width, dweight, (size_t)channels * filters,
+                             (size_t)filters);
 }

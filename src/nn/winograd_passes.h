@@ -1,5 +1,5 @@
-/* Winograd's passes over a map, from and to the places of its tiles: one source (winograd_passes_body.h), a version for each
- * number of channels that a vector has. Letters as at the top of winograd.c. */
+/* Winograd's passes over a map, from and to the places of its tiles, and over weights: one source (winograd_passes_body.h,
+ * winograd_weights_body.h), a version for each number of channels that a vector has. Letters as at the top of winograd.c. */
 #ifndef FILTERSCOPE_WINOGRAD_PASSES_H
 #define FILTERSCOPE_WINOGRAD_PASSES_H
 
@@ -40,11 +40,29 @@ typedef void fs_winograd_give(const fs_winograd_form *form, const float *places,
                               size_t first, size_t count, const fs_winograd_order_of_places *at, const float *bias,
                               const fs_conv_after *after, float *y);
 
+/* Where U(row, column) of one place is: row-major, or in panels of so many columns for fs_gemm, the last filled up. */
+typedef struct {
+    size_t rows, columns;
+    size_t panel; /* 0: row-major */
+} fs_winograd_order;
+
+/* Columns begin .. end-1, whole panels, of U from weight [3][3][rows][columns], or with `flipped` from weight [3][3][columns]
+ * [rows] turned by half a circle, into prepared [P x P] of `o`. */
+typedef void fs_winograd_weigh(const fs_winograd_form *form, const float *weight, const fs_winograd_order *o, int flipped,
+                               size_t begin, size_t end, float *prepared);
+
+/* Gradients dU [P x P][rows][per_u_row], the places `apart`, of which `columns` count, into rows of dweight, whose taps are `per_tap` and
+ * whose rows `per_row` floats apart. */
+typedef void fs_winograd_weigh_back(const fs_winograd_form *form, const float *u, size_t apart, size_t rows, size_t columns,
+                                    size_t per_u_row, float *dweight, size_t per_tap, size_t per_row);
+
 typedef struct fs_winograd_passes {
-    int lanes;                   /* channels of a vector */
-    fs_winograd_take *inputs;    /* V of x */
-    fs_winograd_take *gradients; /* A dy A' */
-    fs_winograd_give *outputs;   /* y of M */
+    int lanes;                            /* channels of a vector */
+    fs_winograd_take *inputs;             /* V of x */
+    fs_winograd_take *gradients;          /* A dy A' */
+    fs_winograd_give *outputs;            /* y of M */
+    fs_winograd_weigh *weights;           /* U of w */
+    fs_winograd_weigh_back *weights_back; /* dw of dU */
 } fs_winograd_passes;
 
 extern const fs_winograd_passes fs_winograd_passes4, fs_winograd_passes8, fs_winograd_passes16;
