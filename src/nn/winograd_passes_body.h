@@ -9,19 +9,45 @@
 #include "nn/winograd_passes.h"
 #include "nn/winograd_tiles.h"
 
-/* Where the pixels of tile `tile` are, size x size from `border` before its output; `zeros` stand for those outside the map. */
-INLINE void find_pixels(const float *map, const fs_winograd_grid *g, size_t tile, int size, int border, int out, int channels,
-                        const float *zeros, const float **pixel)
+/* A tile of the grid: its image, and where its output begins there. */
+typedef struct {
+    size_t image;
+    int top, left;
+} tile_at;
+
+INLINE tile_at find_tile(const fs_winograd_grid *g, int out, size_t tile)
 {
-    size_t image = tile / ((size_t)g->rows * g->columns), rest = tile % ((size_t)g->rows * g->columns);
-    int top = (int)(rest / g->columns) * out - border, left = (int)(rest % g->columns) * out - border;
-    const float *first = map + image * g->height * g->width * channels;
-    for (int row = 0; row < size; row++)
-        for (int column = 0; column < size; column++) {
-            int y = top + row, x = left + column;
-            int inside = y >= 0 && y < g->height && x >= 0 && x < g->width;
-            pixel[row * MOST + column] = inside ? first + ((size_t)y * g->width + x) * channels : zeros;
-        }
+    size_t an_image = (size_t)g->rows * g->columns, rest = tile % an_image;
+    return (tile_at){tile / an_image, (int)(rest / g->columns) * out, (int)(rest % g->columns) * out};
+}
+
+INLINE void next_tile(const fs_winograd_grid *g, int out, tile_at *t)
+{
+    t->left += out;
+    if (t->left < g->columns * out)
+        return;
+    t->left = 0;
+    t->top += out;
+    if (t->top < g->rows * out)
+        return;
+    t->top = 0;
+    t->image++;
+}
+
+/* Where the pixels of a tile are, size x size from `border` before its output; `zeros` stand for those outside the map. */
+INLINE void find_pixels(const float *map, const fs_winograd_grid *g, const tile_at *t, int size, int border, int channels,
+                        const float *zeros, const float *pixel[MOST * MOST])
+{
+    int top = t->top - border, left = t->left - border, first_row = top < 0 ? -top : 0, first_column = left < 0 ? -left : 0,
+        rows = g->height - top < size ? g->height - top : size, columns = g->width - left < size ? g->width - left : size;
+    size_t down = (size_t)g->width * channels;
+    const float *line = map + (t->image * g->height + (top + first_row)) * down + (size_t)(left + first_column) * channels;
+    if (first_row || first_column || rows < size || columns < size)
+        for (int i = 0; i < size * MOST; i++)
+            pixel[i] = zeros;
+    for (int row = first_row; row < rows; row++, line += down)
+        for (int column = first_column; column < columns; column++)
+            pixel[row * MOST + column] = line + (size_t)(column - first_column) * channels;
 }
 
 /* The last of `channels` that make no whole vector are computed with those before them, once more. */
@@ -34,9 +60,10 @@ INLINE void transform_tiles(const float *map, const fs_winograd_grid *g, int cha
                             const fs_winograd_order_of_places *at, const float *zeros, int size, int border, int out,
                             int points, tile_transform *transform, float *places)
 {
-    for (size_t tile = 0; tile < count; tile++) {
+    tile_at own = find_tile(g, out, first);
+    for (size_t tile = 0; tile < count; tile++, next_tile(g, out, &own)) {
         const float *pixel[MOST * MOST];
-        find_pixels(map, g, first + tile, size, border, out, channels, zeros, pixel);
+        find_pixels(map, g, &own, size, border, channels, zeros, pixel);
         for (size_t panel = 0; panel < (size_t)channels; panel += at->panel) {
             float *to = places + panel / at->panel * at->per_panel + tile * at->per_tile;
             for (size_t step = 0; step < at->panel; step += LANES) {
@@ -137,9 +164,8 @@ INLINE void store_tiles(const float *places, const fs_winograd_grid *g, int filt
     fs_conv_after later = *after;
     later.addend = NULL;
     later.clips = after->clips && !relu;
-    for (size_t tile = 0; tile < count; tile++) {
-        size_t image = (first + tile) / ((size_t)g->rows * g->columns), rest = (first + tile) % ((size_t)g->rows * g->columns);
-        int top = (int)(rest / g->columns) * out, left = (int)(rest % g->columns) * out;
+    tile_at own = find_tile(g, out, first);
+    for (size_t tile = 0; tile < count; tile++, next_tile(g, out, &own)) {
         for (size_t step = 0; step < (size_t)filters; step += LANES) {
             size_t filter = first_lane(step, (size_t)filters);
             vector products[MOST * MOST], result[MOST * MOST], shift = bias ? *(const vector *)(bias + filter) : (vector){0};
@@ -148,11 +174,11 @@ INLINE void store_tiles(const float *places, const fs_winograd_grid *g, int filt
                 _Pragma("GCC unroll 6") for (int column = 0; column < points; column++) products[row * MOST + column] =
                     *(const vector *)(from + (row * points + column) * at->per_place);
             transform(products, result);
-            store_tile(result, g, filters, top, left, out, &shift, after->addend, relu, pooled, image * image_floats + filter,
-                       y);
+            store_tile(result, g, filters, own.top, own.left, out, &shift, after->addend, relu, pooled,
+                       own.image * image_floats + filter, y);
         }
         if (later.clips || later.activation)
-            finish_tile(&later, g, filters, top, left, out, pooled, image * image_floats, y);
+            finish_tile(&later, g, filters, own.top, own.left, out, pooled, own.image * image_floats, y);
     }
 }
 
