@@ -2,7 +2,8 @@
 # README's two commands on another release of Debian or Ubuntu: with its libraries, compilers, Slurm and Python, in a folder that
 # debootstrap fills and a clone of what is committed here. For root. Mounts and processes are gone when it ends.
 #
-#   tests/elsewhere.sh RELEASE [COMMAND...]    bookworm, trixie (Debian 12, 13), noble (Ubuntu 24.04); COMMAND instead of the two
+#   tests/elsewhere.sh RELEASE [COMMAND...]    bookworm, trixie (Debian 12, 13), sid (its unstable, for what is newest), noble (Ubuntu
+#                                              24.04); COMMAND instead of the two
 #
 #   SYSTEMS    folder of the systems (/var/tmp/filterscope-systems): RELEASE is made there when missing and used again, beside it
 #              RELEASE-packages, what was downloaded. Some 5 GB a release; remove RELEASE to begin anew without a download
@@ -16,10 +17,10 @@ home=$(readlink -f "$(dirname "$(readlink -f "$0")")/..")
 
 release=${1:-}
 case $release in
-bookworm | trixie) mirror=http://deb.debian.org/debian components=main ;;
+bookworm | trixie | sid) mirror=http://deb.debian.org/debian components=main ;;
 noble) mirror=http://archive.ubuntu.com/ubuntu components=main,universe ;;
 *)
-    echo "usage: tests/elsewhere.sh bookworm|trixie|noble [COMMAND...]" >&2
+    echo "usage: tests/elsewhere.sh bookworm|trixie|sid|noble [COMMAND...]" >&2
     exit 2
     ;;
 esac
@@ -40,6 +41,7 @@ make_system() {
     debootstrap --variant=minbase --components=$components --cache-dir="$packages" \
         "$release" "$root.part" "$MIRROR" $script || fail "debootstrap failed (see above)"
     [ "$release" != noble ] || say "deb $MIRROR noble-updates main universe" >>"$root.part/etc/apt/sources.list"
+    [ "$release" != sid ] || say 'Acquire::Check-Valid-Until "false";' >"$root.part/etc/apt/apt.conf.d/99-mirror" # may be a copy of some age
     printf '#!/bin/sh\nexit 101\n' >"$root.part/usr/sbin/policy-rc.d" # packages' daemons are not to be started
     chmod 755 "$root.part/usr/sbin/policy-rc.d"
     mv "$root.part" "$root"
