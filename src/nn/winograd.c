@@ -140,8 +140,7 @@ static void convolve(const fs_conv_shape *shape, int images, const float *x, con
         size_t count = first + block < g.tiles ? block : g.tiles - first;
         passes->inputs(form, x, &g, depth, first, count, &v_at, zeros, v);
         for (size_t place = 0; place < places; place++)
-            multiply(&order, count, v + place * v_at.per_place, u + place * fs_winograd_per_place(&order),
-                     m + place * m_at.per_place);
+            multiply(&order, count, v + place * v_at.per_place, u + place * order.apart, m + place * m_at.per_place);
         passes->outputs(form, m, &g, width, first, count, &m_at, bias, after, y);
     }
 }

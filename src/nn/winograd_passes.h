@@ -44,6 +44,7 @@ typedef void fs_winograd_give(const fs_winograd_form *form, const float *places,
 typedef struct {
     size_t rows, columns;
     size_t panel; /* 0: row-major */
+    size_t apart; /* floats from one place to the next */
 } fs_winograd_order;
 
 /* Columns begin .. end-1, whole panels, of U from weight [3][3][rows][columns], or with `flipped` from weight [3][3][columns]
@@ -51,8 +52,8 @@ typedef struct {
 typedef void fs_winograd_weigh(const fs_winograd_form *form, const float *weight, const fs_winograd_order *o, int flipped,
                                size_t begin, size_t end, float *prepared);
 
-/* Gradients dU [P x P][rows][per_u_row], the places `apart`, of which `columns` count, into rows of dweight, whose taps are `per_tap` and
- * whose rows `per_row` floats apart. */
+/* Gradients dU [P x P][rows][per_u_row], the places `apart`, of which `columns` count, into rows of dweight, whose taps are
+ * `per_tap` and whose rows `per_row` floats apart. */
 typedef void fs_winograd_weigh_back(const fs_winograd_form *form, const float *u, size_t apart, size_t rows, size_t columns,
                                     size_t per_u_row, float *dweight, size_t per_tap, size_t per_row);
 

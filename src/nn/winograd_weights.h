@@ -7,9 +7,6 @@
 #include "filterscope/conv.h"
 #include "nn/winograd_passes.h"
 
-extern const fs_winograd_form fs_winograd_form4; /* F(4x4, 3x3) */
-extern const fs_winograd_form fs_winograd_form2; /* a whole 2x2 map between zero borders */
-
 /* Not collective, like everything here. The form for `shape`, and its places: P x P. */
 const fs_winograd_form *fs_winograd_form_of(const fs_conv_shape *shape);
 size_t fs_winograd_places(const fs_winograd_form *form);
@@ -19,8 +16,5 @@ fs_winograd_order fs_winograd_order_of(size_t rows, size_t columns);
 /* Places of U and of dU are that many floats further apart than they are long: an odd number of cache lines, since lengths are
  * mostly powers of two, and lines so far apart take the same few sets of a cache. */
 enum { FS_WINOGRAD_BETWEEN = 17 * 16 };
-
-/* Floats from one place to the next. */
-size_t fs_winograd_per_place(const fs_winograd_order *o);
 
 #endif

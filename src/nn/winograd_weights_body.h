@@ -9,8 +9,8 @@
 #endif
 
 #include "base/simd.h"
+#include "nn/winograd_passes.h"
 #include "nn/winograd_tiles.h"
-#include "nn/winograd_weights.h"
 
 enum {
     LINE = 16, /* floats of a cache line: what is streamed past the caches are whole ones, or it takes many times as long */
@@ -66,8 +66,7 @@ static size_t width_of(const fs_winograd_order *o)
 INLINE void transform_weights(const float *weight, const fs_winograd_order *o, size_t begin, size_t end, int points,
                               tile_transform *transform, int streams, float *prepared)
 {
-    size_t apart = fs_winograd_per_place(o), taps_apart = o->rows * o->columns, width = width_of(o),
-           at_once = o->panel ? o->panel : LINE;
+    size_t taps_apart = o->rows * o->columns, width = width_of(o), at_once = o->panel ? o->panel : LINE;
     for (size_t first = begin; first < end; first += at_once)
         for (size_t row = 0; row < o->rows; row++)
             for (size_t column = first; column < first + at_once; column += LINE) {
@@ -76,7 +75,7 @@ INLINE void transform_weights(const float *weight, const fs_winograd_order *o, s
                     for (int tap = 0; tap < 9; tap++)
                         load(weight + tap * taps_apart + row * o->columns + own, own < o->columns ? o->columns - own : 0,
                              &taps[part][tap / 3 * MOST + tap % 3]);
-                store_weights(taps, points, transform, apart, streams,
+                store_weights(taps, points, transform, o->apart, streams,
                               prepared + column / width * o->rows * width + row * width + column % width);
             }
 }
@@ -119,7 +118,7 @@ INLINE void transpose(vector rows[LANES])
 INLINE void transform_flipped(const float *weight, const fs_winograd_order *o, size_t begin, size_t end, int points,
                               tile_transform *transform, int streams, float *prepared)
 {
-    size_t apart = fs_winograd_per_place(o), taps_apart = o->rows * o->columns, width = width_of(o);
+    size_t taps_apart = o->rows * o->columns, width = width_of(o);
     for (size_t column = begin; column < end; column += LINE)
         for (size_t row = 0; row < o->rows; row += LANES) {
             vector block[9][PARTS][LANES];
@@ -138,7 +137,7 @@ INLINE void transform_flipped(const float *weight, const fs_winograd_order *o, s
                 for (int part = 0; part < PARTS; part++)
                     for (int tap = 0; tap < 9; tap++)
                         taps[part][tap / 3 * MOST + tap % 3] = block[tap][part][y];
-                store_weights(taps, points, transform, apart, streams, position + y * width);
+                store_weights(taps, points, transform, o->apart, streams, position + y * width);
             }
         }
 }
@@ -147,10 +146,10 @@ FS_SIMD static void weights_of(const fs_winograd_form *form, const float *weight
                                size_t begin, size_t end, float *prepared)
 {
     enum { CACHED = 1 << 22 }; /* floats of U that are likely to be found in cache again */
-    int streams = fs_winograd_places(form) * fs_winograd_per_place(o) > CACHED;
-    if (form == &fs_winograd_form4 && flipped)
+    int streams = (size_t)form->points * form->points * o->apart > CACHED;
+    if (form->out == 4 && flipped)
         transform_flipped(weight, o, begin, end, 6, tile_weight4, streams, prepared);
-    else if (form == &fs_winograd_form4)
+    else if (form->out == 4)
         transform_weights(weight, o, begin, end, 6, tile_weight4, streams, prepared);
     else if (flipped)
         transform_flipped(weight, o, begin, end, 3, tile_weight2, streams, prepared);
@@ -178,7 +177,7 @@ INLINE void transform_weights_back(const float *u, size_t apart, size_t rows, si
 FS_SIMD static void weights_back_of(const fs_winograd_form *form, const float *u, size_t apart, size_t rows, size_t columns,
                                     size_t per_u_row, float *dweight, size_t per_tap, size_t per_row)
 {
-    if (form == &fs_winograd_form4)
+    if (form->out == 4)
         transform_weights_back(u, apart, rows, columns, per_u_row, 6, tile_weight_back4, dweight, per_tap, per_row);
     else
         transform_weights_back(u, apart, rows, columns, per_u_row, 3, tile_weight_back2, dweight, per_tap, per_row);

@@ -1,4 +1,4 @@
-/* Status, memory, random numbers, CRC-32C and configuration. */
+/* Status, memory, random numbers, CRC-32C, configuration and job ids. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "base/job.h"
 #include "filterscope/blas.h"
 #include "filterscope/config.h"
 #include "filterscope/crc32c.h"
@@ -119,6 +120,23 @@ static void blas_cores_are_changed_only_where_they_are_too_slow(void **state)
     assert_null(fs_blas_better_core("Haswell", 1, "Haswell"));
 }
 
+static void a_job_has_the_id_of_any_scheduler(void **state)
+{
+    static const char *const names[] = {"SLURM_JOB_ID", "PBS_JOBID", "FLUX_JOB_ID", "LSB_JOBID"};
+    enum { NAMES = sizeof names / sizeof *names };
+    (void)state;
+    for (int i = 0; i < NAMES; i++)
+        unsetenv(names[i]);
+    assert_null(fs_job_id());
+    for (int i = 0; i < NAMES; i++) {
+        setenv(names[i], "", 1);
+        assert_null(fs_job_id());
+        setenv(names[i], names[i], 1);
+        assert_string_equal(fs_job_id(), names[i]);
+        unsetenv(names[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +148,7 @@ int main(void)
         cmocka_unit_test(an_order_is_a_permutation_that_depends_on_the_epoch),
         cmocka_unit_test(crc32c_gives_the_check_value_in_any_pieces),
         cmocka_unit_test(a_configuration_mismatch_names_every_key_and_both_values),
+        cmocka_unit_test(a_job_has_the_id_of_any_scheduler),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }
