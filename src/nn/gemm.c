@@ -49,20 +49,31 @@ static fs_gemm_end end_at(const fs_gemm_end *end, size_t row, size_t column, siz
     return own;
 }
 
-/* All rows of one panel of `columns` columns. More weights than the second-level cache holds come no faster than they are asked
- * for: each kernel asks for its share of what follows this panel, and none waits for all of it. */
-static void run_panel(int rows, int columns, fs_gemm_left *left, const float *a, const float *b, size_t b_depth, float *c,
-                      size_t c_row, int add, const fs_gemm_end *end)
+/* How the rows of A are shared out: kernels of about the same height, since low ones are slow; the first are the tall ones. */
+struct split {
+    const fs_generation *cpu;
+    int rows, height, tall; /* `tall` of them have a row more than `height` */
+};
+
+static struct split split_of(int rows, fs_gemm_left *left)
 {
     const fs_generation *cpu = fs_generation_of_cpu();
-    int half = columns <= cpu->panel / 2, ragged = columns % (cpu->panel / 2) != 0;
     int calls = (rows + cpu->height - 1) / cpu->height;
-    size_t depth = (size_t)left->lines * (size_t)left->line;
     left->ahead_step = (size_t)cpu->panel * sizeof(float) / (size_t)calls;
+    return (struct split){cpu, rows, rows / calls, rows % calls};
+}
+
+/* All rows of one panel of `columns` columns. More weights than the second-level cache holds come no faster than they are asked
+ * for: each kernel asks for its share of what follows this panel, and none waits for all of it. */
+static void run_panel(const struct split *split, int columns, fs_gemm_left *left, const float *a, const float *b,
+                      size_t b_depth, float *c, size_t c_row, int add, const fs_gemm_end *end)
+{
+    int vectors = split->cpu->panel / 2, half = columns <= vectors, ragged = (columns & (vectors - 1)) != 0, tall = split->tall;
+    size_t depth = (size_t)left->lines * (size_t)left->line, ahead = depth * left->ahead_step;
     left->ahead = (const char *)(b + depth * b_depth);
-    for (int row = 0, height; row < rows; row += height, calls--, left->ahead += depth * left->ahead_step) {
-        height = (rows - row + calls - 1) / calls; /* about the same for all: low kernels are slow */
-        const fs_gemm_kernel *kernel = &cpu->kernels[height - 1];
+    for (int row = 0, height; row < split->rows; row += height, left->ahead += ahead) {
+        height = split->height + (tall-- > 0);
+        const fs_gemm_kernel *kernel = &split->cpu->kernels[height - 1];
         fs_gemm_run *run = half ? kernel->half : kernel->run;
         const float *own_a = a + row * left->row;
         float *own_c = c + row * c_row;
@@ -83,16 +94,17 @@ static void run_panel(int rows, int columns, fs_gemm_left *left, const float *a,
 static void run_panels(int rows, int columns, fs_gemm_left *left, const float *a, const float *b, size_t b_depth,
                        size_t b_panel, float *c, size_t c_row, int add, const fs_gemm_end *end)
 {
-    const fs_generation *cpu = fs_generation_of_cpu();
-    int in_parts = left->lines == 1 && !(end && end->addend == c), depth = left->line;
-    for (int column = 0; column < columns; column += cpu->panel, b += b_panel) {
-        int wide = columns - column < cpu->panel ? columns - column : cpu->panel;
+    struct split split = split_of(rows, left);
+    int in_parts = left->lines == 1 && !(end && end->addend == c), depth = left->line, panel = split.cpu->panel,
+        part = split.cpu->depth;
+    for (int column = 0; column < columns; column += panel, b += b_panel) {
+        int wide = columns - column < panel ? columns - column : panel;
         fs_gemm_end own = {0};
         if (end)
             own = end_at(end, 0, (size_t)column, c_row);
         for (int p = 0; p < depth; p += left->line) {
-            left->line = in_parts && depth - p >= cpu->depth * 3 / 2 ? cpu->depth : depth - p;
-            run_panel(rows, wide, left, a + p * left->step, b + p * b_depth, b_depth, c + column, c_row, add || p > 0,
+            left->line = in_parts && depth - p >= part * 3 / 2 ? part : depth - p;
+            run_panel(&split, wide, left, a + p * left->step, b + p * b_depth, b_depth, c + column, c_row, add || p > 0,
                       end && p + left->line == depth ? &own : NULL);
         }
     }
