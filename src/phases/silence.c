@@ -10,13 +10,17 @@
 #include "filterscope/layers.h"
 #include "filterscope/memory.h"
 #include "filterscope/stop.h"
+#include "phases/products.h"
 #include "phases/progress.h"
 
-enum { IMAGES_AT_ONCE = 8 }; /* that share one reading of the probe's weights */
+enum {
+    MOST_LABELS = 16,    /* that share one reading of the probe's weights, ... */
+    SUM_FLOATS = 1 << 23 /* ... or as many as have no more sums than these */
+};
 
 /* What one layer collects on this rank. */
 struct collected {
-    double *sum;     /* [pixels][filters]: of the label in work */
+    double *sum;     /* [labels at once][pixels][filters] */
     float *row;      /* [own labels][filters][K]: finished rows of the fields */
     int32_t *right;  /* [filters] */
     int32_t *chosen; /* [filters][K] */
@@ -31,10 +35,12 @@ struct pass {
     int count;
     struct collected *collected; /* [count] */
     int *of_layer;               /* [layers + 1]: which of layers[], -1 for none */
-    float *h;                    /* [IMAGES_AT_ONCE][K][most filters] */
-    double *mean_field;          /* [most filters] */
+    float *h;                    /* see products.h */
+    double *mean_h;              /* the same */
     fs_workspace space;
-    int label; /* of the chunk in work */
+    int at_once; /* labels whose sums there is room for */
+    int label;   /* of the chunk in work */
+    int sums;    /* of the labels before it that wait for their rows */
 };
 
 FS_SIMD static void add_map(size_t count, const float *restrict map, double *restrict sum)
@@ -43,83 +49,111 @@ FS_SIMD static void add_map(size_t count, const float *restrict map, double *res
         sum[i] += map[i];
 }
 
-FS_SIMD static void multiply_add(int filters, const float *restrict map, const float *restrict weight, float *restrict h)
+/* The larger of each lane's field so far and of `units` more, and which unit it is; `h` of one image. */
+static void take_larger(const fs_products *p, int unit, const float *h, float *best, int *selected)
 {
-    for (int f = 0; f < filters; f++)
-        h[f] += map[f] * weight[f];
+    enum { LANES = FS_PRODUCTS_LANES };
+    for (int u = 0; u < p->units; u++, h += (size_t)FS_PRODUCTS_ROWS * LANES)
+        for (int lane = 0; lane < LANES; lane++)
+            if (unit + u == 0 || h[lane] > best[lane]) {
+                best[lane] = h[lane];
+                selected[lane] = unit + u;
+            }
 }
 
-FS_SIMD static void multiply_add_mean(int filters, const double *restrict mean, const float *restrict weight,
-                                      double *restrict h)
+/* Steps 1 and 9 for p->rows images and LANES filters, of which the first `known` have been counted before. */
+static void select_units(struct pass *pass, const fs_silence_layer *layer, struct collected *c, fs_products *p, int known,
+                         const float *maps)
 {
-    for (int f = 0; f < filters; f++)
-        h[f] += mean[f] * (double)weight[f];
-}
-
-/* Step 1 for up to IMAGES_AT_ONCE images: h [images][K][filters]. */
-static void fields_of_images(const fs_silence_layer *layer, int labels, int images, const float *maps, float *h)
-{
-    size_t filters = (size_t)layer->filters, features = filters * layer->pixels;
-    memset(h, 0, (size_t)images * labels * filters * sizeof *h);
-    for (int k = 0; k < labels; k++)
-        for (int pixel = 0; pixel < layer->pixels; pixel++) {
-            const float *weight = layer->weight + k * features + pixel * filters;
-            for (int n = 0; n < images; n++)
-                multiply_add(layer->filters, maps + n * features + pixel * filters, weight, h + (n * labels + k) * filters);
+    enum { LANES = FS_PRODUCTS_LANES };
+    int labels = pass->net->labels, lanes = layer->filters < LANES ? layer->filters : LANES, selected[FS_PRODUCTS_ROWS][LANES];
+    float best[FS_PRODUCTS_ROWS][LANES];
+    for (int unit = 0; unit < labels; unit += FS_PRODUCTS_UNITS) {
+        p->units = labels - unit < FS_PRODUCTS_UNITS ? labels - unit : FS_PRODUCTS_UNITS;
+        fs_products_of_images(p, maps, layer->weight + (size_t)unit * layer->pixels * layer->filters, pass->h);
+        for (int row = 0; row < p->rows; row++)
+            take_larger(p, unit, pass->h + (size_t)row * LANES, best[row], selected[row]);
+    }
+    for (int row = 0; row < p->rows; row++)
+        for (int lane = known; lane < lanes; lane++) {
+            c->chosen[(size_t)(p->first + lane) * labels + selected[row][lane]]++;
+            c->right[p->first + lane] += selected[row][lane] == pass->label;
         }
 }
 
-/* Step 9 for one image: h [K][filters]. */
-static void select_units(int filters, int labels, const float *h, int label, struct collected *c)
+/* The first of the LANES filters that `filter` is computed with: the last of a layer with those before them, once more. */
+static int first_lane(const fs_silence_layer *layer, int filter)
 {
-    for (int f = 0; f < filters; f++) {
-        int best = 0;
-        for (int k = 1; k < labels; k++)
-            if (h[(size_t)k * filters + f] > h[(size_t)best * filters + f])
-                best = k;
-        c->chosen[(size_t)f * labels + best]++;
-        c->right[f] += best == label;
-    }
+    int last = layer->filters - FS_PRODUCTS_LANES;
+    return filter <= last ? filter : last < 0 ? 0 : last;
 }
 
 static void on_features(void *context, int layer, int images, const float *features)
 {
     struct pass *p = context;
-    int which = p->of_layer[layer], labels = p->net->labels;
+    int which = p->of_layer[layer];
     if (which < 0)
         return;
     const fs_silence_layer *l = &p->layers[which];
     struct collected *c = &p->collected[which];
     size_t count = (size_t)l->pixels * l->filters;
-    for (int n = 0; n < images; n += IMAGES_AT_ONCE) {
-        int now = images - n < IMAGES_AT_ONCE ? images - n : IMAGES_AT_ONCE;
-        const float *maps = features + n * count;
-        fields_of_images(l, labels, now, maps, p->h);
-        for (int i = 0; i < now; i++) {
-            add_map(count, maps + i * count, c->sum);
-            select_units(l->filters, labels, p->h + (size_t)i * labels * l->filters, p->label, c);
+    for (int n = 0; n < images; n += FS_PRODUCTS_ROWS) {
+        fs_products products = {l->filters, l->pixels, 0, images - n < FS_PRODUCTS_ROWS ? images - n : FS_PRODUCTS_ROWS, 0};
+        for (int filter = 0; filter < l->filters; filter += FS_PRODUCTS_LANES) {
+            products.first = first_lane(l, filter);
+            select_units(p, l, c, &products, filter - products.first, features + n * count);
         }
     }
+    for (int n = 0; n < images; n++)
+        add_map(count, features + n * count, c->sum + p->sums * count);
 }
 
-/* Step 2: row `label` of every filter's field, from the summed maps of `images` images. */
-static void finish_row(struct pass *p, int which, int own_label, int images)
+/* Step 2: the rows of every filter's field that wait, from their mean maps; the first is that of own label `own_label`. */
+static void finish_rows(struct pass *p, int which, int own_label)
 {
+    enum { LANES = FS_PRODUCTS_LANES };
     const fs_silence_layer *l = &p->layers[which];
     struct collected *c = &p->collected[which];
     size_t count = (size_t)l->pixels * l->filters, labels = (size_t)p->net->labels;
-    float *row = c->row + (size_t)own_label * l->filters * labels;
-    for (size_t i = 0; i < count; i++)
-        c->sum[i] /= images;
-    for (size_t k = 0; k < labels; k++) {
-        memset(p->mean_field, 0, l->filters * sizeof *p->mean_field);
-        for (int pixel = 0; pixel < l->pixels; pixel++)
-            multiply_add_mean(l->filters, c->sum + (size_t)pixel * l->filters,
-                              l->weight + k * count + (size_t)pixel * l->filters, p->mean_field);
-        for (int f = 0; f < l->filters; f++)
-            row[f * labels + k] = (float)p->mean_field[f];
+    fs_products products = {l->filters, l->pixels, 0, p->sums, 0};
+    for (int filter = 0; filter < l->filters; filter += LANES)
+        for (size_t unit = 0; unit < labels; unit += FS_PRODUCTS_UNITS) {
+            products.first = first_lane(l, filter);
+            products.units = labels - unit < FS_PRODUCTS_UNITS ? (int)(labels - unit) : FS_PRODUCTS_UNITS;
+            fs_products_of_means(&products, c->sum, l->weight + unit * count, p->mean_h);
+            for (int label = 0; label < p->sums; label++)
+                for (int lane = filter - products.first; lane < LANES && products.first + lane < l->filters; lane++) {
+                    float *row = c->row + ((size_t)(own_label + label) * l->filters + products.first + lane) * labels + unit;
+                    for (int u = 0; u < products.units; u++)
+                        row[u] = (float)p->mean_h[((size_t)u * FS_PRODUCTS_ROWS + label) * LANES + lane];
+                }
+        }
+    memset(c->sum, 0, p->sums * count * sizeof *c->sum);
+}
+
+static void finish_all_rows(struct pass *p, int own_label)
+{
+    for (int which = 0; which < p->count && p->sums > 0; which++)
+        finish_rows(p, which, own_label);
+    p->sums = 0;
+}
+
+/* The sums of the label in work are its mean maps from now on. */
+static void finish_sums(struct pass *p, int images)
+{
+    for (int which = 0; which < p->count; which++) {
+        size_t count = (size_t)p->layers[which].pixels * p->layers[which].filters;
+        double *sum = p->collected[which].sum + p->sums * count;
+        for (size_t i = 0; i < count; i++)
+            sum[i] /= images;
     }
-    memset(c->sum, 0, count * sizeof *c->sum);
+    p->sums++;
+}
+
+/* Labels that this rank has rows for. */
+static int own_labels(const struct pass *p)
+{
+    return (p->net->labels - p->rank + p->ranks - 1) / p->ranks;
 }
 
 /* The next up to space.images images of p->label from *image on, into the input; returns how many. */
@@ -145,8 +179,9 @@ static int run_label(struct pass *p, int label, fs_poll *poll, void *context, fs
         if (poll(context))
             return 1;
     }
-    for (int which = 0; which < p->count; which++)
-        finish_row(p, which, label / p->ranks, all);
+    finish_sums(p, all);
+    if (p->sums == p->at_once)
+        finish_all_rows(p, label / p->ranks + 1 - p->sums);
     return 0;
 }
 
@@ -160,6 +195,8 @@ static fs_status run_labels(struct pass *p, fs_poll *poll, void *context, int sp
             stop = run_label(p, first + p->rank, poll, context, &progress, &done);
         stop = fs_any(p->comm, stop);
     }
+    if (!stop)
+        finish_all_rows(p, own_labels(p) - p->sums);
     return stop ? fs_stop_fail("phase three") : FS_OK;
 }
 
@@ -211,7 +248,10 @@ static fs_status gather(struct pass *p, fs_fields_sink *sink, void *context)
 
 static fs_status allocate(struct pass *p, int batch)
 {
-    size_t labels = (size_t)p->net->labels, most = 1, own_labels = (labels + (size_t)p->ranks - 1) / (size_t)p->ranks;
+    size_t labels = (size_t)p->net->labels, rows = (size_t)own_labels(p), features = 0;
+    for (int which = 0; which < p->count; which++)
+        features += (size_t)p->layers[which].pixels * p->layers[which].filters;
+    p->at_once = features * MOST_LABELS <= SUM_FLOATS ? MOST_LABELS : features <= SUM_FLOATS ? (int)(SUM_FLOATS / features) : 1;
     p->collected = fs_alloc((size_t)p->count, sizeof *p->collected, "fields");
     p->of_layer = fs_alloc((size_t)p->net->layers + 1, sizeof *p->of_layer, "layers");
     if (!p->collected || !p->of_layer)
@@ -220,18 +260,17 @@ static fs_status allocate(struct pass *p, int batch)
     for (int which = 0; which < p->count; which++) {
         size_t filters = (size_t)p->layers[which].filters;
         struct collected *c = &p->collected[which];
-        most = filters > most ? filters : most;
         p->of_layer[p->layers[which].layer] = which;
-        c->sum = fs_alloc(filters * p->layers[which].pixels, sizeof *c->sum, "sums of maps");
-        c->row = fs_alloc(own_labels * filters * labels, sizeof *c->row, "rows of fields");
+        c->sum = fs_alloc(p->at_once * filters * p->layers[which].pixels, sizeof *c->sum, "sums of maps");
+        c->row = fs_alloc(rows * filters * labels, sizeof *c->row, "rows of fields");
         c->right = fs_alloc(filters, sizeof *c->right, "right answers");
         c->chosen = fs_alloc(filters * labels, sizeof *c->chosen, "selected units");
         if (!c->sum || !c->row || !c->right || !c->chosen)
             return FS_ERROR;
     }
-    p->h = fs_alloc(IMAGES_AT_ONCE * labels * most, sizeof *p->h, "fields of images");
-    p->mean_field = fs_alloc(most, sizeof *p->mean_field, "averaged fields");
-    return p->h && p->mean_field ? fs_workspace_create(p->net, batch, FS_FOR_PROBES, &p->space) : FS_ERROR;
+    p->h = fs_alloc(FS_PRODUCTS_H, sizeof *p->h, "fields of images");
+    p->mean_h = fs_alloc(FS_PRODUCTS_H, sizeof *p->mean_h, "averaged fields");
+    return p->h && p->mean_h ? fs_workspace_create(p->net, batch, FS_FOR_PROBES, &p->space) : FS_ERROR;
 }
 
 static void release(struct pass *p)
@@ -245,7 +284,7 @@ static void release(struct pass *p)
     free(p->collected);
     free(p->of_layer);
     free(p->h);
-    free(p->mean_field);
+    free(p->mean_h);
     fs_workspace_free(&p->space);
 }
 
