@@ -14,8 +14,8 @@
 #include "phases/progress.h"
 
 enum {
-    MOST_LABELS = 16,    /* that share one reading of the probe's weights, ... */
-    SUM_FLOATS = 1 << 23 /* ... or as many as have no more sums than these */
+    MOST_LABELS = 16,   /* that share one reading of the probe's weights, ... */
+    MOST_SUMS = 1 << 23 /* ... or as many as have no more sums than these, 64 MiB */
 };
 
 /* What one layer collects on this rank. */
@@ -251,7 +251,7 @@ static fs_status allocate(struct pass *p, int batch)
     size_t labels = (size_t)p->net->labels, rows = (size_t)own_labels(p), features = 0;
     for (int which = 0; which < p->count; which++)
         features += (size_t)p->layers[which].pixels * p->layers[which].filters;
-    p->at_once = features * MOST_LABELS <= SUM_FLOATS ? MOST_LABELS : features <= SUM_FLOATS ? (int)(SUM_FLOATS / features) : 1;
+    p->at_once = features * MOST_LABELS <= MOST_SUMS ? MOST_LABELS : features <= MOST_SUMS ? (int)(MOST_SUMS / features) : 1;
     p->collected = fs_alloc((size_t)p->count, sizeof *p->collected, "fields");
     p->of_layer = fs_alloc((size_t)p->net->layers + 1, sizeof *p->of_layer, "layers");
     if (!p->collected || !p->of_layer)
