@@ -68,7 +68,7 @@ static struct split split_of(int rows, fs_gemm_left *left)
 static void run_panel(const struct split *split, int columns, fs_gemm_left *left, const float *a, const float *b,
                       size_t b_depth, float *c, size_t c_row, int add, const fs_gemm_end *end)
 {
-    int vectors = split->cpu->panel / 2, half = columns <= vectors, ragged = (columns & (vectors - 1)) != 0, tall = split->tall;
+    int lanes = split->cpu->panel / 2, half = columns <= lanes, ragged = (columns & (lanes - 1)) != 0, tall = split->tall;
     size_t depth = (size_t)left->lines * (size_t)left->line, ahead = depth * left->ahead_step;
     left->ahead = (const char *)(b + depth * b_depth);
     for (int row = 0, height; row < split->rows; row += height, left->ahead += ahead) {
