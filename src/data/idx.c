@@ -50,10 +50,13 @@ static fs_status fail_stream(const idx_file *file)
     return fs_fail(FS_ERROR, "%s: truncated: ends after %lld bytes", file->path, position);
 }
 
-/* count <= INT_MAX, which is what gzread can return. */
+/* count <= INT_MAX, which is what gzread can return. zlib since 1.3.2 tells of an end that came too early once only: also where
+ * all bytes asked for were there before it. */
 static fs_status read_bytes(const idx_file *file, uint8_t *bytes, unsigned count)
 {
-    return gzread(file->stream, bytes, count) == (int)count ? FS_OK : fail_stream(file);
+    int code, got = gzread(file->stream, bytes, count);
+    gzerror(file->stream, &code);
+    return got == (int)count && (code == Z_OK || code == Z_STREAM_END) ? FS_OK : fail_stream(file);
 }
 
 static fs_status read_number(const idx_file *file, uint32_t *number)

@@ -216,8 +216,8 @@ static void a_gz_file_with_a_wrong_byte_is_refused(void **state)
     set_byte(name, size - 4, 0x77); /* the length that follows it */
     refused("idx", FS_TRAIN, 0, at(name), "incorrect length check");
     write_idx(write_gz, ".gz", 28, 28);
-    set_byte(name, 10, 0xff); /* the first deflate block: no such type */
-    refused("idx", FS_TRAIN, 0, at(name), "invalid block type");
+    set_byte(name, 10, 0xff); /* the first deflate block: no such type, which zlib since 1.3.2 takes for the end */
+    refused("idx", FS_TRAIN, 0, at(name), ZLIB_VERNUM < 0x1320 ? "invalid block type" : "truncated: ends after 0 bytes");
 }
 
 static void a_gz_file_with_trailing_bytes_inside_is_refused(void **state)
