@@ -251,11 +251,24 @@ static fs_status check_limit(const struct creation *c)
 
 /* A full disk is found here at once rather than after many gigabytes of fill values; where the file system cannot reserve,
  * it is found then. */
-static fs_status reserve(const struct creation *c)
+static fs_status reserve(const struct creation *c, int descriptor)
 {
-    if (fallocate(c->descriptor, 0, 0, (off_t)most_bytes(c)) == 0 || (errno != ENOSPC && errno != EFBIG && errno != EDQUOT))
+    if (fallocate(descriptor, 0, 0, (off_t)most_bytes(c)) == 0 || (errno != ENOSPC && errno != EFBIG && errno != EDQUOT))
         return FS_OK;
     return fail_for_room(c, errno);
+}
+
+/* The same before HDF5 begins: a release 2 with its assertions ends the program where there is no room for a new file's first
+ * page. What else may be wrong with the path, HDF5 says. */
+static fs_status find_room(const struct creation *c)
+{
+    int descriptor = open(c->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (descriptor < 0)
+        return FS_OK;
+    fs_status status = reserve(c, descriptor);
+    close(descriptor);
+    unlink(c->temporary);
+    return status;
 }
 
 /* HDF5 1.10 cannot close a file whose metadata it cannot write: H5Fclose fails, and the process crashes when it exits. So
@@ -336,6 +349,8 @@ static fs_status create(struct creation *c)
     fs_status status = check_limit(c);
     if (!status)
         status = make_way(c);
+    if (!status)
+        status = find_room(c);
     if (status)
         return status;
     status = create_file(c);
@@ -345,7 +360,7 @@ static fs_status create(struct creation *c)
         return status;
     }
     if (!status)
-        status = reserve(c);
+        status = reserve(c, c->descriptor);
     if (!status)
         status = create_contents(c);
     status = close_file(c, status);

@@ -198,7 +198,7 @@ static void a_gz_file_cut_anywhere_is_refused(void **state)
         write_idx(write_gz, ".gz", 3, 3);
         for (size_t size = file_size(name[i]); size-- > 0;) {
             assert_int_equal(truncate(at(name[i]), (off_t)size), 0);
-            refused("idx", FS_TRAIN, 0, at(name[i]), size > 1 ? "unexpected end of file" : NULL);
+            refused("idx", FS_TRAIN, 0, at(name[i]), size > 10 ? "unexpected end of file" : NULL); /* zlib knows its header */
         }
     }
 }
