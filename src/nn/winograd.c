@@ -177,6 +177,7 @@ static void backward_in_panels(const fs_winograd_form *form, const fs_conv_shape
                                const float *e, const fs_winograd_order_of_places *v_at, const fs_winograd_order_of_places *e_at,
                                float *room, float *dweight)
 {
+    const fs_winograd_passes *passes = fs_generation_of_cpu()->tiles;
     enum { GROUP = 4 }; /* panels of E that stay in the second-level cache while all of V passes by */
     size_t channels = (size_t)shape->channels, filters = (size_t)shape->filters, places = fs_winograd_places(form),
            panel = e_at->panel, group = GROUP * panel;
@@ -187,8 +188,8 @@ static void backward_in_panels(const fs_winograd_form *form, const fs_conv_shape
             for (size_t place = 0; place < places; place++)
                 fs_gemm((int)panel, (int)width, (int)tiles, left + place * v_at->per_place, 1, panel,
                         right + place * e_at->per_place, panel, e_at->per_panel, room + place * apart, width, 0);
-            fs_generation_of_cpu()->tiles->weights_back(form, room, apart, panel, width, width,
-                                                        dweight + channel * filters + filter, channels * filters, filters);
+            passes->weights_back(form, room, apart, panel, width, width, dweight + channel * filters + filter,
+                                 channels * filters, filters);
         }
 }
 

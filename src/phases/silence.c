@@ -49,6 +49,19 @@ FS_SIMD static void add_map(size_t count, const float *restrict map, double *res
         sum[i] += map[i];
 }
 
+/* Filters that are computed together. */
+static int lanes_of(const fs_silence_layer *layer)
+{
+    return layer->filters < FS_PRODUCTS_LANES ? layer->filters : FS_PRODUCTS_LANES;
+}
+
+/* The first of those that `filter` is computed with: the last of a layer with some before them, once more. */
+static int first_lane(const fs_silence_layer *layer, int filter)
+{
+    int last = layer->filters - lanes_of(layer);
+    return filter < last ? filter : last;
+}
+
 /* The larger of each lane's field so far and of `units` more, and which unit it is; `h` of one image. */
 static void take_larger(const fs_products *p, int unit, const float *h, float *best, int *selected)
 {
@@ -66,7 +79,7 @@ static void select_units(struct pass *pass, const fs_silence_layer *layer, struc
                          const float *maps)
 {
     enum { LANES = FS_PRODUCTS_LANES };
-    int labels = pass->net->labels, lanes = layer->filters < LANES ? layer->filters : LANES, selected[FS_PRODUCTS_ROWS][LANES];
+    int labels = pass->net->labels, lanes = lanes_of(layer), selected[FS_PRODUCTS_ROWS][LANES];
     float best[FS_PRODUCTS_ROWS][LANES];
     for (int unit = 0; unit < labels; unit += FS_PRODUCTS_UNITS) {
         p->units = labels - unit < FS_PRODUCTS_UNITS ? labels - unit : FS_PRODUCTS_UNITS;
@@ -79,13 +92,6 @@ static void select_units(struct pass *pass, const fs_silence_layer *layer, struc
             c->chosen[(size_t)(p->first + lane) * labels + selected[row][lane]]++;
             c->right[p->first + lane] += selected[row][lane] == pass->label;
         }
-}
-
-/* The first of the LANES filters that `filter` is computed with: the last of a layer with those before them, once more. */
-static int first_lane(const fs_silence_layer *layer, int filter)
-{
-    int last = layer->filters - FS_PRODUCTS_LANES;
-    return filter <= last ? filter : last < 0 ? 0 : last;
 }
 
 static void on_features(void *context, int layer, int images, const float *features)
@@ -122,7 +128,7 @@ static void finish_rows(struct pass *p, int which, int own_label)
             products.units = labels - unit < FS_PRODUCTS_UNITS ? (int)(labels - unit) : FS_PRODUCTS_UNITS;
             fs_products_of_means(&products, c->sum, l->weight + unit * count, p->mean_h);
             for (int label = 0; label < p->sums; label++)
-                for (int lane = filter - products.first; lane < LANES && products.first + lane < l->filters; lane++) {
+                for (int lane = filter - products.first; lane < lanes_of(l); lane++) {
                     float *row = c->row + ((size_t)(own_label + label) * l->filters + products.first + lane) * labels + unit;
                     for (int u = 0; u < products.units; u++)
                         row[u] = (float)p->mean_h[((size_t)u * FS_PRODUCTS_ROWS + label) * LANES + lane];

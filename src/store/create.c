@@ -258,16 +258,17 @@ static fs_status reserve(const struct creation *c, int descriptor)
     return fail_for_room(c, errno);
 }
 
-/* The same before HDF5 begins: a release 2 with its assertions ends the program where there is no room for a new file's first
- * page. What else may be wrong with the path, HDF5 says. */
+/* The same before HDF5 begins, in a file without a name: a release 2 with its assertions ends the program where there is no
+ * room for a new file's first page. What else may be wrong with the folder, HDF5 says. */
 static fs_status find_room(const struct creation *c)
 {
-    int descriptor = open(c->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    char folder[FS_PATH_BYTES];
+    fs_path_folder(c->path, folder);
+    int descriptor = open(*folder ? folder : ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600);
     if (descriptor < 0)
         return FS_OK;
     fs_status status = reserve(c, descriptor);
     close(descriptor);
-    unlink(c->temporary);
     return status;
 }
 
