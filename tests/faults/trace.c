@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,14 +36,15 @@ static int is_watched(const char *path)
     return folder && strncmp(path, folder, strlen(folder)) == 0;
 }
 
-/* "" for what is not watched. */
+/* "" for what is not watched, and for a file without a name, of which a power failure leaves nothing. */
 static const char *path_of(int file, char path[4096])
 {
     char link[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
     ssize_t length = readlink(link, path, 4095);
     path[length > 0 ? length : 0] = 0;
-    if (!is_watched(path))
+    struct stat about;
+    if (!is_watched(path) || fstat(file, &about) != 0 || about.st_nlink == 0)
         path[0] = 0;
     return path;
 }
