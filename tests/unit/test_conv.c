@@ -350,8 +350,8 @@ static void few_tiles_are_left_to_the_direct_kernel(void **state)
     (void)state;
     fs_conv_shape deep = SQUARE(4, 4, 512, 512, 3, 1, 1), early = SQUARE(32, 32, 64, 64, 3, 1, 1),
                   odd = SQUARE(4, 4, 3, 512, 3, 1, 1);
-    assert_true(fs_conv_prefers_direct(&deep, 7));
-    assert_false(fs_conv_prefers_direct(&deep, 25));
+    assert_true(fs_conv_prefers_direct(&deep, 2));
+    assert_false(fs_conv_prefers_direct(&deep, 4));
     assert_false(fs_conv_prefers_direct(&early, 1));
     assert_false(fs_conv_prefers_direct(&odd, 1)); /* it has no other */
 }
