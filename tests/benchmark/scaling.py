@@ -93,7 +93,7 @@ def schedule(measured):
         working = min(ranks, 128)  # slots of a batch of 100
         train, weights, sgd = measured[images_of(ranks)][:3]
         train -= weights * (1 - 1 / min(working, options.node)) + sgd * (1 - 1 / working)
-        norms = sum(2 * small_sum(working, 16 * filters) for filters in FILTERS) + small_sum(working, 24)
+        norms = sum(2 * small_sum(working, 16 * filters) for filters in FILTERS) + small_sum(working, 16)
         train_messages = sum_of(working, 4 * PARAMETERS) + norms
         probe, probe_messages = batch_of_probes(working, measured)
         silence = silencing(ranks, measured)
