@@ -36,46 +36,51 @@ struct product {
     double *sum;
 };
 
-/* Whether channel and filter are of one group, and the place of their weight at a tap. */
-static int joined(const fs_conv_shape *shape, int channel, int filter)
-{
-    return channel / (shape->channels / shape->groups) == filter / (shape->filters / shape->groups);
-}
+/* A channel at a tap: the filters of its group, first .. end-1, and where all filters' weights of it begin. */
+struct seen {
+    int first, end;
+    size_t weights;
+};
 
-static size_t weight_at(const fs_conv_shape *shape, size_t tap, int channel, int filter)
+static struct seen seen_by(const fs_conv_shape *shape, size_t tap, int channel)
 {
-    int channels = shape->channels / shape->groups;
-    return (tap * channels + channel % channels) * shape->filters + filter;
+    int channels = shape->channels / shape->groups, filters = shape->filters / shape->groups, group = channel / channels;
+    return (struct seen){group * filters, (group + 1) * filters, (tap * channels + channel % channels) * shape->filters};
 }
 
 static void add_forward(const fs_conv_shape *shape, size_t x_pixel, size_t tap, size_t y_pixel, void *context)
 {
     struct product *p = context;
-    for (int c = 0; c < shape->channels; c++)
-        for (int f = 0; f < shape->filters; f++)
-            if (joined(shape, c, f))
-                p->sum[y_pixel * shape->filters + f] +=
-                    (double)p->x[x_pixel * shape->channels + c] * p->weight[weight_at(shape, tap, c, f)];
+    double *y = p->sum + y_pixel * shape->filters;
+    for (int c = 0; c < shape->channels; c++) {
+        struct seen seen = seen_by(shape, tap, c);
+        double x = p->x[x_pixel * shape->channels + c];
+        for (int f = seen.first; f < seen.end; f++)
+            y[f] += x * p->weight[seen.weights + f];
+    }
 }
 
 static void add_weight(const fs_conv_shape *shape, size_t x_pixel, size_t tap, size_t y_pixel, void *context)
 {
     struct product *p = context;
-    for (int c = 0; c < shape->channels; c++)
-        for (int f = 0; f < shape->filters; f++)
-            if (joined(shape, c, f))
-                p->sum[weight_at(shape, tap, c, f)] +=
-                    (double)p->x[x_pixel * shape->channels + c] * p->dy[y_pixel * shape->filters + f];
+    const float *dy = p->dy + y_pixel * shape->filters;
+    for (int c = 0; c < shape->channels; c++) {
+        struct seen seen = seen_by(shape, tap, c);
+        double x = p->x[x_pixel * shape->channels + c];
+        for (int f = seen.first; f < seen.end; f++)
+            p->sum[seen.weights + f] += x * dy[f];
+    }
 }
 
 static void add_input(const fs_conv_shape *shape, size_t x_pixel, size_t tap, size_t y_pixel, void *context)
 {
     struct product *p = context;
-    for (int c = 0; c < shape->channels; c++)
-        for (int f = 0; f < shape->filters; f++)
-            if (joined(shape, c, f))
-                p->sum[x_pixel * shape->channels + c] +=
-                    (double)p->dy[y_pixel * shape->filters + f] * p->weight[weight_at(shape, tap, c, f)];
+    const float *dy = p->dy + y_pixel * shape->filters;
+    for (int c = 0; c < shape->channels; c++) {
+        struct seen seen = seen_by(shape, tap, c);
+        for (int f = seen.first; f < seen.end; f++)
+            p->sum[x_pixel * shape->channels + c] += (double)dy[f] * p->weight[seen.weights + f];
+    }
 }
 
 static void sum_pairs(const fs_conv_shape *shape, int images, visit *each, struct product *p, size_t count, float *out)
