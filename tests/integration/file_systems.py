@@ -29,8 +29,8 @@ out = f"{mounted}/sweep.h5"
 os.mkdir(mounted)
 data = make_idx(f"{here}/data", labels=3, train=60, test=30)
 train_small(f"{here}/model.h5", data, 1)
-SWEEP = ["sweep", "--model", f"{here}/model.h5", "--data", data, "--batch", 20, "--slots", 4, "--layers", "4,5", "--epochs", 400,
-         "--test-every", 200, "--save-every", 0.1, "--out"]
+SWEEP = ["sweep", "--model", f"{here}/model.h5", "--data", data, "--batch", 20, "--slots", 4, "--layers", "4,5", "--epochs", 120,
+         "--test-every", 60, "--save-every", 0.1, "--out"]
 run(1, *SWEEP, f"{here}/sound.h5")
 
 
