@@ -36,6 +36,9 @@ int fs_plan_has_knockout(const fs_plan *plan, int index);
 /* Multiply-adds for one image of a block of phase four. */
 double fs_plan_knockout_cost(const fs_plan *plan, int unit);
 
+/* Of the probed layer that has the most. */
+int fs_plan_most_filters(const fs_plan *plan);
+
 /* Height x width x filters of probed layer `index`. */
 size_t fs_plan_features(const fs_plan *plan, int index);
 

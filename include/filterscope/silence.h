@@ -31,15 +31,23 @@ void fs_fields_free(fs_fields *fields);
 /* Not collective. FS_ERROR where a label of `test` has no image: its averaged field would be 0/0. */
 fs_status fs_silence_check_labels(const fs_dataset *test);
 
-/* Collective on comm. FS_ERROR on every rank where the rows of fields of that many filters in all, as fs_silence spreads them,
- * are larger than the memory of a node: to be told before the hours that the probes take. */
-fs_status fs_silence_check_memory(MPI_Comm comm, int labels, long filters);
+/* Not collective. Bytes of a node with `on_node` of `ranks` ranks for the fields of so many filters in one pass of fs_silence:
+ * their rows, and all of the layer with `most` filters, as rank 0 gathers them. */
+double fs_silence_bytes(int labels, int ranks, int on_node, long filters, int most);
+
+/* Collective on comm. FS_ERROR on every rank where the fields of a layer of that many filters are larger than the memory of a
+ * node: to be told before the hours that the probes take. */
+fs_status fs_silence_check_memory(MPI_Comm comm, int labels, int filters);
 
 /* Asked between batches; 1 to stop. */
 typedef int fs_poll(void *context);
 
 /* Takes the fields of layers[which]; called on rank 0 only, layer after layer. */
 typedef fs_status fs_fields_sink(void *context, int which, const fs_fields *fields);
+
+/* Collective on comm. How many of layers[count], from the first on, have fields that fit `memory` GiB of each node together (0:
+ * half of what it has free): 1 at the least, since a layer is the least that a pass is made for. */
+int fs_silence_fitting(MPI_Comm comm, int labels, double memory, const fs_silence_layer *layers, int count);
 
 /* Collective on comm. All filters of layers[count] (ordered by layer) from one forward pass over `test`, in chunks of up to
  * `batch` images of one label. Rank r takes labels r, r + ranks, ..., so that each row of a field is computed by one rank, and

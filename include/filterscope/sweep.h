@@ -16,6 +16,7 @@ typedef struct fs_sweep_settings {
     int slots;
     int team;                   /* most ranks of a team, 1 .. slots */
     double save_every;          /* seconds, see fs_results_sync_every. Bits do not depend on it */
+    double field_memory;        /* GiB of a node for phase three's fields, see fs_silence_fitting. Bits do not depend on it */
     int literal;                /* silence weights, and knock out filters, by definition: run the test set for each filter */
     fs_replacement replacement; /* of filters in phase four; FS_REPLACE_NONE: there is none */
     int knockout_images;        /* the first so many test images, in phase four */

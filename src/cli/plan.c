@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 #include "cli/sweep.h"
+#include "filterscope/silence.h"
 #include "filterscope/slots.h"
 #include "filterscope/stop.h"
 
@@ -136,6 +137,13 @@ static double images_of(const struct fs_sweep_job *job)
            (1 << 20);
 }
 
+/* MiB on each rank for phase three's fields: twice those of the largest layer, since they get half of what is free. */
+static double fields_of(const struct fs_sweep_job *job)
+{
+    int most = fs_plan_most_filters(&job->plan), ranks = job->a.settings.slots;
+    return 2 * fs_silence_bytes(job->model.net.labels, ranks, ranks, most, most) / ranks / (1 << 20);
+}
+
 /* This sweep as a job: a rank a slot, time for twice the work and a start, and half as much memory again as this process
  * has had, which holds the same model and maps of a slot; of `common` MiB, which it has, and of `kept`, each rank its part. */
 static void print_job(int argc, char **argv, int ranks, double hours, double common, double kept, double more)
@@ -183,6 +191,7 @@ fs_status fs_cli_plan(int argc, char **argv)
         double hours = print_units(&job, rate, &kept);
         if (job.a.knockout)
             hours += print_knockout(&job, rate, &more);
+        more = fmax(more, fields_of(&job)); /* a phase after the other */
         printf("file:  %.1f MiB\n", (double)fs_results_bytes(&plan) / (1 << 20));
         print_job(argc, argv, job.a.settings.slots, hours, images_of(&job), kept, more);
     }

@@ -90,6 +90,8 @@ fs_status fs_sweep_read_arguments(int argc, char **argv, const char *usage, int 
         {"team", FS_OPTION_INT, &a->settings.team, 1, FS_MOST_SLOTS, "most ranks that share a batch (slots)"},
         {"train-images", FS_OPTION_INT, &a->data.train_images, 1, 2e9, "the first N training images only (all)"},
         {"test-images", FS_OPTION_INT, &a->data.test_images, 1, 2e9, "the first N test images only (all)"},
+        {"field-memory", FS_OPTION_NUMBER, &a->settings.field_memory, 0, 1e6,
+         "GiB of a node for fields of phase three; of more, a pass each over the test set (half of what is free)"},
         {"literal", FS_OPTION_FLAG, &a->settings.literal, 0, 0, "run the test set once for every filter, as the paper says"},
         {"knockout", FS_OPTION_TEXT, &a->knockout, 0, 0, "zero or mean: then take each filter out of the trained network"},
         {"knockout-layers", FS_OPTION_TEXT, &a->knockout_layers, 0, 0,
@@ -318,14 +320,6 @@ void fs_sweep_release(struct fs_sweep_job *job)
     fs_dataset_close(&job->test);
 }
 
-static long count_filters(const fs_plan *plan)
-{
-    long filters = 0;
-    for (int i = 0; i < plan->layers; i++)
-        filters += plan->layer[i].filters;
-    return filters;
-}
-
 static fs_status add_knockout(struct fs_sweep_job *job)
 {
     fs_sweep_settings *s = &job->a.settings;
@@ -367,7 +361,7 @@ fs_status fs_sweep_load(struct fs_sweep_job *job)
         status = fs_agree(MPI_COMM_WORLD, job->unit ? FS_OK : FS_ERROR);
     }
     if (!status && a->out && !a->settings.literal)
-        status = fs_silence_check_memory(MPI_COMM_WORLD, job->model.net.labels, count_filters(&job->plan));
+        status = fs_silence_check_memory(MPI_COMM_WORLD, job->model.net.labels, fs_plan_most_filters(&job->plan));
     return status;
 }
 

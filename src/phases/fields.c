@@ -41,22 +41,49 @@ fs_status fs_silence_check_labels(const fs_dataset *test)
     return status;
 }
 
-fs_status fs_silence_check_memory(MPI_Comm comm, int labels, long filters)
+double fs_silence_bytes(int labels, int ranks, int on_node, long filters, int most)
+{
+    int own_labels = (labels + ranks - 1) / ranks;
+    return ((double)on_node * own_labels * (double)filters + (double)labels * most) * labels * sizeof(float);
+}
+
+/* Collective on comm. Ranks of this one's node. */
+static int ranks_on_node(MPI_Comm comm)
 {
     MPI_Comm node;
-    int ranks, on_node;
-    MPI_Comm_size(comm, &ranks);
+    int on_node;
     MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
     MPI_Comm_size(node, &on_node);
     MPI_Comm_free(&node);
-    int own_labels = (labels + ranks - 1) / ranks;
-    double needed = (double)on_node * own_labels * (double)filters * labels * sizeof(float) / (1 << 30);
+    return on_node;
+}
+
+fs_status fs_silence_check_memory(MPI_Comm comm, int labels, int filters)
+{
+    int ranks;
+    MPI_Comm_size(comm, &ranks);
+    double needed = fs_silence_bytes(labels, ranks, ranks_on_node(comm), filters, filters) / (1 << 30);
     double all = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / (1 << 30);
     fs_status status = FS_OK;
     if (needed >= all)
         status = fs_fail(FS_ERROR,
-                         "the fields of %ld filters with %d labels take %.1f GiB on a node, and this one has %.1f in all: more "
-                         "nodes, or fewer --layers",
+                         "the fields of a layer of %d filters with %d labels take %.1f GiB on a node, and this one has %.1f in "
+                         "all: more nodes, or without that of --layers",
                          filters, labels, needed, all);
     return fs_agree(comm, status);
+}
+
+int fs_silence_fitting(MPI_Comm comm, int labels, double memory, const fs_silence_layer *layers, int count)
+{
+    int ranks, on_node = ranks_on_node(comm), fitting = 0, most = 0;
+    long filters = 0;
+    double bytes = memory > 0 ? memory * (1 << 30) : (double)fs_memory_available() / 2;
+    MPI_Comm_size(comm, &ranks);
+    do {
+        filters += layers[fitting].filters;
+        most = layers[fitting].filters > most ? layers[fitting].filters : most;
+    } while (fs_silence_bytes(labels, ranks, on_node, filters, most) <= bytes && ++fitting < count);
+    fitting = fitting > 0 ? fitting : 1;
+    MPI_Allreduce(MPI_IN_PLACE, &fitting, 1, MPI_INT, MPI_MIN, comm);
+    return fitting;
 }

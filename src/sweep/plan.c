@@ -260,6 +260,14 @@ size_t fs_plan_features(const fs_plan *plan, int index)
     return (size_t)row->height * row->width * row->filters;
 }
 
+int fs_plan_most_filters(const fs_plan *plan)
+{
+    int most = 0;
+    for (int i = 0; i < plan->layers; i++)
+        most = plan->layer[i].filters > most ? plan->layer[i].filters : most;
+    return most;
+}
+
 double fs_plan_trunk_cost(const fs_network *net, const fs_plan *plan, int index)
 {
     return fs_network_macs(net, plan->layer[index].layer);

@@ -14,6 +14,7 @@
 struct work {
     fs_sweep_run *run;
     int count;
+    int first; /* layer of the pass in work */
     int index[FS_MOST_LAYERS];
     fs_silence_layer layer[FS_MOST_LAYERS];
     float *weight[FS_MOST_LAYERS];
@@ -60,7 +61,7 @@ static fs_status record_unit(const struct work *work, int unit, const fs_fields 
     return status;
 }
 
-/* One pass: all filters of layer[which] have come; records the blocks that are not done. On rank 0. */
+/* One pass: all filters of its layer `which` have come; records the blocks that are not done. On rank 0. */
 static fs_status on_fields(void *context, int which, const fs_fields *fields)
 {
     struct work *work = context;
@@ -68,7 +69,7 @@ static fs_status on_fields(void *context, int which, const fs_fields *fields)
     size_t labels = (size_t)work->run->input->net->labels;
     for (int unit = 0; unit < plan->units; unit++) {
         const fs_unit *u = &plan->unit[unit];
-        if (u->kind != FS_UNIT_SILENCE || u->index != work->index[which] || work->run->done[unit])
+        if (u->kind != FS_UNIT_SILENCE || u->index != work->index[work->first + which] || work->run->done[unit])
             continue;
         size_t first = (size_t)u->first;
         fs_fields block = {fields->field + first * labels * labels, fields->right + first, fields->chosen + first * labels};
@@ -127,6 +128,35 @@ static fs_status run_literal(struct work *work)
     if (!status)
         status = fs_sweep_hand_out(run, jobs, count, run_literal_unit, work);
     free(jobs);
+    return status;
+}
+
+/* Tells of the filters of `now` layers from work->first on. On rank 0. */
+static void announce(const struct work *work, int now, const char *how)
+{
+    if (work->run->rank > 0)
+        return;
+    if (now < work->count)
+        printf("phase three: the filters of %d of %d layers, %s: fields of more would take too much memory (--field-memory)\n",
+               now, work->count, how);
+    else
+        printf("phase three: the filters of %d layer%s, %s\n", now, now == 1 ? "" : "s", how);
+    fflush(stdout);
+}
+
+/* In one pass over the test set, or in several where not all fields fit the memory. */
+static fs_status run_passes(struct work *work)
+{
+    const fs_sweep_run *run = work->run;
+    const fs_sweep_input *in = run->input;
+    fs_status status = FS_OK;
+    for (int now; work->first < work->count && !status; work->first += now) {
+        const fs_silence_layer *layers = work->layer + work->first;
+        now = fs_silence_fitting(run->world, in->net->labels, in->settings->field_memory, layers, work->count - work->first);
+        announce(work, now, "in one pass");
+        status = fs_silence(run->world, in->net, in->test, in->settings->probe.batch, layers, now, poll, on_fields, work,
+                            run->rank == 0);
+    }
     return status;
 }
 
@@ -206,18 +236,14 @@ fs_status fs_sweep_silence(fs_sweep_run *run)
     struct work work = {.run = run};
     find_layers(&work);
     fs_status status = FS_OK;
-    if (work.count && run->rank == 0) {
-        printf("phase three: the filters of %d layer%s, %s\n", work.count, work.count == 1 ? "" : "s",
-               in->settings->literal ? "one by one (literal)" : "in one pass");
-        fflush(stdout);
-    }
     if (work.count)
         status = load_weights(&work);
-    if (!status && work.count && in->settings->literal)
+    if (!status && work.count && in->settings->literal) {
+        announce(&work, work.count, "one by one (literal)");
         status = run_literal(&work);
-    else if (!status && work.count)
-        status = fs_silence(run->world, in->net, in->test, in->settings->probe.batch, work.layer, work.count, poll, on_fields,
-                            &work, run->rank == 0);
+    } else if (!status) {
+        status = run_passes(&work);
+    }
     for (int i = 0; i < work.count; i++)
         free(work.weight[i]);
     return status;
