@@ -191,9 +191,15 @@ def link(_):
 
 
 def overwrite(process):
-    """In place, and between two epochs, which take milliseconds here."""
-    process.send_signal(signal.SIGSTOP)
-    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    """In place, and not while the job has looked and is about to rename what it saves."""
+    saves = True
+    while saves:
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        saves = os.path.exists("feet/f.h5.tmp")
+        if saves:
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.01)
     shutil.copy("older.h5", "feet/f.h5")
     process.send_signal(signal.SIGCONT)
 
