@@ -57,7 +57,7 @@ if subprocess.run(["unshare", "-mp", "--fork", "true"], capture_output=True).ret
     stop(first)
     script = '"$0" "$@" >second.log 2>&1 & sleep 4; exec "$0" "$@"'
     # UCX, of MPICH, shares memory through /proc, which shows other processes there.
-    refused(subprocess.run(["unshare", "-p", "--fork", "timeout", "60", "sh", "-c", script, *sweep_of("inside.h5")],
+    refused(subprocess.run(["timeout", "60", "unshare", "-p", "--fork", "--kill-child", "sh", "-c", script, *sweep_of("inside.h5")],
                            capture_output=True, text=True, env={**os.environ, "UCX_TLS": "self,tcp"}))
     first = start(sweep_of("times.h5"), "times.h5")
     times = ["unshare", "--time", "--boottime", "99", "--fork"]

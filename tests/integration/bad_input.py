@@ -271,7 +271,7 @@ def attempt(trial):
 # Most of a command's time here is waiting: for mpirun, and for what it waits for.
 trials = [(each, ranks) for each in CASES for ranks in ((1, 3) if each[0][0] in ("train", "sweep", "plan", "eval") else (1,))]
 failures, slowest = 0, 0.0
-with multiprocessing.Pool(3, enter_copy) as pool:
+with multiprocessing.get_context("fork").Pool(3, enter_copy) as pool:
     for good, lines, took in pool.imap(attempt, trials):
         failures += not good
         slowest = max(slowest, took)

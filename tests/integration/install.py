@@ -59,7 +59,7 @@ os.mkdir(f"{here}/bin")
 for name, text in {"scontrol": f'echo "JobId=7 JobName=x"; echo "   Command={home}/jobs/vgg16_sweep.sh"', "srun": "exit 1"}.items():
     with open(f"{here}/bin/{name}", "w", opener=lambda path, flags: os.open(path, flags, 0o755)) as file:
         file.write(f"#!/bin/sh\n{text}\n")
-job = {"SLURM_JOB_ID": "7", "SLURM_SUBMIT_DIR": user, "LAUNCH": MPIRUN, "MODEL": "net.h5"}
+job = {"SLURM_JOB_ID": "7", "PRTE_MCA_ras": "^slurm", "SLURM_SUBMIT_DIR": user, "LAUNCH": MPIRUN, "MODEL": "net.h5"}
 complete(call(["bash", spool], **job, PATH=f"{here}/bin:{settings['PATH']}", RESULTS="job.h5"), "job.h5")
 with open(f"{here}/bin/scontrol", "w") as file:
     file.write("#!/bin/sh\nexit 1\n")

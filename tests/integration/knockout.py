@@ -83,7 +83,7 @@ def auc(drop, covered):
 
 def correlation(a, b):
     with np.errstate(invalid="ignore", divide="ignore"):
-        return pd.Series(a, dtype=float).corr(pd.Series(b, dtype=float), method="spearman")
+        return pd.Series(a, dtype=float).rank().corr(pd.Series(b, dtype=float).rank())  # Spearman's; pandas' own may want SciPy
 
 
 def means(values):

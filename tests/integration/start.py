@@ -50,8 +50,10 @@ def srun(listed, **plugins):
 
 
 def job(name, expect=0, path=None, script="vgg16_sweep.sh", **settings):
+    # There is no Slurm behind that job: mpirun of Open MPI 6 is not to look for its nodes.
     done = subprocess.run([shutil.which("bash"), f"{JOBS}/{script}"], capture_output=True, text=True, timeout=300, cwd=here,
-                          env={**os.environ, "PATH": path or f"{here}/bin:{os.environ['PATH']}", "SLURM_JOB_ID": "7", "FILTERSCOPE_HOME": f"{JOBS}/..", "DATA": data,
+                          env={**os.environ, "PATH": path or f"{here}/bin:{os.environ['PATH']}", "SLURM_JOB_ID": "7",
+                               "PRTE_MCA_ras": "^slurm", "FILTERSCOPE_HOME": f"{JOBS}/..", "DATA": data,
                                "ARCH": f"{here}/net.txt", "EPOCHS": "1", "PROBE_EPOCHS": "1", "FILTERSCOPE": BINARY, "STATUS_EVERY": "0",
                                "OUT": f"{here}/{name}", "MODEL": f"{here}/net.h5", "RESULTS": f"{here}/{name}.h5", **settings})
     text = done.stdout + done.stderr
