@@ -14,8 +14,12 @@ shift
 [ $# -gt 0 ] || set -- idx cifar hdf5 arch groups model results
 built=${FILTERSCOPE_BUILD:-$home/build}
 out=$built/fuzz
+libraries='ompi-c hdf5-openmpi'
+pkg-config --exists ompi-c || libraries='mpich hdf5-mpich'
+pkg-config --exists openblas && libraries="$libraries openblas" || libraries="$libraries blis"
+# shellcheck disable=SC2086 # a list of words
 flags="-std=gnu17 -O2 -g -DH5_USE_110_API -fsanitize=address,undefined -fno-sanitize-recover=undefined
-    -I$home/include -I$home/src -I$built/src $(pkg-config --cflags ompi-c hdf5-openmpi openblas)"
+    -I$home/include -I$home/src -I$built/src $(pkg-config --cflags $libraries)"
 
 rm -rf "$out/objects"
 mkdir -p "$out/objects" "$out/findings"
@@ -37,13 +41,16 @@ xargs -P "$(cores)" -I SOURCE sh -c 'clang -fsanitize=fuzzer-no-link "$@" -c SOU
 python=$(find_python gzip)
 "$python" tests/fuzz/make_corpus.py "$out/corpus"
 
-export ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1
+unwinder=
+pkg-config --exists 'ompi-c < 6' || unwinder=:fast_unwind_on_malloc=0 # as in tests/meson.build
+export ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1$unwinder
+export OMPI_MCA_memory=^patcher # Open MPI 6 writes over what the sanitizer put in
 export LSAN_OPTIONS="print_suppressions=0:suppressions=$home/tests/unit/leaks_of_others.txt"
 broken=0
 for target in "$@"; do
     # shellcheck disable=SC2086,SC2046
     clang -fsanitize=fuzzer $flags "tests/fuzz/fuzz_$target.c" $(find "$out/objects" -name "*.o") "$built/libfilterscope.a" -o "$out/fuzz_$target" \
-        $(pkg-config --libs ompi-c hdf5-openmpi openblas) -lz -lpthread -lm
+        $(pkg-config --libs $libraries) -lz -lpthread -lm
     log=$out/$target.log
     code=0
     "$out/fuzz_$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -max_len=8192 \
