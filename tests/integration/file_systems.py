@@ -100,10 +100,11 @@ def disturb(kind, what):
     assert completed or (process.returncode == 1 and lines and (what is fill or seconds < 10)), said
     if os.path.exists(f"{mounted}/filler"):
         os.remove(f"{mounted}/filler")
-    assert call("umount", mounted) and mount(kind)
+    wait_until(lambda: call("umount", mounted), 10, "the end of all ranks")  # MPICH's mpirun may be gone before them
+    assert mount(kind)
     run(2, *SWEEP, out)
     assert identical(f"{here}/sound.h5", out, VARYING)
-    assert call("umount", mounted)
+    wait_until(lambda: call("umount", mounted), 10, "the end of all ranks")
     if kind != "overlay":
         os.remove(f"{here}/{kind}")
     return True

@@ -204,6 +204,14 @@ def overwrite(process):
     process.send_signal(signal.SIGCONT)
 
 
+def unlock(_):
+    """Of a training just after a save, so that the next is not on its way."""
+    saved = os.stat("feet/f.h5").st_ino
+    if words[0] == "train":
+        wait_until(lambda: os.stat("feet/f.h5").st_ino != saved, 60, "a save")
+    os.remove("feet/f.h5.lock")
+
+
 os.mkdir("feet")
 data = make_idx("more", labels=2, train=2000, test=20, size=8)  # an epoch takes far longer than what is between a look and a rename
 for words, make in (([*SWEEP, *LONG], SWEEP), (["train", "--arch", "small.txt", "--data", data, "--batch", 20, "--slots", 2,
@@ -220,7 +228,7 @@ for words, make in (([*SWEEP, *LONG], SWEEP), (["train", "--arch", "small.txt", 
         underfoot(words, "feet/f.h5", link, 3, "has been replaced")
     shutil.rmtree("feet")
     os.mkdir("feet")
-    underfoot(words, "feet/f.h5", lambda _: os.remove("feet/f.h5.lock"), 1, "f.h5.lock: this job no longer holds the lock .now: removed")
+    underfoot(words, "feet/f.h5", unlock, 1, "f.h5.lock: this job no longer holds the lock .now: removed")
     os.remove("feet/f.h5")
 underfoot(words, "feet/f.h5", overwrite, 3, "feet/f.h5: has been changed by another program", 1)
 os.remove("feet/f.h5")
