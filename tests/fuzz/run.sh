@@ -16,7 +16,7 @@ built=${FILTERSCOPE_BUILD:-$home/build}
 out=$built/fuzz
 libraries='ompi-c hdf5-openmpi'
 pkg-config --exists ompi-c || libraries='mpich hdf5-mpich'
-pkg-config --exists openblas && libraries="$libraries openblas" || libraries="$libraries blis"
+blas=$(pkg-config --libs openblas 2>/dev/null) || blas=-lblis
 # shellcheck disable=SC2086 # a list of words
 flags="-std=gnu17 -O2 -g -DH5_USE_110_API -fsanitize=address,undefined -fno-sanitize-recover=undefined
     -I$home/include -I$home/src -I$built/src $(pkg-config --cflags $libraries)"
@@ -50,7 +50,7 @@ broken=0
 for target in "$@"; do
     # shellcheck disable=SC2086,SC2046
     clang -fsanitize=fuzzer $flags "tests/fuzz/fuzz_$target.c" $(find "$out/objects" -name "*.o") "$built/libfilterscope.a" -o "$out/fuzz_$target" \
-        $(pkg-config --libs $libraries) -lz -lpthread -lm
+        $(pkg-config --libs $libraries) $blas -lz -lpthread -lm
     log=$out/$target.log
     code=0
     "$out/fuzz_$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -max_len=8192 \
