@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from common import FAULTS, VARYING, children, folder, identical, launch, lives, make_idx, run, train_small, wait_until, writer
+from common import FAULTS, OPEN_MPI, VARYING, children, folder, identical, launch, lives, make_idx, run, train_small, wait_until, writer
 
 PATIENCE = 20  # seconds of silence after which a rank is lost
 here = folder()
@@ -49,7 +49,8 @@ for victim, path, process in jobs:
 stopped = time.monotonic()
 for victim, path, process in jobs:
     said = process.communicate(timeout=PATIENCE + 20)[1]
-    assert process.returncode == 70, f"exit code {process.returncode}\n{said}"
+    # MPICH's mpirun may kill the stuck rank before the others have ended, and tells of that; the job scripts make 70 of it.
+    assert process.returncode in ((70,) if OPEN_MPI else (70, 9)), f"exit code {process.returncode}\n{said}"
     assert f"rank {victim} (host {os.uname().nodename}" in said and "has not been heard of" in said, said
     print(f"rank {victim} of 3 stuck: exit code 70 after {time.monotonic() - stopped:.1f} s")
 
