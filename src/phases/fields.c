@@ -68,7 +68,7 @@ fs_status fs_silence_check_memory(MPI_Comm comm, int labels, int filters)
     if (needed >= all)
         status = fs_fail(FS_ERROR,
                          "the fields of a layer of %d filters with %d labels take %.1f GiB on a node, and this one has %.1f in "
-                         "all: more nodes, or without that of --layers",
+                         "all: more nodes, or leave it out of --layers",
                          filters, labels, needed, all);
     return fs_agree(comm, status);
 }
