@@ -18,7 +18,7 @@ int fs_conv_prefers_direct(const fs_conv_shape *shape, int images)
 {
     enum {
         LEAST_TILES = 3
-    }; /* measured: with 4, 16 ranks of a node, which share the transforms, gain a third on VGG-16; one alone loses a seventh */
+    }; /* VGG-16, slots of 4: one rank alone loses a seventh; 16 of a node share the transforms and gain a third (reckoned) */
     return takes_winograd(shape) && (size_t)images * ((shape->height + 3) / 4) * ((shape->width + 3) / 4) < LEAST_TILES;
 }
 
