@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "filterscope/lock.h"
 
@@ -25,7 +24,7 @@ static void expire(union sigval unused)
             file, action, seconds);
     fflush(fs_messages());
     fs_lock_abandon();
-    _exit(FS_LOST);
+    fs_leave(FS_LOST);
 }
 
 static void set(time_t limit)

@@ -261,7 +261,7 @@ static void *keep_alive(void *context)
         if (is_lost(&lock->key, &now)) {
             fail_lost(&lock->key, &now);
             fprintf(fs_messages(), "filterscope: %s\n", fs_message());
-            _exit(FS_ERROR);
+            fs_leave(FS_ERROR);
         }
         write_lock(lock->file, &lock->own, beat); /* should it fail, the next beat may not */
     }

@@ -1,9 +1,11 @@
 #include "filterscope/status.h"
 
 #include <stdarg.h>
+#include <unistd.h>
 
 static _Thread_local char message[FS_MESSAGE_BYTES]; /* a thread's failure is its own */
 static FILE *messages;
+static void (*before_leaving)(fs_status status);
 
 fs_status fs_fail(fs_status status, const char *format, ...)
 {
@@ -29,4 +31,16 @@ FILE *fs_messages(void)
 void fs_set_messages(FILE *stream)
 {
     messages = stream;
+}
+
+void fs_leave(fs_status status)
+{
+    if (before_leaving)
+        before_leaving(status);
+    _exit((int)status);
+}
+
+void fs_set_leave(void (*leave)(fs_status status))
+{
+    before_leaving = leave;
 }

@@ -147,7 +147,8 @@ typedef struct fs_launched {
 /* Not collective; before MPI_Init, which changes the environment. What launchers of all kinds say in it. */
 fs_launched fs_read_launcher(void);
 
-/* Not collective; before MPI_Init. Sets what Open MPI needs to be silent and right where all ranks are on one host. */
+/* Not collective; before MPI_Init. Sets what Open MPI needs to be silent and right where all ranks are on one host, and how a
+ * thread beside the main one ends all ranks with other MPIs. */
 void fs_prepare_mpi(void);
 
 /* Not collective. FS_USAGE where this process is one of several that were launched, and MPI sees it alone: they would all do

@@ -81,6 +81,18 @@ static int on_one_host(void)
     return here && all ? strcmp(here, all) == 0 : hosts && strcmp(hosts, "1") == 0;
 }
 
+#ifndef OPEN_MPI
+/* MPICH's mpirun kills the ranks that are left when one leaves, and at times forgets that one's code: it is told first. MPI is not
+ * made for calls from this thread; but no more of it is needed than a word to mpirun, which then ends all. */
+static void tell_launcher(fs_status status)
+{
+    int ended;
+    MPI_Finalized(&ended);
+    if (!ended)
+        MPI_Abort(MPI_COMM_WORLD, (int)status);
+}
+#endif
+
 /* Whether a rank can be reached, Open MPI 5 asks the kernel's routes: the one to the own host is by loopback, not by the
  * network's interface, and so it complains of every rank there. By their addresses they are found; on several hosts the
  * routes know better. */
@@ -88,6 +100,9 @@ void fs_prepare_mpi(void)
 {
     if (on_one_host())
         setenv("OMPI_MCA_reachable", "weighted", 0);
+#ifndef OPEN_MPI
+    fs_set_leave(tell_launcher);
+#endif
 }
 
 fs_status fs_check_launcher(const fs_launched *launched)

@@ -110,7 +110,7 @@ static void end_job(const fs_watch *w)
             send_to(w, JOB_ENDS, &w->peer[r].address);
     fs_lock_abandon();
     fflush(NULL);
-    _exit(FS_LOST);
+    fs_leave(FS_LOST);
 }
 
 static void check_peers(const fs_watch *w, double now)
