@@ -155,8 +155,11 @@ def node():
     cluster.kill_node(last)
     start_at_once("node", job, 1)
     finish("node", job, started, LONG)
+    cluster.ask("scontrol", "update", f"NodeName={last}", "State=DRAIN", "Reason=dead")
     cluster.start_node(last)
-    wait(lambda: "idle" in cluster.ask("sinfo", "-h", "-n", last, "-o", "%T"), 60, f"{last} is back")
+    time.sleep(15)  # a ping from when it was dead may be over by now only, and would end what has begun there
+    cluster.ask("scontrol", "update", f"NodeName={last}", "State=RESUME")
+    wait(lambda: cluster.ask("sinfo", "-h", "-n", last, "-o", "%T") in ("idle", "allocated", "mixed"), 60, f"{last} is back")
 
 
 def array():
