@@ -125,10 +125,11 @@ claim() {
     }
 }
 
-# measure MODEL CSV: each label's SR, unless that is there. It is written by cat, which tells of a full disk: launchers do not.
+# measure MODEL CSV: each label's SR, unless that is there. It is written by cat, which tells of a full disk: launchers do not. What
+# comes after that is read, too: MPICH's mpirun would fail without a reader.
 measure() {
     [ -e "$2" ] && return
-    exec 3> >(exec cat >"$2.part")
+    exec 3> >(cat >"$2.part" || { cat >/dev/null && exit 1; })
     writer=$!
     run eval --model "$1" --data "$DATA" --table labels >&3 3>&-
     exec 3>&-
