@@ -82,8 +82,8 @@ static int on_one_host(void)
 }
 
 #ifndef OPEN_MPI
-/* MPICH's mpirun kills the ranks that are left when one leaves, and at times forgets that one's code: it is told first. MPI is not
- * made for calls from this thread; but no more of it is needed than a word to mpirun, which then ends all. */
+/* MPICH's mpirun kills the ranks that are left when one leaves, and at times forgets that one's code: it is told first. MPI is
+ * not made for calls from this thread; but no more of it is needed than a word to mpirun, which then ends all. */
 static void tell_launcher(fs_status status)
 {
     int ended;
