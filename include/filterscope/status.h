@@ -24,8 +24,8 @@ fs_status fs_fail(fs_status status, const char *format, ...) __attribute__((form
 /* Not collective. The message of the last fs_fail in this thread; "" before the first. Owned by the library. */
 const char *fs_message(void);
 
-/* Not collective. Ends the process with `status` from a thread beside the main one, which may be stuck for ever: by what was
- * last set, which may return, and then by _exit. */
+/* Not collective. Ends the process with `status` from a thread beside the main one, which may be stuck for ever: calls
+ * what fs_set_leave was given last, if anything, and should that return, _exit. */
 _Noreturn void fs_leave(fs_status status);
 void fs_set_leave(void (*leave)(fs_status status));
 

@@ -157,7 +157,7 @@ def node():
     finish("node", job, started, LONG)
     cluster.ask("scontrol", "update", f"NodeName={last}", "State=DRAIN", "Reason=dead")
     cluster.start_node(last)
-    time.sleep(15)  # a ping from when it was dead may be over by now only, and would end what has begun there
+    time.sleep(15)  # Slurm 24.11 was seen to take it for dead once more, and to end what had begun there
     cluster.ask("scontrol", "update", f"NodeName={last}", "State=RESUME")
     wait(lambda: cluster.ask("sinfo", "-h", "-n", last, "-o", "%T") in ("idle", "allocated", "mixed"), 60, f"{last} is back")
 

@@ -192,10 +192,13 @@ def link(_):
 
 def overwrite(process):
     """In place; once more where the job had looked before and then renamed its save over it."""
-    while process.poll() is None:
+    for _ in range(10):
+        if process.poll() is not None:
+            break
         found = os.stat("feet/f.h5").st_ino
         shutil.copy("older.h5", "feet/f.h5")
         wait_until(lambda: process.poll() is not None or os.stat("feet/f.h5").st_ino != found, 60, "the job's end, or its next save")
+    assert process.poll() is not None, "ten times the job has not seen that its file was overwritten"
     assert read("feet/f.h5") == read("older.h5")
 
 
