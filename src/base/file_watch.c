@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "filterscope/lock.h"
@@ -14,14 +15,26 @@ enum { PATIENCE = 120 };
 static const char *file, *action;
 static int depth, seconds;
 
+/* The kernel's function that the main thread waits in: it tells a file system from another, and from what is no file at all. */
+static void read_wait_channel(char name[64])
+{
+    FILE *proc = fopen("/proc/self/wchan", "r");
+    if (!proc || fscanf(proc, "%63[0-9A-Za-z_]", name) != 1 || strcmp(name, "0") == 0)
+        strcpy(name, "unknown");
+    if (proc)
+        fclose(proc);
+}
+
 /* In a thread of its own: the main one waits in the kernel. */
 static void expire(union sigval unused)
 {
+    char channel[64];
     (void)unused;
+    read_wait_channel(channel);
     fprintf(fs_messages(),
-            "filterscope: %s: to %s it has not ended for %d s: the file system no longer answers. The job ends here; the same "
-            "command goes on from what is recorded\n",
-            file, action, seconds);
+            "filterscope: %s: to %s it has not ended for %d s: the file system no longer answers (waiting in: %s). The job "
+            "ends here; the same command goes on from what is recorded\n",
+            file, action, seconds, channel);
     fflush(fs_messages());
     fs_lock_abandon();
     fs_leave(FS_LOST);

@@ -44,36 +44,19 @@ static fs_status inspect(fs_results *results, int writing)
     return FS_OK;
 }
 
-/* The number of another descriptor of the file; -1 where there is none to be had.
- *
- * Open MPI 4 makes a semaphore for each open file, OMPIO_ and the last part of its name, for a shared file pointer that is not
- * used here and cannot be declined. All jobs and users of a node share these: a foreign one keeps ours from opening its file,
- * and that of a killed job may stay taken for ever. So the number, which is to be that last part, has no semaphore. */
-static int fresh_descriptor(const fs_results *results)
-{
-    enum { FIRST = 64, NUMBERS = 800 }; /* limits are 1024 and more */
-    char semaphore[64];
-    int copy = -1, start = (int)(getpid() * 7L % NUMBERS);
-    for (int i = 0; i < NUMBERS && copy < 0; i++) {
-        int number = FIRST + (start + i) % NUMBERS;
-        snprintf(semaphore, sizeof semaphore, "/dev/shm/sem.OMPIO_%d", number);
-        if (access(semaphore, F_OK) != 0 && fcntl(number, F_GETFD) < 0)
-            copy = fcntl(results->descriptor, F_DUPFD_CLOEXEC, number);
-    }
-    return copy;
-}
-
 /* Through MPI-IO, under the name that the open file has in /proc, for this process alone. That is short, too: Open MPI up to
- * 5.0.9 ends the process where a name and some more have over 256 bytes. Without /proc: under its own. */
+ * 5.0.9 ends the process where a name and some more have over 256 bytes. Without /proc: under its own.
+ *
+ * By default Open MPI makes a semaphore for each open file, OMPIO_ and the last part of its name, for a shared file pointer,
+ * which is not used here. All jobs and users of a node share these: a foreign one keeps ours from opening its file, and that of
+ * a killed job may stay taken for ever. The pointers that it calls individual need none. It looks when the first file is
+ * opened. */
 static hid_t open_for_writing(const fs_results *results, hid_t properties)
 {
     char name[NAME_BYTES];
-    int copy = fresh_descriptor(results);
-    snprintf(name, sizeof name, "/proc/self/fd/%d", copy < 0 ? results->descriptor : copy);
-    hid_t file = H5Fopen(access(name, F_OK) == 0 ? name : results->path, H5F_ACC_RDWR, properties);
-    if (copy >= 0)
-        close(copy);
-    return file;
+    setenv("OMPI_MCA_sharedfp", "individual", 0);
+    snprintf(name, sizeof name, "/proc/self/fd/%d", results->descriptor);
+    return H5Fopen(access(name, F_OK) == 0 ? name : results->path, H5F_ACC_RDWR, properties);
 }
 
 static fs_status open_file(fs_results *results, unsigned flags, MPI_Comm comm)

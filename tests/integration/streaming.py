@@ -81,7 +81,7 @@ with h5py.File(f"{here}/shorter.h5") as file:
 with h5py.File(f"{here}/plain.h5", "w") as file:
     for split, part in (("train", slice(0, 390)), ("test", slice(390, 430))):
         file[f"{split}_images"], file[f"{split}_labels"] = images[part], label[part]
-for do, code, says in (("eio", 1, "cannot be read at byte"), ("hang", 70, "no longer answers")):
+for do, code, says in (("eio", 1, "cannot be read at byte"), ("hang", 70, "no longer answers (waiting in: ")):
     env = {"LD_PRELOAD": FAULTS, "FAULT_FOLDER": f"{here}/plain.h5", "FAULT_RANK": "1", "FAULT_AT": "100", "FAULT_DO": do,
            "FAULT_READS": "1", "FAULT_THREADS": "1", "FILTERSCOPE_FILE_SECONDS": "2"}
     ends(start(2, f"{do}.h5", env=env), code, "plain.h5: ", says)
