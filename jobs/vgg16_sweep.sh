@@ -159,7 +159,7 @@ trap '[ -z "$child" ] || kill -USR1 "$child" 2>/dev/null' USR1 TERM INT
 
 # tell FILE: how far the results file is, again and again: filterscope status, for a log
 tell() {
-    trap 'kill "$nap"; exit' TERM
+    trap 'kill "$nap" 2>/dev/null; exit' TERM
     while kill -0 $$ 2>/dev/null; do
         sleep "$STATUS_EVERY" &
         nap=$!
